@@ -1,0 +1,56 @@
+// Log lines: `log::info("storage", "opened {} in {} ms", name, ms)`. Loggers are named after rooms; levels change at run time.
+// Thread: any; a call below the level costs one load and one compare. The writer behind it is in log.cc (spdlog, kept there).
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace odradek::log {
+
+enum class Level : uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
+
+struct Options {
+  std::string file;                      // empty: stderr
+  int64_t rotate_bytes = 100ll << 20;    // a file of this size is rotated
+  int rotate_keep = 10;                  // this many old files are kept
+  Level level = Level::kInfo;
+};
+
+void configure(const Options& options);
+void set_level(Level level);                             // the root level
+void set_level(std::string_view logger, Level level);    // one logger's own level
+void clear_level(std::string_view logger);               // back to the root level
+Level level_of(std::string_view logger);
+// Also for parsing "INFO", "warn", ...; false: not a level.
+bool parse_level(std::string_view text, Level& level);
+std::string_view name_of(Level level);
+void flush();
+
+bool enabled(std::string_view logger, Level level);
+void write(std::string_view logger, Level level, std::string_view line);
+
+template <class... Args>
+void at(std::string_view logger, Level level, fmt::format_string<Args...> format, Args&&... args) {
+  if (enabled(logger, level)) write(logger, level, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void debug(std::string_view logger, fmt::format_string<Args...> format, Args&&... args) {
+  at(logger, Level::kDebug, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void info(std::string_view logger, fmt::format_string<Args...> format, Args&&... args) {
+  at(logger, Level::kInfo, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void warn(std::string_view logger, fmt::format_string<Args...> format, Args&&... args) {
+  at(logger, Level::kWarn, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void error(std::string_view logger, fmt::format_string<Args...> format, Args&&... args) {
+  at(logger, Level::kError, format, std::forward<Args>(args)...);
+}
+
+}  // namespace odradek::log
