@@ -56,7 +56,7 @@ std::unique_ptr<Runtime> make_system_runtime();
 // unless it is called from that task.
 class PeriodicTask {
  public:
-  PeriodicTask(Runtime& runtime, Executor& executor, std::chrono::milliseconds period, UniqueFunction<void()> task);
+  PeriodicTask(Runtime& runtime, Executor& executor, std::chrono::milliseconds period, Task task);
   ~PeriodicTask();
   PeriodicTask(const PeriodicTask&) = delete;
   PeriodicTask& operator=(const PeriodicTask&) = delete;

@@ -1,0 +1,142 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/crc.h"
+#include "base/executor.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "base/uuid.h"
+#include "base/varint.h"
+
+namespace odradek::base {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::string fresh_directory() {
+  std::string path = ::testing::TempDir() + "odradek-base-XXXXXX";
+  EXPECT_NE(::mkdtemp(path.data()), nullptr);
+  return path;
+}
+
+TEST(Crc, FastAndPortableFormsAgreeAtEveryLengthAndSeed) {
+  Bytes bytes(5000);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / 251);
+  for (size_t length : {0u, 1u, 7u, 8u, 9u, 63u, 255u, 256u, 257u, 1000u, 4999u}) {
+    ByteView view(bytes.data(), length);
+    EXPECT_EQ(crc32c(view), crc32c_portable(view));
+    EXPECT_EQ(crc32(view), crc32_portable(view));
+    EXPECT_EQ(crc32c(view, 0x1234), crc32c_portable(view, 0x1234));
+    EXPECT_EQ(crc32(view, 0x1234), crc32_portable(view, 0x1234));
+  }
+  EXPECT_EQ(crc32c(as_bytes("123456789")), 0xe3069283u);
+  EXPECT_EQ(crc32(as_bytes("123456789")), 0xcbf43926u);
+}
+
+TEST(Varint, RoundTripsAndRefusesCutOrTooLongInput) {
+  for (int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{-64}, int64_t{64}, INT64_MAX, INT64_MIN, int64_t{1} << 40}) {
+    uint8_t buffer[10];
+    size_t size = encode_varlong(buffer, value);
+    int64_t back = 0;
+    EXPECT_EQ(decode_varlong(buffer, buffer + size, back), size);
+    EXPECT_EQ(back, value);
+    EXPECT_EQ(decode_varlong(buffer, buffer + size - 1, back), 0u);
+  }
+  uint8_t endless[11];
+  std::fill(std::begin(endless), std::end(endless), uint8_t{0xff});
+  int32_t small;
+  int64_t large;
+  EXPECT_EQ(decode_varint(endless, endless + 11, small), 0u);
+  EXPECT_EQ(decode_varlong(endless, endless + 11, large), 0u);
+}
+
+TEST(Uuid, TextFormIsKafkas) {
+  auto uuid = Uuid::parse("T7IX2ErtQQyDM-Lkl36jeA");
+  ASSERT_TRUE(uuid);
+  EXPECT_EQ(uuid->to_string(), "T7IX2ErtQQyDM-Lkl36jeA");
+  EXPECT_FALSE(Uuid::parse("T7IX2ErtQQyDM-Lkl36je"));
+  EXPECT_FALSE(Uuid::parse("T7IX2ErtQQyDM*Lkl36jeA"));
+}
+
+TEST(Files, WriteReadTruncateAndAtomicReplace) {
+  std::string directory = fresh_directory();
+  FileSystem& files = posix_files();
+  auto file = files.open(directory + "/a", OpenMode::kCreate);
+  ASSERT_TRUE(file);
+  ByteView parts[] = {as_bytes("hello "), as_bytes(""), as_bytes("world")};
+  ASSERT_TRUE((*file)->pwritev(3, parts));
+  EXPECT_EQ(*(*file)->size(), 14);
+  Bytes into(20);
+  EXPECT_EQ(*(*file)->pread(3, into), 11u);
+  EXPECT_EQ(as_text(ByteView(into).first(11)), "hello world");
+  EXPECT_TRUE((*file)->resident(0, 14));
+  ASSERT_TRUE((*file)->truncate(5));
+  EXPECT_EQ(*(*file)->size(), 5);
+
+  ASSERT_TRUE(write_file_atomically(files, directory + "/b", as_bytes("one")));
+  ASSERT_TRUE(write_file_atomically(files, directory + "/b", as_bytes("two")));
+  EXPECT_EQ(as_text(*read_file(files, directory + "/b", 10)), "two");
+  EXPECT_FALSE(read_file(files, directory + "/b", 2));
+  auto listed = files.list(directory);
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->size(), 2u);
+  auto missing = files.open(directory + "/none", OpenMode::kRead);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().os_error, ENOENT);
+  ASSERT_TRUE(files.remove_all(directory));
+}
+
+TEST(Executor, OneThreadKeepsOrderAndDestructorRunsAllTasks) {
+  auto runtime = make_system_runtime();
+  std::vector<int> seen;
+  {
+    auto executor = runtime->make_executor("test", 1);
+    for (int i = 0; i < 1000; ++i) executor->post([&seen, i] { seen.push_back(i); });
+  }
+  ASSERT_EQ(seen.size(), 1000u);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], i);
+}
+
+TEST(Timers, FireInOrderNeverEarlyAndNotAfterCancel) {
+  auto runtime = make_system_runtime();
+  std::atomic<int> fired{0};
+  std::atomic<bool> early{false};
+  int64_t start = runtime->clock().monotonic_ns();
+  auto arm = [&](int delay, int order) {
+    return runtime->timers().after(milliseconds(delay), [&, delay, order] {
+      if (runtime->clock().monotonic_ns() - start < delay * 1'000'000ll) early = true;
+      EXPECT_EQ(fired++, order);
+    });
+  };
+  TimerId third = arm(5000, 99);  // longer than one turn of the wheel
+  arm(60, 1);
+  arm(20, 0);
+  TimerId cancelled = arm(30, 98);
+  EXPECT_TRUE(runtime->timers().cancel(cancelled));
+  EXPECT_FALSE(runtime->timers().cancel(cancelled));
+  while (fired < 2) std::this_thread::yield();
+  EXPECT_FALSE(early);
+  EXPECT_TRUE(runtime->timers().cancel(third));
+}
+
+TEST(PeriodicTask, RepeatsUntilDestroyed) {
+  auto runtime = make_system_runtime();
+  auto executor = runtime->make_executor("test", 1);
+  std::atomic<int> runs{0};
+  {
+    PeriodicTask task(*runtime, *executor, milliseconds(2), [&] { ++runs; });
+    while (runs < 5) std::this_thread::yield();
+  }
+  int after = runs;
+  std::atomic<bool> later{false};
+  runtime->timers().after(milliseconds(20), [&] { later = true; });
+  while (!later) std::this_thread::yield();
+  EXPECT_EQ(runs, after);
+}
+
+}  // namespace
+}  // namespace odradek::base

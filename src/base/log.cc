@@ -1,0 +1,123 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <map>
+#include <shared_mutex>
+
+namespace odradek::log {
+namespace {
+
+struct State {
+  std::shared_ptr<spdlog::logger> logger;
+  std::atomic<Level> root{Level::kInfo};
+  std::atomic<bool> has_own_levels{false};
+  std::shared_mutex mutex;
+  std::map<std::string, Level, std::less<>> own_levels;  // guarded by mutex
+
+  State() { logger = make(std::make_shared<spdlog::sinks::stderr_sink_mt>()); }
+
+  static std::shared_ptr<spdlog::logger> make(spdlog::sink_ptr sink) {
+    auto made = std::make_shared<spdlog::logger>("odradek", std::move(sink));
+    made->set_level(spdlog::level::trace);
+    made->flush_on(spdlog::level::warn);
+    // Kafka's own line: [time] LEVEL [logger] text
+    made->set_pattern("[%Y-%m-%d %H:%M:%S,%e] %v");
+    return made;
+  }
+};
+
+// Never destroyed: threads may log until the process ends.
+State& state() {
+  static State& instance = *new State;
+  return instance;
+}
+
+spdlog::level::level_enum to_spdlog(Level level) {
+  switch (level) {
+    case Level::kTrace: return spdlog::level::trace;
+    case Level::kDebug: return spdlog::level::debug;
+    case Level::kInfo: return spdlog::level::info;
+    case Level::kWarn: return spdlog::level::warn;
+    case Level::kError: return spdlog::level::err;
+    case Level::kOff: return spdlog::level::off;
+  }
+  return spdlog::level::info;
+}
+
+}  // namespace
+
+void configure(const Options& options) {
+  State& log = state();
+  log.root.store(options.level, std::memory_order_relaxed);
+  if (!options.file.empty()) {
+    log.logger = State::make(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
+        options.file, static_cast<size_t>(options.rotate_bytes), static_cast<size_t>(options.rotate_keep)));
+    spdlog::register_logger(log.logger);
+    spdlog::flush_every(std::chrono::seconds(1));
+  }
+}
+
+void set_level(Level level) { state().root.store(level, std::memory_order_relaxed); }
+
+void set_level(std::string_view logger, Level level) {
+  State& log = state();
+  std::unique_lock lock(log.mutex);
+  log.own_levels.insert_or_assign(std::string(logger), level);
+  log.has_own_levels.store(true, std::memory_order_release);
+}
+
+void clear_level(std::string_view logger) {
+  State& log = state();
+  std::unique_lock lock(log.mutex);
+  if (auto found = log.own_levels.find(logger); found != log.own_levels.end()) log.own_levels.erase(found);
+  log.has_own_levels.store(!log.own_levels.empty(), std::memory_order_release);
+}
+
+Level level_of(std::string_view logger) {
+  State& log = state();
+  if (log.has_own_levels.load(std::memory_order_acquire)) {
+    std::shared_lock lock(log.mutex);
+    if (auto found = log.own_levels.find(logger); found != log.own_levels.end()) return found->second;
+  }
+  return log.root.load(std::memory_order_relaxed);
+}
+
+bool parse_level(std::string_view text, Level& level) {
+  std::string upper;
+  for (char c : text) upper += static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  if (upper == "FATAL") upper = "ERROR";
+  if (upper == "WARNING") upper = "WARN";
+  for (Level candidate : {Level::kTrace, Level::kDebug, Level::kInfo, Level::kWarn, Level::kError, Level::kOff}) {
+    if (upper == name_of(candidate)) {
+      level = candidate;
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string_view name_of(Level level) {
+  switch (level) {
+    case Level::kTrace: return "TRACE";
+    case Level::kDebug: return "DEBUG";
+    case Level::kInfo: return "INFO";
+    case Level::kWarn: return "WARN";
+    case Level::kError: return "ERROR";
+    case Level::kOff: return "OFF";
+  }
+  return "INFO";
+}
+
+void flush() { state().logger->flush(); }
+
+bool enabled(std::string_view logger, Level level) { return level >= level_of(logger); }
+
+void write(std::string_view logger, Level level, std::string_view line) {
+  state().logger->log(to_spdlog(level), "{} [{}] {}", name_of(level), logger, line);
+}
+
+}  // namespace odradek::log
