@@ -1,0 +1,54 @@
+// What handlers may use. Filled once by app (and by sim); everything here outlives every request.
+#pragma once
+
+#include <string>
+
+#include "model/types.h"
+
+namespace odradek::base {
+class Runtime;
+}
+namespace odradek::storage {
+class LogManager;
+}
+namespace odradek::replication {
+class ReplicaManager;
+class FetchSessionCache;
+}
+namespace odradek::coordinator {
+class GroupCoordinator;
+}
+namespace odradek::metadata {
+class ImageHolder;
+class ConfigStore;
+class Store;
+}
+namespace odradek::controller {
+class Controller;
+}
+namespace odradek::config {
+class ConfigHolder;
+}
+namespace odradek::metrics {
+class Registry;
+}
+
+namespace odradek::api {
+
+struct Services {
+  base::Runtime& runtime;
+  storage::LogManager& logs;
+  replication::ReplicaManager& replicas;
+  replication::FetchSessionCache& fetch_sessions;
+  coordinator::GroupCoordinator& groups;
+  metadata::ImageHolder& image;
+  metadata::ConfigStore& config_store;
+  metadata::Store& store;
+  controller::Controller& controller;
+  config::ConfigHolder& config;
+  metrics::Registry& metrics;
+  BrokerId self;
+  std::string cluster_id;
+};
+
+}  // namespace odradek::api

@@ -1,0 +1,235 @@
+// One replica of one partition on this broker: leader or follower, its ISR and high watermark over the storage::Log.
+// A state machine without a clock: times come in as monotonic milliseconds, and what has to follow (waking who waits, asking the
+// controller for another ISR) goes out as return values; the ReplicaManager acts on them.
+// Rules: high watermark = smallest log end of the ISR (the larger one while a change is in flight) and of replicas that are caught
+// up without being in it; never back; not while the ISR is below min.insync.replicas. They hold for one replica as for many.
+// Source: interbroker.md §2, §6, §7, §8; behaviours.md §2-§4.
+// Thread: any. Appends and reads take no lock of the partition beside the short one around the high watermark; a change of
+// role closes a gate and waits for the appends that run.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "model/error_code.h"
+#include "model/types.h"
+#include "replication/wait_list.h"
+#include "storage/log.h"
+
+namespace odradek::replication {
+
+// What LeaderAndIsr says about one partition.
+struct PartitionState {
+  BrokerId leader = kNoBroker;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  int32_t partition_epoch = -1;
+  std::vector<BrokerId> isr;
+  std::vector<BrokerId> replicas;
+  std::vector<BrokerId> adding;
+  std::vector<BrokerId> removing;
+  bool is_new = false;
+  bool recovering = false;  // leader_recovery_state 1: elected uncleanly
+};
+
+enum class Role : uint8_t { kNone, kLeader, kFollower, kOffline };
+
+// How far a reader may see.
+enum class ReadBound : uint8_t { kLogEnd, kHighWatermark, kLastStable };
+
+struct ReadParams {
+  Offset from;
+  int32_t max_bytes = 0;
+  bool at_least_one_batch = false;  // the first batch comes whole even if larger than max_bytes
+  ReadBound bound = ReadBound::kHighWatermark;
+  LeaderEpoch current_leader_epoch = kNoLeaderEpoch;  // -1: no fencing
+  LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;    // -1: no check for divergence
+  bool leader_only = true;                            // false: a follower may answer too (KIP-392)
+};
+
+struct EpochEnd {
+  LeaderEpoch epoch = kNoLeaderEpoch;
+  Offset end{-1};
+};
+
+// On an error only `error` (and what is known of the leader) means something.
+struct ReadResult {
+  ErrorCode error = ErrorCode::kNone;
+  Offset high_watermark{-1};
+  Offset last_stable_offset{-1};
+  Offset log_start_offset{-1};
+  Offset log_end_offset{-1};  // when the read began
+  Offset upper_bound{-1};     // first offset that the reader may not see
+  std::optional<EpochEnd> diverging;
+  base::FileSlice records;  // size 0: nothing
+  Offset next_offset{-1};   // behind the records
+};
+
+struct LeaderAppend {
+  storage::AppendInfo info;
+  Offset required{0};  // acks=all is answered when the high watermark reaches this
+  bool high_watermark_advanced = false;
+};
+
+struct ListedOffset {
+  int64_t timestamp = kNoTimestamp;
+  Offset offset{-1};
+  LeaderEpoch epoch = kNoLeaderEpoch;
+};
+
+// A wish of the leader for another ISR, for the controller's AlterPartition.
+struct IsrChange {
+  LeaderEpoch leader_epoch;
+  int32_t partition_epoch = -1;
+  std::vector<BrokerId> isr;
+  bool recovering = false;
+};
+
+struct FollowerFetchEffect {
+  ErrorCode error = ErrorCode::kNone;
+  bool high_watermark_advanced = false;
+  std::optional<IsrChange> change;
+};
+
+// Asked before a follower enters the ISR.
+class LiveBrokers {
+ public:
+  virtual ~LiveBrokers() = default;
+  virtual bool is_alive(BrokerId broker) const = 0;
+};
+
+class Partition {
+ public:
+  Partition(TopicPartition name, BrokerId self, const LiveBrokers& live);
+  Partition(const Partition&) = delete;
+
+  const TopicPartition& name() const { return name_; }
+
+  // --- roles ------------------------------------------------------------------------------------------------------------
+  // `log` is taken at the first call; `high_watermark` (from the checkpoint) too. Errors: kStaleControllerEpoch when the leader
+  // epoch is not above the known one, kUnknownTopicOrPartition when this broker is not among the replicas. Waits for running appends.
+  Result<void> become_leader(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark, int64_t now_ms);
+  Result<void> become_follower(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark);
+  // No reads or appends from now on: kNotLeaderOrFollower (stopped) or kKafkaStorageError (the log dir failed).
+  void stop(bool offline);
+
+  Role role() const { return static_cast<Role>(word_.load(std::memory_order_acquire) & kRoleMask); }
+  bool is_leader() const { return role() == Role::kLeader; }
+  // -1 before the first LeaderAndIsr.
+  LeaderEpoch leader_epoch() const;
+  BrokerId leader() const;
+  int32_t partition_epoch() const;
+  std::vector<BrokerId> isr() const;       // the committed one
+  std::vector<BrokerId> replicas() const;
+  // Null before the first become_*.
+  std::shared_ptr<storage::Log> log() const;
+  // kNone; kNotLeaderOrFollower; kFencedLeaderEpoch / kUnknownLeaderEpoch when `asked` (not -1) is another epoch; kKafkaStorageError.
+  ErrorCode check_leader(LeaderEpoch asked) const;
+
+  // --- leader -----------------------------------------------------------------------------------------------------------
+  // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas. Writes offsets and epoch into
+  // `records` in place. `expected` (not -1): the epoch the caller leads in. A failed write of the log: kKafkaStorageError.
+  Result<LeaderAppend> append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected, const storage::AppendOptions& options);
+  // For who waits for `required` in the epoch of its append: nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend,
+  // kNotLeaderOrFollower, kKafkaStorageError).
+  std::optional<ErrorCode> ack_state(Offset required, LeaderEpoch appended_in) const;
+  // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read.
+  FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms);
+  // Followers that have not caught up for `lag_ms` leave. At most one change is in flight.
+  std::optional<IsrChange> shrink_isr(int64_t lag_ms, int64_t now_ms);
+  // The wish to leave recovery (after an unclean election), if one is due.
+  std::optional<IsrChange> finish_recovery();
+  // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
+  bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch, bool recovering);
+  void on_isr_refused(bool keep_waiting);  // keep_waiting: a new LeaderAndIsr will say what holds
+  bool is_under_replicated() const;        // leader, ISR smaller than the replicas
+  bool is_under_min_isr() const;
+
+  // --- readers ----------------------------------------------------------------------------------------------------------
+  ReadResult read(const ReadParams& params) const;
+  Offset high_watermark() const { return {high_watermark_.load(std::memory_order_acquire)}; }
+  // End of what a reader may see; -1 without a log. No lock.
+  Offset readable_end(ReadBound bound) const;
+  // timestamp: >= 0 or -1 (latest), -2 (earliest), -3 (of the maximum timestamp), -4 (earliest local). An offset of -1 means: none.
+  // Errors: as check_leader; kOffsetNotAvailable right after an election while the high watermark is below the epoch's start.
+  Result<ListedOffset> list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch) const;
+  Result<std::vector<Offset>> list_offsets_v0(int64_t timestamp, int32_t max_count, ReadBound bound) const;
+  // {-1,-1}: unknown.
+  Result<EpochEnd> end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch current_leader_epoch) const;
+  // Moves the log start; -1 = to the high watermark. Answer: the new low watermark (smallest log start over the live replicas).
+  // Errors: kOffsetOutOfRange above the high watermark, kPolicyViolation without a delete policy.
+  Result<Offset> delete_records(Offset before);
+  Offset low_watermark() const;
+
+  // --- follower ---------------------------------------------------------------------------------------------------------
+  // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's.
+  Result<void> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start);
+
+  // --- who waits (see wait_list.h) ----------------------------------------------------------------------------------------
+  WaitList& append_waiters() { return append_waiters_; }  // for the high watermark: produce with acks=all, delete records
+  WaitList& fetch_waiters() { return fetch_waiters_; }    // for readable data
+
+ private:
+  struct Remote {
+    BrokerId id;
+    Offset log_end{-1};  // -1: has not fetched in this epoch
+    Offset log_start{-1};
+    int64_t last_caught_up_ms = 0;
+    int64_t last_fetch_ms = 0;
+    Offset last_fetch_leader_end{0};
+  };
+
+  static constexpr uint64_t kRoleMask = 3;
+  static uint64_t make_word(Role role, LeaderEpoch epoch) {
+    return (static_cast<uint64_t>(static_cast<uint32_t>(epoch.value)) << 2) | static_cast<uint64_t>(role);
+  }
+  static LeaderEpoch epoch_of(uint64_t word) { return {static_cast<int32_t>(static_cast<uint32_t>(word >> 2))}; }
+
+  // The gate: appends enter and leave, a change of role closes it and waits until none is inside.
+  bool enter_append(uint64_t& word) const;
+  void leave_append() const;
+  void close_gate() REQUIRES(mutex_);
+  void open_gate(uint64_t word) REQUIRES(mutex_);
+
+  ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only) const;
+  Result<void> take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
+  bool advance_high_watermark() REQUIRES(mutex_);
+  Remote* find_remote(BrokerId id) REQUIRES(mutex_);
+  bool in_isr(BrokerId id) const REQUIRES(mutex_);          // the committed one
+  bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);   // with the change in flight
+  size_t larger_isr_size() const REQUIRES(mutex_);
+  bool caught_up(const Remote& remote, Offset leader_end, int64_t now_ms, int64_t lag_ms) const;
+  IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
+
+  const TopicPartition name_;
+  const BrokerId self_;
+  const LiveBrokers& live_;
+
+  // Role and leader epoch in one word, so that a reader sees both of one moment.
+  std::atomic<uint64_t> word_{make_word(Role::kNone, kNoLeaderEpoch)};
+  mutable std::atomic<uint32_t> appenders_{0};
+  std::atomic<int64_t> high_watermark_{0};
+  std::atomic<int64_t> epoch_start_{0};  // log end when this broker became leader
+  std::atomic<int32_t> isr_size_{0};     // of the committed ISR: checked against min.insync.replicas by appends
+  std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
+
+  mutable base::Mutex mutex_;
+  std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
+  BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;
+  int32_t partition_epoch_ GUARDED_BY(mutex_) = -1;
+  std::vector<BrokerId> replicas_ GUARDED_BY(mutex_);
+  std::vector<BrokerId> isr_ GUARDED_BY(mutex_);
+  std::optional<std::vector<BrokerId>> proposed_isr_ GUARDED_BY(mutex_);  // the change in flight
+  bool recovering_ GUARDED_BY(mutex_) = false;
+  bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
+  std::vector<Remote> remotes_ GUARDED_BY(mutex_);
+  int64_t lag_ms_ GUARDED_BY(mutex_) = 30'000;
+
+  WaitList append_waiters_;
+  WaitList fetch_waiters_;
+};
+
+}  // namespace odradek::replication

@@ -1,0 +1,229 @@
+// All partitions of this broker: makes them leaders and followers as the controller says, appends and reads for clients, parks
+// what has to wait. Rooms above see partitions through it.
+// Thread: any, unless said. No lock is held while a callback runs.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/function.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "metadata/image.h"
+#include "model/error_code.h"
+#include "model/types.h"
+#include "protocol/messages/leader_and_isr.h"
+#include "protocol/messages/stop_replica.h"
+#include "protocol/messages/update_metadata.h"
+#include "replication/isr_updates.h"
+#include "replication/leadership.h"
+#include "replication/partition.h"
+#include "replication/wait_list.h"
+#include "storage/log_manager.h"
+
+namespace odradek::metrics {
+class Registry;
+}
+
+namespace odradek::replication {
+
+struct ReplicaManagerOptions {
+  BrokerId self;
+  int64_t replica_lag_time_max_ms = 30'000;
+  // The settings of a topic's logs as they are now; asked when a log is created.
+  std::function<std::shared_ptr<const storage::LogConfig>(const std::string& topic)> log_config;
+};
+
+// --- produce ---------------------------------------------------------------------------------------------------------------
+
+struct ProducePartition {
+  std::shared_ptr<Partition> partition;  // null: `error` says why
+  ErrorCode error = ErrorCode::kNone;
+  MutableByteView records;
+};
+
+struct ProduceParams {
+  int16_t acks = -1;  // -1, 0 or 1
+  int32_t timeout_ms = 0;
+  storage::AppendOptions append;
+};
+
+struct ProduceResult {
+  ErrorCode error = ErrorCode::kNone;
+  std::string message;  // empty: none
+  storage::AppendInfo info;  // also carries the errors of single records
+  // What acks=all waits for; only while `error` is kNone.
+  Offset required{0};
+  LeaderEpoch appended_in = kNoLeaderEpoch;
+};
+
+// Partitions whose parked fetches and produces have something to see. Checked when this object dies: after the answer to the
+// client whose request caused it.
+class Wakeups {
+ public:
+  Wakeups() = default;
+  Wakeups(Wakeups&&) = default;
+  Wakeups& operator=(Wakeups&&) = default;
+  ~Wakeups() { run(); }
+  void add(const std::shared_ptr<Partition>& partition);
+  void run();
+
+ private:
+  std::vector<std::shared_ptr<Partition>> partitions_;  // shared: a partition may be deleted meanwhile
+};
+
+struct ProduceOutcome {
+  std::vector<ProduceResult> results;  // in the order of the partitions
+  bool must_wait = false;              // acks=all and a high watermark is still behind
+  Wakeups wakeups;
+};
+
+// --- fetch -----------------------------------------------------------------------------------------------------------------
+
+struct FetchPartition {
+  std::shared_ptr<Partition> partition;  // null: `error` says why
+  ErrorCode error = ErrorCode::kNone;
+  Offset fetch_offset;
+  Offset log_start_offset{-1};  // the follower's
+  int32_t max_bytes = 0;
+  LeaderEpoch current_leader_epoch = kNoLeaderEpoch;
+  LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
+};
+
+struct FetchParams {
+  BrokerId replica_id = kNoBroker;  // >= 0 a follower, -1 a consumer, -2 a debugging consumer
+  int64_t replica_epoch = -1;
+  int32_t max_wait_ms = 0;
+  int32_t min_bytes = 0;
+  int32_t max_bytes = 0;
+  bool at_least_one_batch = true;  // KIP-74
+  IsolationLevel isolation = IsolationLevel::kReadUncommitted;
+  ReadBound bound() const {
+    if (replica_id != kNoBroker) return ReadBound::kLogEnd;
+    return isolation == IsolationLevel::kReadCommitted ? ReadBound::kLastStable : ReadBound::kHighWatermark;
+  }
+};
+
+struct FetchOutcome {
+  std::vector<ReadResult> results;  // in the order of the partitions
+  bool satisfied = false;           // answer now: enough bytes, an error, a diverging epoch, or nothing to wait for
+  Wakeups wakeups;
+};
+
+class ReplicaManager : private LiveBrokers {
+ public:
+  ReplicaManager(base::Runtime& runtime, storage::LogManager& logs, metadata::ImageHolder& image, ReplicaManagerOptions options,
+                 metrics::Registry& metrics);
+  ~ReplicaManager() override;
+
+  // --- who is here ----------------------------------------------------------------------------------------------------------
+  // Null: no replica here.
+  std::shared_ptr<Partition> find(std::string_view topic, int32_t partition) const;
+  std::shared_ptr<Partition> find(const TopicPartition& tp) const { return find(tp.topic, tp.partition); }
+  // kNone and the partition (of any role); kNotLeaderOrFollower: the cluster knows it, it is not here; kUnknownTopicOrPartition.
+  ErrorCode look_up(std::string_view topic, int32_t partition, std::shared_ptr<Partition>& found) const;
+  // A leader whose epoch is `current_leader_epoch` (-1: any), else the error for the client.
+  Result<std::shared_ptr<Partition>> leader_or_error(const TopicPartition& tp, LeaderEpoch current_leader_epoch) const;
+  std::vector<std::shared_ptr<Partition>> partitions() const;
+  BrokerId self() const { return options_.self; }
+
+  // --- from the controller (handler thread or in process; one at a time inside) ---------------------------------------------------
+  protocol::LeaderAndIsrResponse apply(const protocol::LeaderAndIsrRequest& request);
+  protocol::StopReplicaResponse apply(const protocol::StopReplicaRequest& request);
+  protocol::UpdateMetadataResponse apply(const protocol::UpdateMetadataRequest& request);
+  // Epoch of this broker's registration; requests for an older one are refused.
+  void set_broker_epoch(int64_t epoch);
+  void set_alter_partition_channel(AlterPartitionChannel* channel);
+  // Listeners live as long as the manager or are removed.
+  void add_listener(LeadershipListener& listener);
+  void remove_listener(LeadershipListener& listener);
+
+  // --- produce ------------------------------------------------------------------------------------------------------------------
+  // Appends now. Nothing is parked: if must_wait, the caller settles its request and calls wait_for_acks().
+  ProduceOutcome append(const ProduceParams& params, std::span<ProducePartition> partitions);
+  // `done` runs once with the final results: on this thread before the return, or on any other.
+  void wait_for_acks(const ProduceParams& params, std::span<const ProducePartition> partitions, std::vector<ProduceResult> results,
+                     UniqueFunction<void(std::vector<ProduceResult>)> done);
+  // For coordinators: one batch, acks=all. Returns the append's first offset or error at once; `committed` runs exactly once, with
+  // the same error, or when the high watermark has passed the batch (kNone) or will not (kNotLeaderOrFollower, kNotEnoughReplicasAfterAppend,
+  // kKafkaStorageError). It may run before this returns and on any thread. `expected`: the leader epoch the coordinator works in.
+  Result<Offset> append_internal(const TopicPartition& tp, Bytes batch, LeaderEpoch expected, UniqueFunction<void(ErrorCode, Offset first)> committed);
+
+  // --- fetch --------------------------------------------------------------------------------------------------------------------
+  // Reads now; counts a follower's position.
+  FetchOutcome read(const FetchParams& params, std::span<const FetchPartition> partitions);
+  // After an unsatisfied read(): `done` runs once with a new read, when it is satisfied or max_wait_ms have passed; on this
+  // thread before the return, or on any other.
+  void wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
+
+  // --- delete records -----------------------------------------------------------------------------------------------------------
+  struct Deletion {
+    TopicPartition tp;
+    Offset before;
+  };
+  struct Deleted {
+    ErrorCode error = ErrorCode::kNone;
+    Offset low_watermark{-1};
+  };
+  // `done` runs once, when the low watermark of every partition has passed its offset or timeout_ms have passed.
+  void delete_records(std::vector<Deletion> deletions, int32_t timeout_ms, UniqueFunction<void(std::vector<Deleted>)> done);
+
+  // --- housekeeping -------------------------------------------------------------------------------------------------------------
+  // Starts the ISR timer and registers as the source of high watermarks. Before requests come.
+  void start();
+  // Parked operations are answered with kNotLeaderOrFollower; nothing is parked any more.
+  void stop();
+  // High watermarks of the logs of one log dir, for its checkpoint file.
+  std::vector<std::pair<TopicPartition, Offset>> high_watermarks() const;
+  // Every partition there goes offline; the listeners are told.
+  void on_log_dir_failure(const std::string& dir);
+  size_t parked_fetches() const;
+  size_t parked_produces() const;
+
+ private:
+  struct Parked;
+  friend class ParkedProduce;
+  friend class ParkedFetch;
+  friend class ParkedDelete;
+
+  struct Key {
+    std::string topic;
+    int32_t partition;
+  };
+  struct KeyView {
+    std::string_view topic;
+    int32_t partition;
+  };
+  struct KeyHash {
+    using is_transparent = void;
+    size_t operator()(KeyView key) const { return absl::HashOf(key.topic, key.partition); }
+    size_t operator()(const Key& key) const { return absl::HashOf(std::string_view(key.topic), key.partition); }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      return a.partition == b.partition && std::string_view(a.topic) == std::string_view(b.topic);
+    }
+  };
+
+  bool is_alive(BrokerId broker) const override;
+
+  base::Runtime& runtime_;
+  storage::LogManager& logs_;
+  metadata::ImageHolder& image_;
+  const ReplicaManagerOptions options_;
+  metrics::Registry& metrics_;
+
+  mutable base::SharedMutex map_mutex_;
+  absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
+};
+
+}  // namespace odradek::replication
