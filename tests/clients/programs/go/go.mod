@@ -1,0 +1,3 @@
+module odradek/tests/clients
+
+go 1.21
