@@ -1,0 +1,208 @@
+// Every metric, one row each: /metrics, the dashboard and docs/metrics.md read it. Rows with an MBean carry the name that
+// dashboards made for Kafka's JMX exporter query.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace odradek::metrics {
+
+enum class Kind {
+  kCounter,   // rises only; the name ends in _total
+  kGauge,
+  kUntyped,   // a gauge whose name, fixed by dashboards, breaks Prometheus' naming rules for gauges
+  kHistogram, // written as a summary: quantiles of the last one to two minutes, _sum and _count since the start
+};
+
+struct MetricDef {
+  std::string_view name;
+  Kind kind = Kind::kGauge;
+  std::string_view unit;    // of what is exported: "", "bytes", "ms", "s"
+  std::string_view labels;  // comma separated names, in the order in which values are given
+  std::string_view mbean;   // Kafka's name, "" for ours
+  std::string_view help;
+  double scale = 1;         // exported value = recorded value * scale (times are recorded in ns)
+};
+
+inline constexpr double kNsToMs = 1e-6;
+inline constexpr double kNsToSeconds = 1e-9;
+
+// --- topics: one sample for all topics (no label) and one per topic
+inline constexpr MetricDef kMessagesIn{"kafka_server_brokertopicmetrics_messagesin_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", "Records appended by producers."};
+inline constexpr MetricDef kBytesIn{"kafka_server_brokertopicmetrics_bytesin_total", Kind::kCounter, "bytes", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", "Bytes of batches appended by producers."};
+inline constexpr MetricDef kBytesOut{"kafka_server_brokertopicmetrics_bytesout_total", Kind::kCounter, "bytes", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec", "Bytes of batches sent to consumers."};
+inline constexpr MetricDef kBytesRejected{"kafka_server_brokertopicmetrics_bytesrejected_total", Kind::kCounter, "bytes", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=BytesRejectedPerSec", "Bytes of batches refused as too large."};
+inline constexpr MetricDef kTotalProduceRequests{"kafka_server_brokertopicmetrics_totalproducerequests_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=TotalProduceRequestsPerSec", "Partitions named in produce requests."};
+inline constexpr MetricDef kFailedProduceRequests{"kafka_server_brokertopicmetrics_failedproducerequests_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=FailedProduceRequestsPerSec", "Appends that failed for a reason that is not the client's."};
+inline constexpr MetricDef kTotalFetchRequests{"kafka_server_brokertopicmetrics_totalfetchrequests_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=TotalFetchRequestsPerSec", "Partitions read for fetch requests."};
+inline constexpr MetricDef kFailedFetchRequests{"kafka_server_brokertopicmetrics_failedfetchrequests_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=FailedFetchRequestsPerSec", "Reads that failed for a reason that is not the client's."};
+inline constexpr MetricDef kReplicationBytesIn{"kafka_server_brokertopicmetrics_replicationbytesin_total", Kind::kCounter, "bytes", "",
+    "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesInPerSec", "Bytes fetched from leaders."};
+inline constexpr MetricDef kReplicationBytesOut{"kafka_server_brokertopicmetrics_replicationbytesout_total", Kind::kCounter, "bytes", "",
+    "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesOutPerSec", "Bytes sent to followers."};
+inline constexpr MetricDef kInvalidCrcRecords{"kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", Kind::kCounter, "", "",
+    "kafka.server:type=BrokerTopicMetrics,name=InvalidMessageCrcRecordsPerSec", "Batches refused for a wrong CRC."};
+inline constexpr MetricDef kInvalidMagicRecords{"kafka_server_brokertopicmetrics_invalidmagicnumberrecords_total", Kind::kCounter, "", "",
+    "kafka.server:type=BrokerTopicMetrics,name=InvalidMagicNumberRecordsPerSec", "Batches refused for an unknown format."};
+inline constexpr MetricDef kInvalidOffsetOrSequenceRecords{"kafka_server_brokertopicmetrics_invalidoffsetorsequencerecords_total", Kind::kCounter, "", "",
+    "kafka.server:type=BrokerTopicMetrics,name=InvalidOffsetOrSequenceRecordsPerSec", "Batches refused for offsets or sequences inside them."};
+inline constexpr MetricDef kNoKeyCompactedRecords{"kafka_server_brokertopicmetrics_nokeycompactedtopicrecords_total", Kind::kCounter, "", "",
+    "kafka.server:type=BrokerTopicMetrics,name=NoKeyCompactedTopicRecordsPerSec", "Batches refused because a compacted topic needs keys."};
+
+// --- replication
+inline constexpr MetricDef kLeaderCount{"kafka_server_replicamanager_leadercount", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=LeaderCount", "Partitions led by this broker."};
+inline constexpr MetricDef kPartitionCount{"kafka_server_replicamanager_partitioncount", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=PartitionCount", "Partitions on this broker."};
+inline constexpr MetricDef kOfflineReplicaCount{"kafka_server_replicamanager_offlinereplicacount", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=OfflineReplicaCount", "Replicas here whose log dir is offline."};
+inline constexpr MetricDef kUnderReplicatedPartitions{"kafka_server_replicamanager_underreplicatedpartitions", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=UnderReplicatedPartitions", "Partitions led here with fewer in-sync replicas than replicas."};
+inline constexpr MetricDef kUnderMinIsrPartitionCount{"kafka_server_replicamanager_underminisrpartitioncount", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=UnderMinIsrPartitionCount", "Partitions led here with fewer in-sync replicas than min.insync.replicas."};
+inline constexpr MetricDef kAtMinIsrPartitionCount{"kafka_server_replicamanager_atminisrpartitioncount", Kind::kGauge, "", "",
+    "kafka.server:type=ReplicaManager,name=AtMinIsrPartitionCount", "Partitions led here with exactly min.insync.replicas in sync."};
+inline constexpr MetricDef kIsrShrinks{"kafka_server_replicamanager_isrshrinks_total", Kind::kCounter, "", "",
+    "kafka.server:type=ReplicaManager,name=IsrShrinksPerSec", "Times a replica left an ISR."};
+inline constexpr MetricDef kIsrExpands{"kafka_server_replicamanager_isrexpands_total", Kind::kCounter, "", "",
+    "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec", "Times a replica joined an ISR."};
+inline constexpr MetricDef kPurgatorySize{"kafka_server_delayedoperationpurgatory_purgatorysize", Kind::kGauge, "", "delayedoperation",
+    "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize", "Requests that wait for something, by kind (Produce, Fetch, ...)."};
+inline constexpr MetricDef kFetchSessions{"kafka_server_fetchsessioncache_numincrementalfetchsessions", Kind::kGauge, "", "",
+    "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions", "Open fetch sessions."};
+inline constexpr MetricDef kFetchSessionPartitions{"kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", Kind::kGauge, "", "",
+    "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchPartitionsCached", "Partitions in open fetch sessions."};
+inline constexpr MetricDef kFetchSessionEvictions{"kafka_server_fetchsessioncache_incrementalfetchsessionevictions_total", Kind::kCounter, "", "",
+    "kafka.server:type=FetchSessionCache,name=IncrementalFetchSessionEvictionsPerSec", "Fetch sessions closed to make room."};
+inline constexpr MetricDef kPartitionUnderReplicated{"kafka_cluster_partition_underreplicated", Kind::kGauge, "", "topic,partition",
+    "kafka.cluster:type=Partition,name=UnderReplicated", "1: the partition led here lacks an in-sync replica."};
+
+// --- controller
+inline constexpr MetricDef kActiveControllerCount{"kafka_controller_kafkacontroller_activecontrollercount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=ActiveControllerCount", "1 on the broker that is the controller."};
+inline constexpr MetricDef kOfflinePartitionsCount{"kafka_controller_kafkacontroller_offlinepartitionscount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=OfflinePartitionsCount", "Partitions without a leader, as the controller sees it."};
+inline constexpr MetricDef kPreferredReplicaImbalanceCount{"kafka_controller_kafkacontroller_preferredreplicaimbalancecount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=PreferredReplicaImbalanceCount", "Partitions whose leader is not their first replica."};
+inline constexpr MetricDef kGlobalTopicCount{"kafka_controller_kafkacontroller_globaltopiccount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=GlobalTopicCount", "Topics of the cluster."};
+inline constexpr MetricDef kGlobalPartitionCount{"kafka_controller_kafkacontroller_globalpartitioncount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=GlobalPartitionCount", "Partitions of the cluster."};
+inline constexpr MetricDef kTopicsToDeleteCount{"kafka_controller_kafkacontroller_topicstodeletecount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=TopicsToDeleteCount", "Topics whose deletion is not finished."};
+inline constexpr MetricDef kActiveBrokerCount{"kafka_controller_kafkacontroller_activebrokercount", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=ActiveBrokerCount", "Live brokers, as the controller sees it."};
+inline constexpr MetricDef kUncleanLeaderElections{"kafka_controller_controllerstats_uncleanleaderelections_total", Kind::kCounter, "", "",
+    "kafka.controller:type=ControllerStats,name=UncleanLeaderElectionsPerSec", "Leaders elected from outside the ISR."};
+inline constexpr MetricDef kLeaderElectionTime{"kafka_controller_controllerstats_leaderelectionrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=LeaderElectionRateAndTimeMs", "Time of leader elections.", kNsToMs};
+
+// --- requests
+inline constexpr MetricDef kRequests{"kafka_network_requestmetrics_requests_total", Kind::kCounter, "", "request,version",
+    "kafka.network:type=RequestMetrics,name=RequestsPerSec", "Requests answered."};
+inline constexpr MetricDef kRequestErrors{"kafka_network_requestmetrics_errors_total", Kind::kCounter, "", "request,error",
+    "kafka.network:type=RequestMetrics,name=ErrorsPerSec", "Error codes in answers (NONE counts the answers without)."};
+inline constexpr MetricDef kRequestTotalTime{"kafka_network_requestmetrics_totaltimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=TotalTimeMs", "From the last byte of a request to the last byte of its answer.", kNsToMs};
+inline constexpr MetricDef kRequestQueueTime{"kafka_network_requestmetrics_requestqueuetimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=RequestQueueTimeMs", "Waiting for a handler thread.", kNsToMs};
+inline constexpr MetricDef kRequestLocalTime{"kafka_network_requestmetrics_localtimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=LocalTimeMs", "Worked on by a handler thread.", kNsToMs};
+inline constexpr MetricDef kRequestRemoteTime{"kafka_network_requestmetrics_remotetimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=RemoteTimeMs", "Parked: waiting for followers, data or other members.", kNsToMs};
+inline constexpr MetricDef kRequestThrottleTime{"kafka_network_requestmetrics_throttletimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=ThrottleTimeMs", "Quota throttling of the connection.", kNsToMs};
+inline constexpr MetricDef kResponseQueueTime{"kafka_network_requestmetrics_responsequeuetimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=ResponseQueueTimeMs", "Finished answers waiting for their network thread.", kNsToMs};
+inline constexpr MetricDef kResponseSendTime{"kafka_network_requestmetrics_responsesendtimems", Kind::kHistogram, "ms", "request",
+    "kafka.network:type=RequestMetrics,name=ResponseSendTimeMs", "Sending the answer.", kNsToMs};
+inline constexpr MetricDef kRequestBytes{"kafka_network_requestmetrics_requestbytes", Kind::kHistogram, "bytes", "request",
+    "kafka.network:type=RequestMetrics,name=RequestBytes", "Size of requests."};
+inline constexpr MetricDef kRequestQueueSize{"kafka_network_requestchannel_requestqueuesize", Kind::kGauge, "", "",
+    "kafka.network:type=RequestChannel,name=RequestQueueSize", "Requests waiting for a handler thread."};
+inline constexpr MetricDef kResponseQueueSize{"kafka_network_requestchannel_responsequeuesize", Kind::kGauge, "", "processor",
+    "kafka.network:type=RequestChannel,name=ResponseQueueSize", "Answers waiting for their network thread (no label: of all)."};
+inline constexpr MetricDef kHandlerIdle{"kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent", Kind::kGauge, "", "",
+    "kafka.server:type=KafkaRequestHandlerPool,name=RequestHandlerAvgIdlePercent", "Share of time the handler threads were idle, 0 to 1."};
+
+// --- network
+inline constexpr MetricDef kNetworkIdle{"kafka_network_socketserver_networkprocessoravgidle_percent", Kind::kGauge, "", "",
+    "kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Share of time the network threads were idle, 0 to 1."};
+inline constexpr MetricDef kNetworkProcessorIdle{"kafka_network_processor_idle_percent", Kind::kGauge, "", "networkprocessor",
+    "kafka.network:type=Processor,name=IdlePercent", "Share of time one network thread was idle, 0 to 1."};
+inline constexpr MetricDef kMemoryPoolAvailable{"kafka_network_socketserver_memorypoolavailable", Kind::kGauge, "bytes", "",
+    "kafka.network:type=SocketServer,name=MemoryPoolAvailable", "What queued.max.request.bytes still allows."};
+inline constexpr MetricDef kMemoryPoolUsed{"kafka_network_socketserver_memorypoolused", Kind::kGauge, "bytes", "",
+    "kafka.network:type=SocketServer,name=MemoryPoolUsed", "Bytes reserved for frames that are in the broker."};
+inline constexpr MetricDef kConnectionCount{"kafka_server_socket_server_metrics_connection_count", Kind::kUntyped, "", "listener,networkprocessor",
+    "kafka.server:type=socket-server-metrics", "Open connections of one network thread."};
+inline constexpr MetricDef kConnectionsCreated{"kafka_server_socket_server_metrics_connection_creation_total", Kind::kCounter, "", "listener",
+    "kafka.server:type=socket-server-metrics", "Connections accepted."};
+inline constexpr MetricDef kConnectionsClosed{"kafka_server_socket_server_metrics_connection_close_total", Kind::kCounter, "", "listener,reason",
+    "kafka.server:type=socket-server-metrics", "Connections closed, by reason."};
+inline constexpr MetricDef kExpiredConnectionsKilled{"kafka_network_socketserver_expiredconnectionskilledcount", Kind::kGauge, "", "",
+    "kafka.network:type=SocketServer,name=ExpiredConnectionsKilledCount", "Connections closed because they were idle."};
+
+// --- log
+inline constexpr MetricDef kLogSize{"kafka_log_log_size", Kind::kGauge, "bytes", "topic,partition",
+    "kafka.log:type=Log,name=Size", "Bytes of all segments."};
+inline constexpr MetricDef kLogEndOffset{"kafka_log_log_logendoffset", Kind::kGauge, "", "topic,partition",
+    "kafka.log:type=Log,name=LogEndOffset", "Offset of the next record."};
+inline constexpr MetricDef kLogStartOffset{"kafka_log_log_logstartoffset", Kind::kGauge, "", "topic,partition",
+    "kafka.log:type=Log,name=LogStartOffset", "Offset of the first record."};
+inline constexpr MetricDef kLogSegments{"kafka_log_log_numlogsegments", Kind::kGauge, "", "topic,partition",
+    "kafka.log:type=Log,name=NumLogSegments", "Segments."};
+inline constexpr MetricDef kLogFlushTime{"kafka_log_logflushstats_logflushrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs", "Time of one fdatasync of a segment, by a flush thread.", kNsToMs};
+inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offlinelogdirectorycount", Kind::kGauge, "", "",
+    "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
+inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",
+    "kafka.log:type=LogManager,name=LogDirectoryOffline", "1: this log dir failed."};
+
+// --- groups
+inline constexpr MetricDef kNumGroups{"kafka_coordinator_group_groupmetadatamanager_numgroups", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroups", "Groups coordinated here."};
+inline constexpr MetricDef kNumGroupsPreparingRebalance{"kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsPreparingRebalance", "Groups that wait for members to join."};
+inline constexpr MetricDef kNumGroupsCompletingRebalance{"kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsCompletingRebalance", "Groups that wait for the leader's assignment."};
+inline constexpr MetricDef kNumGroupsStable{"kafka_coordinator_group_groupmetadatamanager_numgroupsstable", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsStable", "Groups at work."};
+inline constexpr MetricDef kNumGroupsEmpty{"kafka_coordinator_group_groupmetadatamanager_numgroupsempty", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsEmpty", "Groups without members."};
+inline constexpr MetricDef kNumGroupsDead{"kafka_coordinator_group_groupmetadatamanager_numgroupsdead", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsDead", "Groups that are being removed."};
+inline constexpr MetricDef kNumOffsets{"kafka_coordinator_group_groupmetadatamanager_numoffsets", Kind::kGauge, "", "",
+    "kafka.coordinator.group:type=GroupMetadataManager,name=NumOffsets", "Committed offsets held."};
+inline constexpr MetricDef kOffsetCommits{"kafka_server_group_coordinator_metrics_offset_commit_total", Kind::kCounter, "", "",
+    "kafka.server:type=group-coordinator-metrics", "Offsets committed."};
+inline constexpr MetricDef kOffsetExpirations{"kafka_server_group_coordinator_metrics_offset_expiration_total", Kind::kCounter, "", "",
+    "kafka.server:type=group-coordinator-metrics", "Offsets expired."};
+inline constexpr MetricDef kGroupRebalances{"kafka_server_group_coordinator_metrics_group_completed_rebalance_total", Kind::kCounter, "", "",
+    "kafka.server:type=group-coordinator-metrics", "Rebalances completed."};
+
+// --- broker and process
+inline constexpr MetricDef kBrokerState{"kafka_server_kafkaserver_brokerstate", Kind::kGauge, "", "",
+    "kafka.server:type=KafkaServer,name=BrokerState", "1 starting, 2 recovering, 3 running, 6 controlled shutdown, 7 shutting down."};
+inline constexpr MetricDef kBuildInfo{"odradek_build_info", Kind::kGauge, "", "version",
+    "", "Always 1; the label is the version."};
+inline constexpr MetricDef kProcessCpu{"process_cpu_seconds_total", Kind::kCounter, "s", "", "", "CPU time of the process, user and system."};
+inline constexpr MetricDef kProcessResidentMemory{"process_resident_memory_bytes", Kind::kGauge, "bytes", "", "", "Resident memory."};
+inline constexpr MetricDef kProcessVirtualMemory{"process_virtual_memory_bytes", Kind::kGauge, "bytes", "", "", "Virtual memory."};
+inline constexpr MetricDef kProcessThreads{"process_threads", Kind::kGauge, "", "", "", "Threads of the process."};
+inline constexpr MetricDef kProcessOpenFds{"process_open_fds", Kind::kGauge, "", "", "", "Open file descriptors."};
+inline constexpr MetricDef kProcessMaxFds{"process_max_fds", Kind::kGauge, "", "", "", "Limit of open file descriptors."};
+inline constexpr MetricDef kProcessStartTime{"process_start_time_seconds", Kind::kGauge, "s", "", "", "Start of the process, seconds since 1970."};
+
+// All rows, in the order of docs/metrics.md. A row that is not listed cannot be registered.
+std::span<const MetricDef* const> catalog();
+
+}  // namespace odradek::metrics
