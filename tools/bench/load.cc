@@ -32,13 +32,13 @@ constexpr size_t kCorrelationAt = 8;  // in a frame: size, api key, version, cor
 template <class Request>
 Bytes frame_of(const Request& request, int16_t version) {
   auto encoded = protocol::encode_request({.request_api_version = version, .correlation_id = 0, .client_id = "odradek-bench"}, request);
-  Bytes frame(4 + encoded.bytes.size());
-  base::store_be<int32_t>(frame.data(), static_cast<int32_t>(encoded.bytes.size()));
-  std::memcpy(frame.data() + 4, encoded.bytes.data(), encoded.bytes.size());
+  Bytes frame;
+  base::append_be<int32_t>(frame, static_cast<int32_t>(encoded.bytes.size()));
+  frame.insert(frame.end(), encoded.bytes.begin(), encoded.bytes.end());
   return frame;
 }
 
-Result<Bytes> batch_of(const LoadOptions& options, uint64_t seed, int records) {
+Bytes batch_of(const LoadOptions& options, uint64_t seed, int records) {
   record::BuilderOptions building;
   building.codec = options.codec;
   record::BatchBuilder builder(building);
@@ -55,7 +55,7 @@ Result<Bytes> batch_of(const LoadOptions& options, uint64_t seed, int records) {
   return builder.build();
 }
 
-Result<Bytes> produce_frame(const LoadOptions& options, int32_t partition, Bytes& batch) {
+Bytes produce_frame(const LoadOptions& options, int32_t partition, Bytes& batch) {
   protocol::ProduceRequest request;
   request.acks = static_cast<int16_t>(options.acks);
   request.timeout_ms = 30'000;
@@ -255,13 +255,11 @@ Result<LoadResult> produce_thread(const LoadOptions& options, const std::vector<
     const PartitionLeader& target = leaders[static_cast<size_t>(i * options.threads + index) % leaders.size()];
     auto socket = Socket::connect(target.leader);
     if (!socket) return fail(socket.error());
-    auto batch = batch_of(options, static_cast<uint64_t>(i + 1), options.records_per_batch);
-    if (!batch) return fail(batch.error());
-    batch_bytes = static_cast<int64_t>(batch->size());
-    auto frame = produce_frame(options, target.partition, *batch);
-    if (!frame) return fail(frame.error());
+    Bytes batch = batch_of(options, static_cast<uint64_t>(i + 1), options.records_per_batch);
+    batch_bytes = static_cast<int64_t>(batch.size());
+    Bytes frame = produce_frame(options, target.partition, batch);
     peers.push_back(std::make_unique<ProducePeer>(std::move(*socket), epoll.descriptor()));
-    peers.back()->frame = std::move(*frame);
+    peers.back()->frame = std::move(frame);
   }
   LoadResult result;
   if (peers.empty()) return result;
@@ -494,12 +492,10 @@ Result<LoadResult> run_latency(const LoadOptions& options) {
   single.records_per_batch = 1;
   single.record_size = std::max(options.record_size, 8);
   single.codec = record::Codec::kNone;
-  auto batch = batch_of(single, 1, 1);
-  if (!batch) return fail(batch.error());
-  auto frame = produce_frame(single, target.partition, *batch);
-  if (!frame) return fail(frame.error());
-  size_t batch_at = frame->size() - batch->size();
-  size_t value_at = frame->size() - static_cast<size_t>(single.record_size) - 1;  // behind the value: the count of headers
+  Bytes batch = batch_of(single, 1, 1);
+  Bytes frame = produce_frame(single, target.partition, batch);
+  size_t batch_at = frame.size() - batch.size();
+  size_t value_at = frame.size() - static_cast<size_t>(single.record_size) - 1;  // behind the value: the count of headers
 
   LoadResult result;
   int64_t start = now_ns();
@@ -514,10 +510,10 @@ Result<LoadResult> run_latency(const LoadOptions& options) {
     bool over = now >= end;
     if (over && (result.records >= sent || now >= end + 5'000'000'000)) break;
     while (!over && schedule.next_due() <= now) {
-      base::store_be<int64_t>(frame->data() + value_at, schedule.draw());
-      record::set_crc(MutableByteView(*frame).subspan(batch_at));
-      base::store_be<int32_t>(frame->data() + kCorrelationAt, ++correlation);
-      writer.send(*frame);
+      base::store_be<int64_t>(frame.data() + value_at, schedule.draw());
+      record::set_crc(MutableByteView(frame).subspan(batch_at));
+      base::store_be<int32_t>(frame.data() + kCorrelationAt, ++correlation);
+      writer.send(frame);
       ++sent;
     }
     for (epoll_event& event : epoll.wait(over ? now + 100'000'000 : std::min(schedule.next_due(), end))) {
@@ -549,7 +545,7 @@ Result<LoadResult> run_latency(const LoadOptions& options) {
           if (!got || !*got) break;
           if (got->base_offset().value < reader.positions[0].next) continue;
           reader.positions[0].next = got->next_offset().value;
-          if (got->size_in_bytes() != batch->size()) continue;  // somebody else's
+          if (got->size_in_bytes() != batch.size()) continue;  // somebody else's
           result.latency.add(received - base::load_be<int64_t>(got->bytes().data() + (value_at - batch_at)));
           result.record_bytes += static_cast<int64_t>(got->size_in_bytes());
           ++result.records;

@@ -78,9 +78,9 @@ Result<Socket> Socket::connect(const Address& address) {
 void Socket::make_nonblocking() { ::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) | O_NONBLOCK); }
 
 Result<Bytes> Socket::exchange(ByteView frame) {
-  Bytes out(4 + frame.size());
-  base::store_be<int32_t>(out.data(), static_cast<int32_t>(frame.size()));
-  std::memcpy(out.data() + 4, frame.data(), frame.size());
+  Bytes out;
+  base::append_be<int32_t>(out, static_cast<int32_t>(frame.size()));
+  out.insert(out.end(), frame.begin(), frame.end());
   for (size_t done = 0; done < out.size();) {
     ssize_t put = ::send(descriptor_, out.data() + done, out.size() - done, MSG_NOSIGNAL);
     if (put < 0) return network_failure("send", errno);

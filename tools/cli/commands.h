@@ -1,0 +1,13 @@
+// The commands of `odradek`. Each function adds one family to the command line; a command that runs sets `exit_code`.
+// Exit codes: 0 done, 1 the broker or the network refused, 2 the command line is wrong.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace odradek::cli {
+
+void add_bench(CLI::App& app, int& exit_code);
+
+}  // namespace odradek::cli
