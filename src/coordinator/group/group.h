@@ -1,0 +1,251 @@
+// One classic consumer group: members, generation, who leads, who waits for what. A pure state machine: an event comes in with the
+// time, the state changes, decided answers go out in `Answers`, and what must be kept goes through GroupJournal before the change
+// counts. It has no clock, no thread and no timer: deadline() tells when on_time() wants to be called.
+//
+// Empty: no members. PreparingRebalance: waits until every member has joined (or the rebalance timeout is over). CompletingRebalance:
+// joins are answered, waits for the leader's assignments. Stable: assignments handed out. Dead: dropped; answers only errors.
+//
+// Thread: none of its own; the shard gives one event at a time. Source: behaviours.md §6, Kafka 3.9.
+#pragma once
+
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/function.h"
+#include "base/string_map.h"
+#include "coordinator/group/group_config.h"
+#include "model/error_code.h"
+
+namespace odradek::coordinator {
+
+enum class GroupState : uint8_t { kEmpty, kPreparingRebalance, kCompletingRebalance, kStable, kDead };
+// "Empty", "PreparingRebalance", ... as DescribeGroups and ListGroups show it.
+std::string_view name_of(GroupState state);
+
+struct Now {
+  int64_t monotonic_ms = 0;  // for deadlines
+  int64_t wall_ms = 0;       // for what is stored
+};
+
+struct MemberProtocol {
+  std::string name;
+  Bytes metadata;
+  friend bool operator==(const MemberProtocol&, const MemberProtocol&) = default;
+};
+
+struct JoinRequest {
+  std::string member_id;  // empty: a new member
+  std::optional<std::string> instance_id;
+  std::string client_id;
+  std::string client_host;
+  int32_t session_timeout_ms = 0;
+  int32_t rebalance_timeout_ms = 0;
+  std::string protocol_type;
+  std::vector<MemberProtocol> protocols;
+  bool require_known_member_id = false;   // v4+: a new dynamic member gets its id first and has to come back
+  bool supports_skip_assignment = false;  // v9+
+  std::string uuid;                       // text of a random UUID: the tail of the member id, if one has to be made
+};
+
+struct JoinResult {
+  struct Member {
+    std::string member_id;
+    std::optional<std::string> instance_id;
+    Bytes metadata;
+  };
+  ErrorCode error = ErrorCode::kNone;
+  int32_t generation = -1;
+  std::optional<std::string> protocol_type;
+  std::optional<std::string> protocol_name;
+  std::string leader;
+  bool skip_assignment = false;
+  std::string member_id;
+  std::vector<Member> members;  // only for the leader
+};
+
+struct SyncRequest {
+  std::string member_id;
+  int32_t generation = -1;
+  std::optional<std::string> instance_id;
+  std::optional<std::string> protocol_type;
+  std::optional<std::string> protocol_name;
+  std::vector<std::pair<std::string, Bytes>> assignments;  // of the leader: member id, assignment
+};
+
+struct SyncResult {
+  ErrorCode error = ErrorCode::kNone;
+  std::optional<std::string> protocol_type;
+  std::optional<std::string> protocol_name;
+  Bytes assignment;
+};
+
+using JoinAnswer = UniqueFunction<void(JoinResult)>;
+using SyncAnswer = UniqueFunction<void(SyncResult)>;
+
+// Answers that are decided. Each is called exactly once: kNone sends it as decided; another code sends that error in its place
+// (what the answer stands on was lost, or took too long).
+using Answer = UniqueFunction<void(ErrorCode)>;
+using Answers = std::vector<Answer>;
+
+class Group;
+
+// Where a group's state is kept.
+class GroupJournal {
+ public:
+  virtual ~GroupJournal() = default;
+  // Appends the state that `group` shows now. On an error nothing was appended.
+  [[nodiscard]] virtual ErrorCode append(const Group& group) = 0;
+};
+
+class Group {
+ public:
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance_id;
+    std::string client_id;
+    std::string client_host;
+    int32_t rebalance_timeout_ms = 0;
+    int32_t session_timeout_ms = 0;
+    std::vector<MemberProtocol> protocols;  // in the member's order of preference
+    Bytes assignment;
+
+    JoinAnswer join;  // set while the member waits for the rebalance to end
+    SyncAnswer sync;  // set while it waits for its assignment
+    bool is_new = false;        // its first join is not answered yet
+    bool awaits_sync = false;   // its join is answered, its sync has not come
+    int64_t deadline_ms = 0;    // monotonic; removed when it passes without a sign of life
+
+    const Bytes& metadata(std::string_view protocol) const;  // empty if it does not know the protocol
+  };
+
+  // What a stored group is restored from.
+  struct Stored {
+    std::string protocol_type;
+    int32_t generation = 0;
+    std::optional<std::string> protocol_name;
+    std::optional<std::string> leader;
+    int64_t state_timestamp_ms = -1;
+    std::vector<Member> members;  // with one protocol each
+  };
+
+  // `config` outlives the group.
+  Group(std::string id, const GroupConfig& config, Now now);
+  Group(std::string id, const GroupConfig& config, Stored stored);
+  ~Group();
+  Group(const Group&) = delete;
+
+  // --- events -----------------------------------------------------------------------------------------------------------
+  // After the restored group became visible: sessions start to run, a group above its size limit is rebalanced.
+  void on_loaded(Now now, GroupJournal& journal, Answers& out);
+  void join(JoinRequest request, JoinAnswer answer, Now now, GroupJournal& journal, Answers& out);
+  void sync(SyncRequest request, SyncAnswer answer, Now now, GroupJournal& journal, Answers& out);
+  ErrorCode heartbeat(std::string_view member_id, int32_t generation, const std::optional<std::string>& instance_id, Now now);
+  // An empty member id with an instance id is an administrator's removal.
+  ErrorCode leave(std::string_view member_id, const std::optional<std::string>& instance_id, Now now, GroupJournal& journal, Answers& out);
+  // Whether offsets may be committed by this identity; restarts the member's session.
+  ErrorCode check_commit(std::string_view member_id, int32_t generation, const std::optional<std::string>& instance_id, bool transactional,
+                         Now now);
+  // Whatever is due.
+  void on_time(Now now, GroupJournal& journal, Answers& out);
+  // The group is dropped (its shard goes, or it was deleted): all who wait get `why`.
+  void die(ErrorCode why, Answers& out);
+
+  // --- view -------------------------------------------------------------------------------------------------------------
+  const std::string& id() const { return id_; }
+  GroupState state() const { return state_; }
+  int32_t generation() const { return generation_; }
+  const std::optional<std::string>& protocol_type() const { return protocol_type_; }  // nullopt: only offsets are kept
+  const std::optional<std::string>& protocol_name() const { return protocol_name_; }
+  const std::optional<std::string>& leader() const { return leader_; }
+  // Wall clock of the last change of state; -1: unknown (stored by an old broker).
+  int64_t state_timestamp_ms() const { return state_timestamp_ms_; }
+  // In order of arrival.
+  const std::vector<std::unique_ptr<Member>>& members() const { return members_; }
+  const Member* find(std::string_view member_id) const;
+  size_t pending_members() const { return pending_.size(); }
+  // Topics that members of a consumer group are subscribed to; nullopt: unknown.
+  const std::optional<base::StringSet>& subscribed_topics() const { return subscribed_topics_; }
+  // True if unknown.
+  bool is_subscribed_to(std::string_view topic) const;
+  // Monotonic ms at which on_time() has something to do (or a little earlier); nullopt: never.
+  std::optional<int64_t> deadline() const;
+  // No member, nobody on the way in, nothing ever stored: may be forgotten without a trace.
+  bool is_trivial() const { return state_ == GroupState::kEmpty && generation_ == 0 && pending_.empty(); }
+
+ private:
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+  Member* find_member(std::string_view member_id);
+  bool accepts(std::string_view member_id) const;
+  bool supports(const std::string& protocol_type, const std::vector<MemberProtocol>& protocols) const;
+  ErrorCode check_member(std::string_view member_id, const std::optional<std::string>& instance_id) const;
+  bool is_leader(const Member& member) const { return leader_ == member.id; }
+  int32_t rebalance_timeout_ms() const;
+  std::string select_protocol() const;
+
+  void join_as_new(JoinRequest request, JoinAnswer answer, Now now, GroupJournal& journal, Answers& out);
+  void join_as_known(JoinRequest request, JoinAnswer answer, Now now, Answers& out);
+  void add_member(std::string member_id, JoinRequest request, JoinAnswer answer, Now now, Answers& out);
+  void replace_static_member(std::string old_id, std::string new_id, JoinRequest request, JoinAnswer answer, Now now, GroupJournal& journal,
+                             Answers& out);
+  void rejoin(Member& member, JoinRequest request, JoinAnswer answer, Now now, Answers& out);
+  void update_member(Member& member, JoinRequest request);
+  void wait_for_join(Member& member, JoinAnswer answer, Answers& out);
+
+  void transition(GroupState to, Now now);
+  void maybe_prepare_rebalance(Now now, Answers& out);
+  void prepare_rebalance(Now now, Answers& out);
+  void check_join_complete(Now now, GroupJournal& journal, Answers& out);
+  void complete_join(Now now, GroupJournal& journal, Answers& out);
+  bool elect_leader_among_joined();
+  void expire_syncs(Now now, Answers& out);
+
+  void touch(Member& member, Now now);
+  void set_deadline(Member& member, int64_t deadline_ms);
+  void index_protocols(const Member& member, int delta);
+  void erase_member(std::string_view member_id);  // its waiting answers are gone already
+  void remove_member(std::string_view member_id, Now now, GroupJournal& journal, Answers& out);
+  bool remove_pending(std::string_view member_id);
+  void answer_member(Member& member, ErrorCode error, Answers& out);  // join and sync, if it waits for them
+  void answer_syncs(ErrorCode error, Now now, Answers& out);
+  void clear_assignments();
+  void compute_subscribed_topics();
+
+  JoinResult current_generation_for(const Member& member) const;
+  std::vector<JoinResult::Member> member_list() const;
+
+  const std::string id_;
+  const GroupConfig& config_;
+  GroupState state_ = GroupState::kEmpty;
+  int64_t state_timestamp_ms_ = -1;
+  int32_t generation_ = 0;
+  std::optional<std::string> protocol_type_;
+  std::optional<std::string> protocol_name_;
+  std::optional<std::string> leader_;
+
+  std::vector<std::unique_ptr<Member>> members_;
+  base::StringMap<Member*> by_id_;
+  base::StringMap<std::string> static_members_;  // instance id → member id
+  base::StringMap<int64_t> pending_;             // ids given out and not used yet → deadline, monotonic ms
+  base::StringMap<size_t> protocol_counts_;      // protocol name → members that know it
+  std::optional<base::StringSet> subscribed_topics_;
+
+  size_t waiting_for_join_ = 0;  // members with `join` set
+  size_t awaiting_sync_ = 0;     // members with awaits_sync
+  int64_t join_deadline_ms_ = kNever;     // PreparingRebalance ends
+  bool initial_rebalance_ = false;        // from Empty: only the deadline ends it
+  int64_t initial_remaining_ms_ = 0;      // by how much the initial delay may still be extended
+  bool member_added_in_initial_ = false;
+  int64_t sync_deadline_ms_ = kNever;
+  int64_t session_bound_ms_ = kNever;     // no member and no pending id expires before this
+};
+
+}  // namespace odradek::coordinator
