@@ -1,0 +1,57 @@
+// How many connections there may be and how fast they may come. Thread: any; counts change at accept and close only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/mutex.h"
+#include "net/options.h"
+
+namespace odradek::net {
+
+// Allows `rate` events per second on average and bursts of one second's worth.
+class RateLimit {
+ public:
+  explicit RateLimit(int rate = kUnlimited) { set_rate(rate); }
+  void set_rate(int rate);
+  // 0: one event is taken. Else: ns until one may be taken.
+  int64_t take(int64_t now_ns);
+  // ns until take() would succeed.
+  int64_t wait_ns(int64_t now_ns);
+
+ private:
+  double rate_ = 0;  // <= 0: unlimited
+  double tokens_ = 0;
+  int64_t filled_at_ns_ = 0;
+};
+
+class ConnectionLimits {
+ public:
+  explicit ConnectionLimits(const ReactorOptions& options);
+
+  // Broker-wide room for one more.
+  bool has_room() const { return open_.load(std::memory_order_acquire) < max_.load(std::memory_order_acquire); }
+  // False: too many from this address (nothing is counted). The connection is counted otherwise.
+  bool open(const std::string& peer_host);
+  void close(const std::string& peer_host);
+
+  int open_connections() const { return open_.load(std::memory_order_relaxed); }
+  void set_max_connections(int max) { max_.store(max, std::memory_order_release); }
+  void set_max_per_ip(int max, std::map<std::string, int> overrides);
+  // ns to wait before the next accept by the broker-wide rate; 0: one is taken.
+  int64_t take_creation(int64_t now_ns);
+  void set_creation_rate(int rate);
+
+ private:
+  std::atomic<int> open_{0};
+  std::atomic<int> max_;
+  base::Mutex mutex_;
+  std::map<std::string, int, std::less<>> per_ip_ GUARDED_BY(mutex_);
+  int max_per_ip_ GUARDED_BY(mutex_);
+  std::map<std::string, int> overrides_ GUARDED_BY(mutex_);
+  RateLimit rate_ GUARDED_BY(mutex_);
+};
+
+}  // namespace odradek::net
