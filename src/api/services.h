@@ -21,10 +21,13 @@ class GroupCoordinator;
 namespace odradek::metadata {
 class ImageHolder;
 class ConfigStore;
+class ImageWaits;
+class ProducerIds;
 class Store;
 }
 namespace odradek::controller {
 class Controller;
+class TopicAdmin;
 }
 namespace odradek::config {
 class ConfigHolder;
@@ -44,7 +47,10 @@ struct Services {
   metadata::ImageHolder& image;
   metadata::ConfigStore& config_store;
   metadata::Store& store;
+  metadata::ImageWaits& image_waits;
+  metadata::ProducerIds& producer_ids;
   controller::Controller& controller;
+  controller::TopicAdmin& topic_admin;
   config::ConfigHolder& config;
   metrics::Registry& metrics;
   BrokerId self;

@@ -1,6 +1,11 @@
 // A mutex that clang's -Wthread-safety understands. Lock rules stand in signatures: GUARDED_BY(mutex_), REQUIRES(mutex_).
 #pragma once
 
+// Abseil's headers define some of the same names: let them do it first, whatever the order of includes.
+#include <absl/base/thread_annotations.h>
+#undef GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
+
 #include <condition_variable>
 #include <mutex>
 #include <shared_mutex>

@@ -1,0 +1,41 @@
+// The life of this broker in the cluster: session, base paths, cluster id, configs, registration, office; and all of it again after
+// the session expired (interbroker.md §4, §15).
+// Thread: calls from any thread; everything else on the metadata executor.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/executor.h"
+#include "base/function.h"
+#include "base/result.h"
+#include "controller/controller.h"
+#include "metadata/cluster_config.h"
+#include "metadata/registration.h"
+#include "metadata/store.h"
+
+namespace odradek::controller {
+
+struct Connected {
+  std::string cluster_id;
+};
+
+class Membership {
+ public:
+  Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs);
+  ~Membership();
+
+  // Session, base paths, cluster id (`known_cluster_id`: that of meta.properties, written if the tree is new; "" if none), configs.
+  void connect(std::string known_cluster_id, UniqueFunction<void(Result<Connected>)> done);
+  // Registers and runs for office; `on_epoch` hears the broker epoch of this and every later registration before the controller starts.
+  void join(metadata::BrokerInfo info, Controller& controller, std::function<void(int64_t)> on_epoch, UniqueFunction<void(Result<void>)> done);
+  // Leaves office and closes the session.
+  void leave(Task done);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;  // shared: replies of the store may come after the end
+};
+
+}  // namespace odradek::controller

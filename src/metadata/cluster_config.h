@@ -1,0 +1,83 @@
+// The configs that the cluster keeps: of topics, brokers, clients, users and addresses. Kept in /config/..., keys of our own in
+// /odradek/config/... of the same form (a Kafka broker would refuse later alters of an entity with keys it does not know).
+// A change is written by any broker and takes effect everywhere, here too, through the notification alone (/config/changes).
+// Source: zookeeper.md §7.
+// Thread: any; listeners run on the metadata executor.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/function.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "metadata/store.h"
+
+namespace odradek::metadata {
+
+using config::Properties;
+
+enum class EntityType : uint8_t { kTopic, kBroker, kClient, kUser, kUserClient, kIp };
+
+// Names as they are, not sanitised; kDefaultEntity is the default of its kind.
+inline constexpr std::string_view kDefaultEntity = "<default>";
+struct ConfigEntity {
+  EntityType type = EntityType::kTopic;
+  std::string name;
+  std::string client;  // of kUserClient
+
+  static ConfigEntity topic(std::string name) { return {EntityType::kTopic, std::move(name), {}}; }
+  static ConfigEntity broker(BrokerId id) { return {EntityType::kBroker, std::to_string(id.value), {}}; }
+  static ConfigEntity broker_default() { return {EntityType::kBroker, std::string(kDefaultEntity), {}}; }
+
+  // "topics/a", "users/x%20y/clients/<default>": the path below /config, and the entity_path of notifications.
+  std::string path() const;
+  // Nullopt: not one of these forms.
+  static std::optional<ConfigEntity> parse(std::string_view path);
+  friend auto operator<=>(const ConfigEntity&, const ConfigEntity&) = default;
+};
+
+// Percent-encoding of everything but A-Z a-z 0-9 . - _ (zookeeper.md §7).
+std::string sanitise(std::string_view name);
+std::string desanitise(std::string_view text);
+
+class ConfigStore {
+ public:
+  using Listener = std::function<void(const ConfigEntity&, const Properties& now)>;
+  // Gives the entity's new whole set from the present one (keys of both places together), or an error for the client.
+  // Runs on the metadata executor.
+  using Change = UniqueFunction<Result<Properties>(const Properties& present)>;
+
+  // `is_own_key(type, name)`: keys that Kafka does not know. `executor`: single-threaded, the one that the store calls back on.
+  ConfigStore(base::Runtime& runtime, base::Executor& executor, Store& store, std::function<bool(EntityType, std::string_view)> is_own_key);
+  ~ConfigStore();
+
+  // Sets the watch, then reads every entity; `done` after all listeners heard of each. Again after a new session.
+  void load(UniqueFunction<void(Result<void>)> done);
+  // For the life of the store. Not told of what was loaded before.
+  void subscribe(Listener listener);
+
+  // What is in force here. Empty: none.
+  std::shared_ptr<const Properties> find(const ConfigEntity& entity) const;
+  std::shared_ptr<const Properties> topic(std::string_view name) const;
+
+  // The store's own word, newer than find().
+  void read(const ConfigEntity& entity, UniqueFunction<void(Result<Properties>)> done);
+  // Reads, changes, writes, notifies. validate_only: nothing is written.
+  // Errors: those of `change`; kUnknownTopicOrPartition for a topic that is not there; retriable ones of the store.
+  void alter(const ConfigEntity& entity, Change change, bool validate_only, UniqueFunction<void(Result<void>)> done);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // shared: replies of the store may come after the end
+};
+
+}  // namespace odradek::metadata
