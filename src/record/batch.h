@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "model/error_code.h"
 #include "model/types.h"
 #include "record/codec.h"
 

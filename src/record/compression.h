@@ -4,8 +4,9 @@
 //     32 KiB of input); read also as one bare raw block.
 //   lz4: one LZ4 frame, FLG 60 BD 40 (independent blocks of 64 KiB, no checksums); dependent blocks are refused, as Java's reader
 //     does. In magic 0 the header checksum covers the frame magic too (KAFKA-3160): so written there, not checked there.
-// Nothing a stream claims is believed: memory is bounded by the window of its codec (zstd: 128 MiB at most, given back after the
-// stream; others below 300 KiB), output by the caller's limit.
+// Nothing a stream claims is believed: output is bounded by the caller's limit; memory by what the codec needs at once (zstd: its
+// window, 128 MiB at most; lz4: a block, 4 MiB at most; snappy: a block, at most 22 times its bytes) and given back after the
+// stream if it is more than usual.
 // Thread: a Decompressor or Compressor belongs to one thread at a time; keep one per thread and use it again.
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "model/error_code.h"
 #include "record/codec.h"
 
 namespace odradek::record {
@@ -50,8 +52,9 @@ class Compressor {
   Compressor& operator=(Compressor&&) noexcept;
 
   // Begins a stream that is appended to `out`, which must outlive it. `limit`: the most bytes it may append.
-  // `level` must be legal for the codec (is_legal_level).
-  void start(Codec codec, int level, Bytes& out, size_t limit, int8_t magic = 2);
+  // `level` must be legal for the codec (is_legal_level). `size_hint`: about how many bytes will be written, 0 = unknown; it keeps
+  // zstd's memory (hundreds of MiB at its highest levels) near what the input needs.
+  void start(Codec codec, int level, Bytes& out, size_t limit, size_t size_hint = 0, int8_t magic = 2);
   // Errors (of both): kMessageTooLarge: the stream would pass `limit`.
   Result<void> write(ByteView bytes);
   Result<void> finish();
