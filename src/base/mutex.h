@@ -10,6 +10,9 @@
 #include <mutex>
 #include <shared_mutex>
 
+// abseil's headers define some of these names too, to the same end.
+#undef GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
 #if defined(__clang__)
 #define ODRADEK_TS(x) __attribute__((x))
 #else
