@@ -1,6 +1,7 @@
 // What handlers may use. Filled once by app (and by sim); everything here outlives every request.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "model/types.h"
@@ -55,6 +56,7 @@ struct Services {
   metrics::Registry& metrics;
   BrokerId self;
   std::string cluster_id;
+  int32_t fetch_max_bytes = 57'671'680;  // fetch.max.bytes
 };
 
 }  // namespace odradek::api

@@ -26,8 +26,8 @@ class AlterPartitionChannel {
 
 class IsrUpdates {
  public:
-  // `on_advanced` runs after an answer that moved a partition's high watermark. `executor`: where answers are worked off.
-  IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, UniqueFunction<void(const std::shared_ptr<Partition>&)> on_advanced);
+  // `executor` (one thread): where answers are worked off; `on_changed` runs there after an answer that gave a partition its ISR.
+  IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, UniqueFunction<void(const std::shared_ptr<Partition>&)> on_changed);
   ~IsrUpdates();
 
   // Before the first submit() that can be sent; null detaches.

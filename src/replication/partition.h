@@ -71,6 +71,7 @@ struct ReadResult {
 struct LeaderAppend {
   storage::AppendInfo info;
   Offset required{0};  // acks=all is answered when the high watermark reaches this
+  LeaderEpoch epoch = kNoLeaderEpoch;  // of the append
   bool high_watermark_advanced = false;
 };
 
@@ -85,12 +86,12 @@ struct IsrChange {
   LeaderEpoch leader_epoch;
   int32_t partition_epoch = -1;
   std::vector<BrokerId> isr;
-  bool recovering = false;
 };
 
 struct FollowerFetchEffect {
   ErrorCode error = ErrorCode::kNone;
   bool high_watermark_advanced = false;
+  bool low_watermark_moved = false;
   std::optional<IsrChange> change;
 };
 
@@ -103,7 +104,8 @@ class LiveBrokers {
 
 class Partition {
  public:
-  Partition(TopicPartition name, BrokerId self, const LiveBrokers& live);
+  // `lag_ms`: replica.lag.time.max.ms.
+  Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms);
   Partition(const Partition&) = delete;
 
   const TopicPartition& name() const { return name_; }
@@ -119,7 +121,7 @@ class Partition {
   Role role() const { return static_cast<Role>(word_.load(std::memory_order_acquire) & kRoleMask); }
   bool is_leader() const { return role() == Role::kLeader; }
   // -1 before the first LeaderAndIsr.
-  LeaderEpoch leader_epoch() const;
+  LeaderEpoch leader_epoch() const { return epoch_of(word_.load(std::memory_order_acquire)); }
   BrokerId leader() const;
   int32_t partition_epoch() const;
   std::vector<BrokerId> isr() const;       // the committed one
@@ -131,20 +133,23 @@ class Partition {
 
   // --- leader -----------------------------------------------------------------------------------------------------------
   // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas. Writes offsets and epoch into
-  // `records` in place. `expected` (not -1): the epoch the caller leads in. A failed write of the log: kKafkaStorageError.
-  Result<LeaderAppend> append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected, const storage::AppendOptions& options);
+  // `records` in place. `expected` (not -1): the epoch the caller works in; refused if leadership was lost since then.
+  // A failed write of the log: kKafkaStorageError.
+  tl::expected<LeaderAppend, storage::AppendError> append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected,
+                                                                    const storage::AppendOptions& options);
   // For who waits for `required` in the epoch of its append: nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend,
   // kNotLeaderOrFollower, kKafkaStorageError).
   std::optional<ErrorCode> ack_state(Offset required, LeaderEpoch appended_in) const;
   // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read.
   FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms);
-  // Followers that have not caught up for `lag_ms` leave. At most one change is in flight.
-  std::optional<IsrChange> shrink_isr(int64_t lag_ms, int64_t now_ms);
-  // The wish to leave recovery (after an unclean election), if one is due.
-  std::optional<IsrChange> finish_recovery();
+  // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight.
+  std::optional<IsrChange> shrink_isr(int64_t now_ms);
   // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
-  bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch, bool recovering);
-  void on_isr_refused(bool keep_waiting);  // keep_waiting: a new LeaderAndIsr will say what holds
+  bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch);
+  // wait_for_controller: a new LeaderAndIsr will say what holds; else the committed ISR does.
+  void on_isr_refused(LeaderEpoch leader_epoch, bool wait_for_controller);
+  // min.insync.replicas of the topic.
+  void set_min_insync_replicas(int32_t replicas) { min_isr_.store(replicas, std::memory_order_relaxed); }
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const;
 
@@ -155,13 +160,14 @@ class Partition {
   Offset readable_end(ReadBound bound) const;
   // timestamp: >= 0 or -1 (latest), -2 (earliest), -3 (of the maximum timestamp), -4 (earliest local). An offset of -1 means: none.
   // Errors: as check_leader; kOffsetNotAvailable right after an election while the high watermark is below the epoch's start.
-  Result<ListedOffset> list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch) const;
+  Result<ListedOffset> list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch, bool leader_only = true) const;
   Result<std::vector<Offset>> list_offsets_v0(int64_t timestamp, int32_t max_count, ReadBound bound) const;
   // {-1,-1}: unknown.
-  Result<EpochEnd> end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch current_leader_epoch) const;
-  // Moves the log start; -1 = to the high watermark. Answer: the new low watermark (smallest log start over the live replicas).
+  Result<EpochEnd> end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch current_leader_epoch, bool leader_only = true) const;
+  // Moves the log start; -1 = to the high watermark. Answer: where it is now to be on every replica.
   // Errors: kOffsetOutOfRange above the high watermark, kPolicyViolation without a delete policy.
   Result<Offset> delete_records(Offset before);
+  // Smallest log start over the live replicas.
   Offset low_watermark() const;
 
   // --- follower ---------------------------------------------------------------------------------------------------------
@@ -183,39 +189,45 @@ class Partition {
   };
 
   static constexpr uint64_t kRoleMask = 3;
+  static constexpr uint64_t kClosing = 4;  // the gate is closed: a change of role is under way
   static uint64_t make_word(Role role, LeaderEpoch epoch) {
-    return (static_cast<uint64_t>(static_cast<uint32_t>(epoch.value)) << 2) | static_cast<uint64_t>(role);
+    return (static_cast<uint64_t>(static_cast<uint32_t>(epoch.value)) << 3) | static_cast<uint64_t>(role);
   }
-  static LeaderEpoch epoch_of(uint64_t word) { return {static_cast<int32_t>(static_cast<uint32_t>(word >> 2))}; }
+  static LeaderEpoch epoch_of(uint64_t word) { return {static_cast<int32_t>(static_cast<uint32_t>(word >> 3))}; }
 
   // The gate: appends enter and leave, a change of role closes it and waits until none is inside.
-  bool enter_append(uint64_t& word) const;
+  void enter_append(uint64_t& word) const;
   void leave_append() const;
-  void close_gate() REQUIRES(mutex_);
-  void open_gate(uint64_t word) REQUIRES(mutex_);
+  void close_gate() REQUIRES(change_mutex_) EXCLUDES(mutex_);  // appends that run need mutex_ to end
+  void open_gate(uint64_t word) REQUIRES(change_mutex_);
 
-  ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only) const;
-  Result<void> take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
+  static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
+  Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
+  void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
   bool advance_high_watermark() REQUIRES(mutex_);
   Remote* find_remote(BrokerId id) REQUIRES(mutex_);
-  bool in_isr(BrokerId id) const REQUIRES(mutex_);          // the committed one
-  bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);   // with the change in flight
-  size_t larger_isr_size() const REQUIRES(mutex_);
-  bool caught_up(const Remote& remote, Offset leader_end, int64_t now_ms, int64_t lag_ms) const;
+  bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);  // the committed one and the change in flight
+  bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
+  int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
   IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
 
   const TopicPartition name_;
   const BrokerId self_;
   const LiveBrokers& live_;
+  const int64_t lag_ms_;
 
   // Role and leader epoch in one word, so that a reader sees both of one moment.
   std::atomic<uint64_t> word_{make_word(Role::kNone, kNoLeaderEpoch)};
   mutable std::atomic<uint32_t> appenders_{0};
   std::atomic<int64_t> high_watermark_{0};
-  std::atomic<int64_t> epoch_start_{0};  // log end when this broker became leader
-  std::atomic<int32_t> isr_size_{0};     // of the committed ISR: checked against min.insync.replicas by appends
+  std::atomic<int64_t> epoch_start_{0};     // log end when the epoch began here
+  std::atomic<int32_t> leading_since_{-1};  // first epoch of this unbroken leadership
+  std::atomic<int32_t> isr_size_{0};        // of the committed ISR: checked against min.insync.replicas by appends
+  std::atomic<int32_t> replica_count_{0};
+  std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
+  mutable base::Mutex change_mutex_;  // one change of role at a time; taken before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
   BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;
@@ -223,10 +235,9 @@ class Partition {
   std::vector<BrokerId> replicas_ GUARDED_BY(mutex_);
   std::vector<BrokerId> isr_ GUARDED_BY(mutex_);
   std::optional<std::vector<BrokerId>> proposed_isr_ GUARDED_BY(mutex_);  // the change in flight
-  bool recovering_ GUARDED_BY(mutex_) = false;
   bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
   std::vector<Remote> remotes_ GUARDED_BY(mutex_);
-  int64_t lag_ms_ GUARDED_BY(mutex_) = 30'000;
+  int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
 
   WaitList append_waiters_;
   WaitList fetch_waiters_;

@@ -25,7 +25,7 @@
 #include "replication/isr_updates.h"
 #include "replication/leadership.h"
 #include "replication/partition.h"
-#include "replication/wait_list.h"
+#include "replication/purgatory.h"
 #include "storage/log_manager.h"
 
 namespace odradek::metrics {
@@ -58,7 +58,8 @@ struct ProduceParams {
 struct ProduceResult {
   ErrorCode error = ErrorCode::kNone;
   std::string message;  // empty: none
-  storage::AppendInfo info;  // also carries the errors of single records
+  std::vector<record::RecordError> record_errors;
+  storage::AppendInfo info;
   // What acks=all waits for; only while `error` is kNone.
   Offset required{0};
   LeaderEpoch appended_in = kNoLeaderEpoch;
@@ -95,6 +96,8 @@ struct FetchPartition {
   int32_t max_bytes = 0;
   LeaderEpoch current_leader_epoch = kNoLeaderEpoch;
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
+  // What a follower was told last (-1: nothing yet): news of the high watermark reach it at once.
+  Offset told_high_watermark{-1};
 };
 
 struct FetchParams {
@@ -117,7 +120,7 @@ struct FetchOutcome {
   Wakeups wakeups;
 };
 
-class ReplicaManager : private LiveBrokers {
+class ReplicaManager : public LiveBrokers {
  public:
   ReplicaManager(base::Runtime& runtime, storage::LogManager& logs, metadata::ImageHolder& image, ReplicaManagerOptions options,
                  metrics::Registry& metrics);
@@ -133,8 +136,11 @@ class ReplicaManager : private LiveBrokers {
   Result<std::shared_ptr<Partition>> leader_or_error(const TopicPartition& tp, LeaderEpoch current_leader_epoch) const;
   std::vector<std::shared_ptr<Partition>> partitions() const;
   BrokerId self() const { return options_.self; }
+  // By the cluster image.
+  bool is_alive(BrokerId broker) const override;
 
-  // --- from the controller (handler thread or in process; one at a time inside) ---------------------------------------------------
+  // --- from the controller: one at a time inside; may open logs, so not on a handler thread ---------------------------------------
+  base::Executor& control_executor() { return *control_executor_; }  // one thread: requests from the network keep their order
   protocol::LeaderAndIsrResponse apply(const protocol::LeaderAndIsrRequest& request);
   protocol::StopReplicaResponse apply(const protocol::StopReplicaRequest& request);
   protocol::UpdateMetadataResponse apply(const protocol::UpdateMetadataRequest& request);
@@ -157,7 +163,8 @@ class ReplicaManager : private LiveBrokers {
   Result<Offset> append_internal(const TopicPartition& tp, Bytes batch, LeaderEpoch expected, UniqueFunction<void(ErrorCode, Offset first)> committed);
 
   // --- fetch --------------------------------------------------------------------------------------------------------------------
-  // Reads now; counts a follower's position.
+  // Reads now; counts a follower's position. Bytes are given out in the order of the partitions: at most max_bytes of each and of all,
+  // but with at_least_one_batch the first one that has records gives its first batch whole.
   FetchOutcome read(const FetchParams& params, std::span<const FetchPartition> partitions);
   // After an unsatisfied read(): `done` runs once with a new read, when it is satisfied or max_wait_ms have passed; on this
   // thread before the return, or on any other.
@@ -182,16 +189,17 @@ class ReplicaManager : private LiveBrokers {
   void stop();
   // High watermarks of the logs of one log dir, for its checkpoint file.
   std::vector<std::pair<TopicPartition, Offset>> high_watermarks() const;
-  // Every partition there goes offline; the listeners are told.
-  void on_log_dir_failure(const std::string& dir);
+  // The logs of `partitions` are lost with their log dir: they go offline, the listeners are told.
+  void on_offline(const std::vector<TopicPartition>& partitions);
+  // New settings of a topic, for its logs and its min.insync.replicas.
+  void update_topic_config(const std::string& topic, std::shared_ptr<const storage::LogConfig> config);
   size_t parked_fetches() const;
   size_t parked_produces() const;
 
  private:
-  struct Parked;
-  friend class ParkedProduce;
-  friend class ParkedFetch;
-  friend class ParkedDelete;
+  class ParkedProduce;
+  class ParkedFetch;
+  class ParkedDelete;
 
   struct Key {
     std::string topic;
@@ -214,13 +222,33 @@ class ReplicaManager : private LiveBrokers {
     }
   };
 
-  bool is_alive(BrokerId broker) const override;
+  bool is_stale_broker_epoch(int64_t epoch) const;
+  // kNone: taken. The others as interbroker.md §2.
+  ErrorCode take_controller_epoch(int32_t epoch) REQUIRES(apply_mutex_);
+  ErrorCode apply_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state, Wakeups& wakeups) REQUIRES(apply_mutex_);
+  ErrorCode stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) REQUIRES(apply_mutex_);
+  void tell(UniqueFunction<void(LeadershipListener&)> what) REQUIRES(apply_mutex_);
+  FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions);
+  void shrink_isrs();
+  void submit(const std::shared_ptr<Partition>& partition, IsrChange change);
 
   base::Runtime& runtime_;
   storage::LogManager& logs_;
   metadata::ImageHolder& image_;
   const ReplicaManagerOptions options_;
   metrics::Registry& metrics_;
+  std::unique_ptr<base::Executor> control_executor_;
+  std::unique_ptr<base::Executor> executor_;  // "purgatory": time-outs, answers of the controller
+  Purgatory produces_;
+  Purgatory fetches_;
+  Purgatory deletions_;
+  std::unique_ptr<IsrUpdates> isr_updates_;
+  std::unique_ptr<base::PeriodicTask> isr_timer_;
+  std::atomic<int64_t> broker_epoch_{-1};
+
+  base::Mutex apply_mutex_;  // one request of the controller at a time; listeners are called under it
+  int32_t controller_epoch_ GUARDED_BY(apply_mutex_) = -1;
+  std::vector<LeadershipListener*> listeners_ GUARDED_BY(apply_mutex_);
 
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
