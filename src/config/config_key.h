@@ -58,6 +58,7 @@ struct ConfigKey {
   std::string_view doc;   // one line: what it does
   std::string_view note;  // kHarmless, kRefused: why, and what to do instead
   bool internal = false;  // Kafka keeps it out of its own documentation
+  bool ours = false;      // Kafka does not know it: stored apart from Kafka's keys (metadata/cluster_config.h)
 };
 
 std::string_view name_of(Type type);

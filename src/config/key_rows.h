@@ -21,6 +21,10 @@ constexpr ConfigKey internal(ConfigKey key) {
   key.internal = true;
   return key;
 }
+constexpr ConfigKey ours(ConfigKey key) {
+  key.ours = true;
+  return key;
+}
 
 inline constexpr std::string_view kNoteJavaPlugin =
     "Java classes cannot run here, and what it forbids would be allowed: remove this key.";
