@@ -22,6 +22,7 @@
 #include "base/function.h"
 #include "base/string_map.h"
 #include "coordinator/group/group_config.h"
+#include "coordinator/runtime/outbox.h"
 #include "model/error_code.h"
 
 namespace odradek::coordinator {
@@ -90,9 +91,7 @@ struct SyncResult {
 using JoinAnswer = UniqueFunction<void(JoinResult)>;
 using SyncAnswer = UniqueFunction<void(SyncResult)>;
 
-// Answers that are decided. Each is called exactly once: kNone sends it as decided; another code sends that error in its place
-// (what the answer stands on was lost, or took too long).
-using Answer = UniqueFunction<void(ErrorCode)>;
+// Answers that are decided (outbox.h).
 using Answers = std::vector<Answer>;
 
 class Group;

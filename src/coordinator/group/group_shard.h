@@ -1,0 +1,111 @@
+// The groups of one partition of __consumer_offsets, while this broker leads it in one leader epoch. State in memory changes when its
+// record is appended; what stands on that record, writes as well as reads that saw it, is answered when the high watermark has passed
+// it, or with COORDINATOR_NOT_AVAILABLE after offsets.commit.timeout.ms. When leadership goes the shard dies; nothing is patched back,
+// the next leader loads the log.
+// Thread: the strand it is made with; every method runs on it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/string_map.h"
+#include "coordinator/group/group.h"
+#include "coordinator/group/group_loader.h"
+#include "coordinator/group/offsets.h"
+#include "coordinator/runtime/log_access.h"
+#include "coordinator/runtime/outbox.h"
+#include "coordinator/runtime/strand.h"
+#include "protocol/messages/describe_groups.h"
+#include "protocol/messages/leave_group.h"
+#include "protocol/messages/list_groups.h"
+#include "protocol/messages/offset_commit.h"
+#include "protocol/messages/offset_delete.h"
+#include "protocol/messages/offset_fetch.h"
+
+namespace odradek::record {
+class BatchBuilder;
+}
+
+namespace odradek::coordinator {
+
+class GroupShard : public std::enable_shared_from_this<GroupShard> {
+ public:
+  template <class Response>
+  using Reply = UniqueFunction<void(Response)>;
+
+  // Shared: appends on their way and timers refer to it weakly. Everything passed by reference outlives it.
+  GroupShard(base::Runtime& runtime, LogAccess& log, const GroupConfig& config, std::shared_ptr<Strand> strand, TopicPartition tp, LeaderEpoch epoch);
+  ~GroupShard();
+
+  // Once, before anything else.
+  void start(LoadedState state);
+  // Everything that waits gets `why`; afterwards nothing is called any more.
+  void die(ErrorCode why);
+
+  void join(const std::string& group_id, JoinRequest request, JoinAnswer answer);
+  void sync(const std::string& group_id, SyncRequest request, SyncAnswer answer);
+  ErrorCode heartbeat(std::string_view group_id, std::string_view member_id, int32_t generation, const std::optional<std::string>& instance_id);
+  // One result for each member, in order.
+  std::vector<ErrorCode> leave(std::string_view group_id, const std::vector<protocol::LeaveGroupRequest::MemberIdentity>& members);
+  void commit(protocol::OffsetCommitRequest request, Reply<protocol::OffsetCommitResponse> reply);
+  void fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup request, bool require_stable,
+             Reply<protocol::OffsetFetchResponse::OffsetFetchResponseGroup> reply);
+  void describe(std::string_view group_id, Reply<protocol::DescribeGroupsResponse::DescribedGroup> reply);
+  std::vector<protocol::ListGroupsResponse::ListedGroup> list() const;
+  void remove_group(std::string_view group_id, Reply<ErrorCode> reply);
+  void remove_offsets(protocol::OffsetDeleteRequest request, Reply<protocol::OffsetDeleteResponse> reply);
+  // Topics that are gone.
+  void remove_partitions(const std::vector<TopicPartition>& partitions);
+
+  // The retention of offsets. Goes on in steps, each one turn of the strand.
+  void expire_offsets();
+
+  size_t group_count() const { return groups_.size(); }
+  size_t offset_count() const;
+
+ private:
+  struct Entry;
+  struct Journal;
+  friend struct Journal;
+
+  Now now() const;
+  Entry* find(std::string_view group_id);
+  Entry& create(std::string_view group_id);
+  void forget(std::string_view group_id);
+  // After an event on the group: answers leave or wait, its timer is set, a group without content is forgotten.
+  void settle(Entry& entry, Answers answers);
+  void send_after(uint64_t append, Answer answer);
+  void arm_group_timer(Entry& entry);
+  void arm_outbox_timer();
+  void on_group_timer(const std::string& group_id, uint64_t token);
+  void expire_some(std::shared_ptr<std::vector<std::string>> ids, size_t from);
+
+  // Appends one batch: its number for the outbox, or why nothing was appended. The first offset of it goes to `first`.
+  Result<uint64_t> append(record::BatchBuilder& builder, Offset* first = nullptr);
+  record::BatchBuilder new_batch() const;
+  void on_committed(uint64_t append, ErrorCode error);
+  // Tombstones for the partitions, and for the group itself if `whole`; in as many batches as need be. What was appended is applied.
+  // Returns the number of the last append (0: nothing was to be done).
+  Result<uint64_t> append_removals(Entry& entry, const std::vector<TopicPartition>& partitions, bool whole);
+
+  base::Runtime& runtime_;
+  LogAccess& log_;
+  const GroupConfig& config_;
+  const std::shared_ptr<Strand> strand_;  // shared with the slot and with what is on its way
+  const TopicPartition tp_;
+  const LeaderEpoch epoch_;
+  base::StringMap<std::unique_ptr<Entry>> groups_;
+  Outbox outbox_;
+  base::TimerId outbox_timer_ = 0;
+  uint64_t timers_armed_ = 0;
+  bool dead_ = false;
+};
+
+// What a client is told when an append failed with `error`: for offsets, for group state.
+ErrorCode commit_error_for_client(ErrorCode error);
+ErrorCode group_write_error_for_client(ErrorCode error);
+
+}  // namespace odradek::coordinator
