@@ -56,6 +56,9 @@ class Purgatory {
   // Time-outs are worked off on `executor`. It and the runtime outlive every parked operation.
   Purgatory(base::Runtime& runtime, base::Executor& executor) : runtime_(runtime), executor_(executor) {}
 
+  // Waits until no timer of completed operations is about to post to the executor; then that may go.
+  void drain();
+
   // Completes `operation` at once if it already can be, else when it can, at the latest after wait_ms.
   void park(std::shared_ptr<Parked> operation, int64_t wait_ms);
   size_t size() const { return parked_.load(std::memory_order_relaxed); }
@@ -63,10 +66,12 @@ class Purgatory {
 
  private:
   friend class Parked;
+  class TimeOut;
   base::Runtime& runtime_;
   base::Executor& executor_;
   std::atomic<size_t> parked_{0};
   std::atomic<uint64_t> expired_{0};
+  std::atomic<int32_t> timers_{0};  // time-outs that exist, waiting or running
 };
 
 }  // namespace odradek::replication
