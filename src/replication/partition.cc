@@ -1,0 +1,477 @@
+#include "replication/partition.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace odradek::replication {
+
+namespace {
+
+constexpr int64_t kLatest = -1, kEarliest = -2, kMaxTimestamp = -3, kEarliestLocal = -4;
+
+bool contains(const std::vector<BrokerId>& list, BrokerId id) { return std::find(list.begin(), list.end(), id) != list.end(); }
+
+}  // namespace
+
+Partition::Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms)
+    : name_(std::move(name)), self_(self), live_(live), lag_ms_(lag_ms) {}
+
+// --- the gate ---------------------------------------------------------------------------------------------------------------
+
+void Partition::enter_append(uint64_t& word) const {
+  while (true) {
+    // Sequentially consistent, as close_gate(): either this load sees the gate closed or that one sees the appender inside.
+    appenders_.fetch_add(1, std::memory_order_seq_cst);
+    word = word_.load(std::memory_order_seq_cst);
+    if ((word & kClosing) == 0) return;
+    leave_append();
+    base::MutexLock wait_for_the_change(change_mutex_);
+  }
+}
+
+void Partition::leave_append() const {
+  if (appenders_.fetch_sub(1, std::memory_order_seq_cst) == 1 && (word_.load(std::memory_order_seq_cst) & kClosing) != 0) {
+    appenders_.notify_all();
+  }
+}
+
+void Partition::close_gate() {
+  word_.fetch_or(kClosing, std::memory_order_seq_cst);
+  for (uint32_t inside; (inside = appenders_.load(std::memory_order_seq_cst)) != 0;) appenders_.wait(inside);
+}
+
+void Partition::open_gate(uint64_t word) { word_.store(word, std::memory_order_seq_cst); }
+
+// --- roles ------------------------------------------------------------------------------------------------------------------
+
+Result<void> Partition::check_change(const PartitionState& state) const {
+  if (!contains(state.replicas, self_)) return fail(ErrorCode::kUnknownTopicOrPartition, name_.to_string() + ": this broker is not a replica");
+  if (state.leader_epoch <= leader_epoch()) return fail(ErrorCode::kStaleControllerEpoch, name_.to_string() + ": leader epoch not above the known one");
+  return {};
+}
+
+void Partition::take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) {
+  if (log_owner_ == nullptr) {
+    CHECK(log != nullptr);
+    log_owner_ = std::move(log);
+    high_watermark_.store(std::clamp(high_watermark, log_owner_->log_start_offset(), log_owner_->log_end_offset()).value, std::memory_order_release);
+    log_owner_->update_high_watermark(this->high_watermark());
+    min_isr_.store(log_owner_->config()->min_insync_replicas, std::memory_order_relaxed);
+    log_.store(log_owner_.get(), std::memory_order_release);
+  }
+  leader_ = state.leader;
+  partition_epoch_ = state.partition_epoch;
+  replicas_ = state.replicas;
+  isr_ = state.isr;
+  isr_size_.store(static_cast<int32_t>(isr_.size()), std::memory_order_relaxed);
+  replica_count_.store(static_cast<int32_t>(replicas_.size()), std::memory_order_relaxed);
+  proposed_isr_.reset();
+  waiting_for_controller_ = false;
+}
+
+Result<void> Partition::become_leader(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark, int64_t now_ms) {
+  base::MutexLock change(change_mutex_);
+  if (auto legal = check_change(state); !legal) return legal;
+  const bool led_before = is_leader();
+  close_gate();
+  base::MutexLock lock(mutex_);
+  take_state(state, std::move(log), high_watermark);
+  now_ms_ = std::max(now_ms_, now_ms);
+
+  const Offset start = log_owner_->log_end_offset();
+  log_owner_->assign_epoch_start(state.leader_epoch, start);
+  epoch_start_.store(start.value, std::memory_order_release);
+  if (!led_before) leading_since_.store(state.leader_epoch.value, std::memory_order_release);
+
+  std::vector<Remote> remotes;
+  for (BrokerId id : state.replicas) {
+    if (id == self_) continue;
+    Remote* known = led_before ? find_remote(id) : nullptr;
+    Remote remote = known != nullptr ? *known : Remote{.id = id};
+    const bool in_sync = contains(state.isr, id);
+    remote.last_caught_up_ms = in_sync ? now_ms : 0;
+    remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
+    remote.last_fetch_leader_end = start;
+    remotes.push_back(remote);
+  }
+  remotes_ = std::move(remotes);
+  open_gate(make_word(Role::kLeader, state.leader_epoch));
+  advance_high_watermark();
+  return {};
+}
+
+Result<void> Partition::become_follower(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) {
+  base::MutexLock change(change_mutex_);
+  if (auto legal = check_change(state); !legal) return legal;
+  close_gate();
+  base::MutexLock lock(mutex_);
+  take_state(state, std::move(log), high_watermark);
+  remotes_.clear();
+  open_gate(make_word(Role::kFollower, state.leader_epoch));
+  return {};
+}
+
+void Partition::stop(bool offline) {
+  base::MutexLock change(change_mutex_);
+  close_gate();
+  base::MutexLock lock(mutex_);
+  remotes_.clear();
+  proposed_isr_.reset();
+  open_gate(make_word(offline ? Role::kOffline : Role::kNone, leader_epoch()));
+}
+
+BrokerId Partition::leader() const {
+  base::MutexLock lock(mutex_);
+  return leader_;
+}
+int32_t Partition::partition_epoch() const {
+  base::MutexLock lock(mutex_);
+  return partition_epoch_;
+}
+std::vector<BrokerId> Partition::isr() const {
+  base::MutexLock lock(mutex_);
+  return isr_;
+}
+std::vector<BrokerId> Partition::replicas() const {
+  base::MutexLock lock(mutex_);
+  return replicas_;
+}
+std::shared_ptr<storage::Log> Partition::log() const {
+  base::MutexLock lock(mutex_);
+  return log_owner_;
+}
+
+ErrorCode Partition::check_word(uint64_t word, LeaderEpoch asked, bool leader_only) {
+  const auto role = static_cast<Role>(word & kRoleMask);
+  if (role == Role::kOffline) return ErrorCode::kKafkaStorageError;
+  if (role == Role::kNone) return ErrorCode::kNotLeaderOrFollower;
+  if (asked != kNoLeaderEpoch) {
+    if (asked < epoch_of(word)) return ErrorCode::kFencedLeaderEpoch;
+    if (asked > epoch_of(word)) return ErrorCode::kUnknownLeaderEpoch;
+  }
+  if (leader_only && role != Role::kLeader) return ErrorCode::kNotLeaderOrFollower;
+  return ErrorCode::kNone;
+}
+
+ErrorCode Partition::check_leader(LeaderEpoch asked) const { return check_word(word_.load(std::memory_order_acquire), asked, true); }
+
+// --- leader -----------------------------------------------------------------------------------------------------------------
+
+tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected,
+                                                                             const storage::AppendOptions& options) {
+  uint64_t word;
+  enter_append(word);
+  struct Leave {
+    const Partition& partition;
+    ~Leave() { partition.leave_append(); }
+  } leave{*this};
+
+  auto refuse = [&](ErrorCode code, std::string what) {
+    return tl::unexpected<storage::AppendError>(storage::AppendError{Error{code, std::move(what)}, {}});
+  };
+  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) return refuse(error, {});
+  const LeaderEpoch epoch = epoch_of(word);
+  if (expected != kNoLeaderEpoch && (expected > epoch || expected.value < leading_since_.load(std::memory_order_acquire))) {
+    return refuse(ErrorCode::kNotLeaderOrFollower, "leadership changed");
+  }
+  if (acks == -1 && is_under_min_isr()) {
+    return refuse(ErrorCode::kNotEnoughReplicas, fmt::format("The size of the current ISR of {} is {}, below min.insync.replicas {}", name_.to_string(),
+                                                             isr_size_.load(std::memory_order_relaxed), min_isr()));
+  }
+
+  auto info = log_.load(std::memory_order_acquire)->append_as_leader(records, epoch, options);
+  if (!info) return tl::unexpected<storage::AppendError>(std::move(info.error()));
+  LeaderAppend done;
+  done.required = info->last_offset + 1;
+  done.epoch = epoch;
+  done.info = std::move(*info);
+  {
+    base::MutexLock lock(mutex_);
+    done.high_watermark_advanced = advance_high_watermark();
+  }
+  return done;
+}
+
+std::optional<ErrorCode> Partition::ack_state(Offset required, LeaderEpoch appended_in) const {
+  const uint64_t word = word_.load(std::memory_order_acquire);
+  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) return error;
+  // A leader that was replaced in between may have lost the records.
+  if (appended_in.value < leading_since_.load(std::memory_order_acquire)) return ErrorCode::kNotLeaderOrFollower;
+  if (high_watermark() < required) return std::nullopt;
+  return is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
+}
+
+Partition::Remote* Partition::find_remote(BrokerId id) {
+  for (Remote& remote : remotes_) {
+    if (remote.id == id) return &remote;
+  }
+  return nullptr;
+}
+
+bool Partition::in_larger_isr(BrokerId id) const { return contains(isr_, id) || (proposed_isr_ && contains(*proposed_isr_, id)); }
+
+bool Partition::caught_up(const Remote& remote, Offset leader_end) const {
+  return remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms <= lag_ms_;
+}
+
+bool Partition::advance_high_watermark() {
+  if (role() != Role::kLeader || is_under_min_isr()) return false;
+  const Offset end = log_owner_->log_end_offset();
+  Offset smallest = end;
+  for (const Remote& remote : remotes_) {
+    // Who is about to join holds it back too: else the high watermark would run ahead of it for ever.
+    if (remote.log_end < smallest && (in_larger_isr(remote.id) || (caught_up(remote, end) && live_.is_alive(remote.id)))) smallest = remote.log_end;
+  }
+  if (smallest <= high_watermark()) return false;
+  high_watermark_.store(smallest.value, std::memory_order_release);
+  log_owner_->update_high_watermark(smallest);
+  return true;
+}
+
+IsrChange Partition::propose(std::vector<BrokerId> isr) {
+  proposed_isr_ = isr;
+  return {epoch_of(word_.load(std::memory_order_relaxed)), partition_epoch_, std::move(isr)};
+}
+
+FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms) {
+  FollowerFetchEffect effect;
+  base::MutexLock lock(mutex_);
+  if (effect.error = check_leader(kNoLeaderEpoch); effect.error != ErrorCode::kNone) return effect;
+  Remote* remote = find_remote(follower);
+  if (remote == nullptr) {
+    // Its assignment is known to the controller but not yet here.
+    effect.error = ErrorCode::kUnknownLeaderEpoch;
+    return effect;
+  }
+  now_ms_ = std::max(now_ms_, now_ms);
+  if (offset >= leader_end) {
+    remote->last_caught_up_ms = std::max(remote->last_caught_up_ms, now_ms);
+  } else if (offset >= remote->last_fetch_leader_end) {
+    remote->last_caught_up_ms = std::max(remote->last_caught_up_ms, remote->last_fetch_ms);
+  }
+  const bool moved = remote->log_end != offset;
+  effect.low_watermark_moved = remote->log_start != log_start;
+  remote->log_end = offset;
+  remote->log_start = log_start;
+  remote->last_fetch_leader_end = leader_end;
+  remote->last_fetch_ms = now_ms;
+
+  if (!proposed_isr_ && !waiting_for_controller_ && !contains(isr_, follower) && offset >= high_watermark() &&
+      offset.value >= epoch_start_.load(std::memory_order_relaxed) && live_.is_alive(follower)) {
+    std::vector<BrokerId> isr = isr_;
+    isr.push_back(follower);
+    effect.change = propose(std::move(isr));
+  }
+  if (moved) effect.high_watermark_advanced = advance_high_watermark();
+  return effect;
+}
+
+std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms) {
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kLeader || proposed_isr_ || waiting_for_controller_) return std::nullopt;
+  now_ms_ = std::max(now_ms_, now_ms);
+  const Offset end = log_owner_->log_end_offset();
+  std::vector<BrokerId> isr;
+  for (BrokerId id : isr_) {
+    Remote* remote = find_remote(id);
+    if (id == self_ || (remote != nullptr && caught_up(*remote, end))) isr.push_back(id);
+  }
+  if (isr.size() == isr_.size()) return std::nullopt;
+  return propose(std::move(isr));
+}
+
+bool Partition::on_isr_changed(LeaderEpoch epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch) {
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kLeader || epoch != leader_epoch() || partition_epoch < partition_epoch_) return false;
+  isr_ = isr;
+  isr_size_.store(static_cast<int32_t>(isr_.size()), std::memory_order_relaxed);
+  partition_epoch_ = partition_epoch;
+  proposed_isr_.reset();
+  return advance_high_watermark();
+}
+
+void Partition::on_isr_refused(LeaderEpoch epoch, bool wait_for_controller) {
+  base::MutexLock lock(mutex_);
+  if (epoch != leader_epoch()) return;  // the change belongs to a former leadership
+  // While the controller may have taken the larger ISR, acks go on as if it had; a refusal that is final gives the committed one back.
+  if (wait_for_controller) {
+    waiting_for_controller_ = true;
+  } else {
+    proposed_isr_.reset();
+  }
+}
+
+bool Partition::is_under_replicated() const {
+  return is_leader() && isr_size_.load(std::memory_order_relaxed) < replica_count_.load(std::memory_order_relaxed);
+}
+
+int32_t Partition::min_isr() const {
+  return std::min(min_isr_.load(std::memory_order_relaxed), replica_count_.load(std::memory_order_relaxed));
+}
+
+bool Partition::is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
+
+// --- readers ----------------------------------------------------------------------------------------------------------------
+
+Offset Partition::readable_end(ReadBound bound) const {
+  storage::Log* log = log_.load(std::memory_order_acquire);
+  if (log == nullptr) return {-1};
+  switch (bound) {
+    case ReadBound::kLogEnd: return log->log_end_offset();
+    case ReadBound::kHighWatermark: return high_watermark();
+    case ReadBound::kLastStable: return log->last_stable_offset(high_watermark());
+  }
+  return {-1};
+}
+
+ReadResult Partition::read(const ReadParams& params) const {
+  ReadResult result;
+  const uint64_t word = word_.load(std::memory_order_acquire);
+  if (result.error = check_word(word, params.current_leader_epoch, params.leader_only); result.error != ErrorCode::kNone) return result;
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+
+  const Offset high_watermark = this->high_watermark();
+  result.log_end_offset = log.log_end_offset();
+  result.log_start_offset = log.log_start_offset();
+  result.last_stable_offset = log.last_stable_offset(high_watermark);
+  result.high_watermark = high_watermark;
+  result.upper_bound = params.bound == ReadBound::kLogEnd         ? result.log_end_offset
+                       : params.bound == ReadBound::kHighWatermark ? high_watermark
+                                                                   : result.last_stable_offset;
+  result.next_offset = params.from;
+
+  auto out_of_range = [&] {
+    ReadResult none;
+    none.error = ErrorCode::kOffsetOutOfRange;
+    return none;
+  };
+  if (params.from < result.log_start_offset || params.from > result.log_end_offset) return out_of_range();
+  if (params.last_fetched_epoch != kNoLeaderEpoch) {
+    auto [epoch, end] = log.end_offset_for_epoch(params.last_fetched_epoch);
+    if (epoch == kNoLeaderEpoch || end.value < 0) return out_of_range();
+    if (epoch < params.last_fetched_epoch || end < params.from) {
+      result.diverging = EpochEnd{epoch, end};
+      return result;
+    }
+  }
+  // Nothing new: no look into the log.
+  if (params.from >= result.upper_bound) return result;
+
+  auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch);
+  if (!read) {
+    ReadResult none;
+    none.error = read.error().code;
+    return none;
+  }
+  result.records = std::move(read->slice);
+  if (result.records.size > 0) result.next_offset = read->next_offset;
+  // What lies above the high watermark is only worth something while this broker leads.
+  if (params.bound == ReadBound::kLogEnd && (word_.load(std::memory_order_acquire) & ~kClosing) != (word & ~kClosing)) {
+    ReadResult none;
+    none.error = check_word(word_.load(std::memory_order_acquire), params.current_leader_epoch, params.leader_only);
+    if (none.error != ErrorCode::kNone) return none;
+  }
+  return result;
+}
+
+Result<ListedOffset> Partition::list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch, bool leader_only) const {
+  const uint64_t word = word_.load(std::memory_order_acquire);
+  if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  const Offset upper = readable_end(bound);
+  // Right after an election the high watermark may lie below what the former leader has shown: rather no answer than one that goes back.
+  const bool lagging = bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kLeader &&
+                       epoch_start_.load(std::memory_order_acquire) > upper.value;
+  auto not_available = [&] { return fail(ErrorCode::kOffsetNotAvailable, name_.to_string() + ": the high watermark is below the start of the leader's epoch"); };
+
+  switch (timestamp) {
+    case kLatest:
+      if (lagging) return not_available();
+      return ListedOffset{kNoTimestamp, upper, epoch_of(word)};
+    case kEarliest:
+    case kEarliestLocal: {
+      const Offset start = log.log_start_offset();
+      return ListedOffset{kNoTimestamp, start, log.epoch_for_offset(start)};
+    }
+    default: break;
+  }
+  Result<std::optional<storage::TimestampOffset>> found =
+      timestamp == kMaxTimestamp ? log.max_timestamp_offset() : log.offset_for_timestamp(timestamp, upper);
+  if (!found) return fail(std::move(found.error()));
+  if (!*found) return ListedOffset{};
+  if ((*found)->offset >= upper) {
+    if (lagging) return not_available();
+    return ListedOffset{};
+  }
+  return ListedOffset{(*found)->timestamp, (*found)->offset, (*found)->leader_epoch};
+}
+
+Result<std::vector<Offset>> Partition::list_offsets_v0(int64_t timestamp, int32_t max_count, ReadBound bound) const {
+  if (ErrorCode error = check_leader(kNoLeaderEpoch); error != ErrorCode::kNone) return fail(error, {});
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  std::vector<Offset> offsets = log.legacy_offsets_before(timestamp, max_count);
+  // The log answers with its end; a client may not see beyond the bound.
+  const Offset upper = readable_end(bound);
+  if (std::any_of(offsets.begin(), offsets.end(), [&](Offset offset) { return offset > upper; })) {
+    std::vector<Offset> visible{upper};
+    for (Offset offset : offsets) {
+      if (offset < upper) visible.push_back(offset);
+    }
+    offsets = std::move(visible);
+  }
+  return offsets;
+}
+
+Result<EpochEnd> Partition::end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch current_leader_epoch, bool leader_only) const {
+  const uint64_t word = word_.load(std::memory_order_acquire);
+  if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
+  auto [epoch, end] = log_.load(std::memory_order_acquire)->end_offset_for_epoch(asked);
+  return EpochEnd{epoch, end};
+}
+
+Offset Partition::low_watermark() const {
+  base::MutexLock lock(mutex_);
+  if (log_owner_ == nullptr) return {-1};
+  Offset low = log_owner_->log_start_offset();
+  for (const Remote& remote : remotes_) {
+    if (remote.log_start < low && live_.is_alive(remote.id)) low = remote.log_start;
+  }
+  return low;
+}
+
+Result<Offset> Partition::delete_records(Offset before) {
+  if (ErrorCode error = check_leader(kNoLeaderEpoch); error != ErrorCode::kNone) return fail(error, {});
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (!log.config()->delete_policy) return fail(ErrorCode::kPolicyViolation, name_.to_string() + ": cleanup.policy does not have delete");
+  const Offset high_watermark = this->high_watermark();
+  const Offset target = before.value == -1 ? high_watermark : before;
+  if (target.value < 0 || target > high_watermark) return fail(ErrorCode::kOffsetOutOfRange, name_.to_string() + ": beyond the high watermark");
+  if (auto moved = log.maybe_advance_start_offset(target); !moved) return fail(std::move(moved.error()));
+  return target;
+}
+
+// --- follower ---------------------------------------------------------------------------------------------------------------
+
+Result<void> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start) {
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kFollower || (expected != kNoLeaderEpoch && expected != leader_epoch())) {
+    return fail(ErrorCode::kNotLeaderOrFollower, name_.to_string() + ": no follower in this epoch");
+  }
+  if (!records.empty()) {
+    if (auto appended = log_owner_->append_as_follower(records); !appended) return fail(std::move(appended.error().error));
+  }
+  const Offset reachable = std::min(leader_high_watermark, log_owner_->log_end_offset());
+  if (reachable > high_watermark()) {
+    high_watermark_.store(reachable.value, std::memory_order_release);
+    log_owner_->update_high_watermark(reachable);
+  }
+  if (leader_log_start > log_owner_->log_start_offset()) {
+    if (auto moved = log_owner_->maybe_advance_start_offset(leader_log_start); !moved) return fail(std::move(moved.error()));
+  }
+  return {};
+}
+
+}  // namespace odradek::replication
