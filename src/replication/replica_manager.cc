@@ -1,0 +1,685 @@
+#include "replication/replica_manager.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace odradek::replication {
+
+// --- wake-ups ---------------------------------------------------------------------------------------------------------------
+
+void Wakeups::add(const std::shared_ptr<Partition>& partition) {
+  if (partition->append_waiters().has_waiters() || partition->fetch_waiters().has_waiters()) partitions_.push_back(partition);
+}
+
+void Wakeups::run() {
+  // A wake-up may cause others, in this object no more.
+  std::vector<std::shared_ptr<Partition>> partitions = std::move(partitions_);
+  partitions_.clear();
+  for (const auto& partition : partitions) {
+    partition->append_waiters().wake();
+    partition->fetch_waiters().wake();
+  }
+}
+
+// --- parked operations --------------------------------------------------------------------------------------------------------
+
+class ReplicaManager::ParkedProduce final : public Parked {
+ public:
+  struct Item {
+    std::shared_ptr<Partition> partition;
+    size_t result = 0;
+    bool waiting = true;
+  };
+
+  ParkedProduce(std::span<const ProducePartition> partitions, std::vector<ProduceResult> results,
+                UniqueFunction<void(std::vector<ProduceResult>)> done)
+      : results_(std::move(results)), done_callback_(std::move(done)) {
+    for (size_t i = 0; i < results_.size(); ++i) {
+      if (results_[i].error == ErrorCode::kNone) items_.push_back({partitions[i].partition, i});
+    }
+    waiting_ = items_.size();
+    reserve(items_.size());
+  }
+
+ protected:
+  void join_lists() override {
+    for (uint32_t i = 0; i < items_.size(); ++i) join(items_[i].partition->append_waiters(), i);
+  }
+  void check_all() override {
+    for (uint32_t i = 0; i < items_.size(); ++i) check(i);
+    if (items_.empty()) complete();
+  }
+  void check(uint32_t tag) override {
+    {
+      base::MutexLock lock(mutex_);
+      Item& item = items_[tag];
+      if (!item.waiting || is_done()) return;
+      ProduceResult& result = results_[item.result];
+      auto state = item.partition->ack_state(result.required, result.appended_in);
+      if (!state) return;
+      result.error = *state;
+      item.waiting = false;
+      if (--waiting_ != 0) return;
+    }
+    complete();
+  }
+  void finish(bool) override {
+    std::vector<ProduceResult> results;
+    {
+      base::MutexLock lock(mutex_);
+      for (Item& item : items_) {
+        if (item.waiting) results_[item.result].error = ErrorCode::kRequestTimedOut;
+      }
+      results = std::move(results_);
+    }
+    done_callback_(std::move(results));
+  }
+
+ private:
+  std::vector<Item> items_;  // partition and result never change once parked
+  base::Mutex mutex_;
+  std::vector<ProduceResult> results_ GUARDED_BY(mutex_);
+  size_t waiting_ GUARDED_BY(mutex_) = 0;
+  UniqueFunction<void(std::vector<ProduceResult>)> done_callback_;
+};
+
+class ReplicaManager::ParkedFetch final : public Parked {
+ public:
+  ParkedFetch(ReplicaManager& manager, const FetchParams& params, std::vector<FetchPartition> partitions,
+              UniqueFunction<void(std::vector<ReadResult>)> done)
+      : manager_(manager), params_(params), partitions_(std::move(partitions)), done_callback_(std::move(done)) {
+    if (params_.min_bytes > 1) seen_.resize(partitions_.size());
+    reserve(partitions_.size());
+  }
+
+ protected:
+  void join_lists() override {
+    for (uint32_t i = 0; i < partitions_.size(); ++i) join(partitions_[i].partition->fetch_waiters(), i);
+  }
+  void check_all() override {
+    for (uint32_t i = 0; i < partitions_.size() && !is_done(); ++i) check(i);
+  }
+  void check(uint32_t tag) override {
+    if (!is_done() && has_enough(tag)) complete();
+  }
+  // A new read: what was seen while it was parked only said that it is worth while.
+  void finish(bool) override {
+    FetchOutcome outcome = manager_.read_partitions(params_, partitions_);
+    done_callback_(std::move(outcome.results));
+  }
+
+ private:
+  bool has_enough(uint32_t tag) {
+    const FetchPartition& asked = partitions_[tag];
+    const Partition& partition = *asked.partition;
+    if (partition.check_leader(asked.current_leader_epoch) != ErrorCode::kNone) return true;
+    if (params_.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && partition.high_watermark() > asked.told_high_watermark) return true;
+    const ReadBound bound = params_.bound();
+    if (partition.readable_end(bound) <= asked.fetch_offset) return partition.readable_end(ReadBound::kLogEnd) < asked.fetch_offset;
+    if (params_.min_bytes <= 1) return true;
+    ReadResult read = partition.read({.from = asked.fetch_offset,
+                                      .max_bytes = asked.max_bytes,
+                                      .at_least_one_batch = params_.at_least_one_batch,
+                                      .bound = bound,
+                                      .current_leader_epoch = asked.current_leader_epoch,
+                                      .last_fetched_epoch = asked.last_fetched_epoch});
+    if (read.error != ErrorCode::kNone || read.diverging) return true;
+    base::MutexLock lock(mutex_);
+    seen_total_ += read.records.size - seen_[tag];
+    seen_[tag] = read.records.size;
+    return seen_total_ >= std::min(params_.min_bytes, params_.max_bytes);
+  }
+
+  ReplicaManager& manager_;
+  const FetchParams params_;
+  const std::vector<FetchPartition> partitions_;
+  UniqueFunction<void(std::vector<ReadResult>)> done_callback_;
+  base::Mutex mutex_;
+  std::vector<int64_t> seen_ GUARDED_BY(mutex_);  // bytes found so far, per partition
+  int64_t seen_total_ GUARDED_BY(mutex_) = 0;
+};
+
+class ReplicaManager::ParkedDelete final : public Parked {
+ public:
+  struct Item {
+    std::shared_ptr<Partition> partition;
+    Offset target;
+    size_t result = 0;
+    bool waiting = true;
+  };
+  ParkedDelete(std::vector<Item> items, std::vector<Deleted> results, UniqueFunction<void(std::vector<Deleted>)> done)
+      : items_(std::move(items)), results_(std::move(results)), waiting_(items_.size()), done_callback_(std::move(done)) {
+    reserve(items_.size());
+  }
+
+ protected:
+  void join_lists() override {
+    for (uint32_t i = 0; i < items_.size(); ++i) join(items_[i].partition->append_waiters(), i);
+  }
+  void check_all() override {
+    for (uint32_t i = 0; i < items_.size(); ++i) check(i);
+    if (items_.empty()) complete();
+  }
+  void check(uint32_t tag) override {
+    {
+      base::MutexLock lock(mutex_);
+      Item& item = items_[tag];
+      if (!item.waiting || is_done()) return;
+      Deleted& result = results_[item.result];
+      const ErrorCode error = item.partition->check_leader(kNoLeaderEpoch);
+      const Offset low = item.partition->low_watermark();
+      if (error == ErrorCode::kNone && low < item.target) return;
+      result = error == ErrorCode::kNone ? Deleted{ErrorCode::kNone, low} : Deleted{error};
+      item.waiting = false;
+      if (--waiting_ != 0) return;
+    }
+    complete();
+  }
+  void finish(bool) override {
+    std::vector<Deleted> results;
+    {
+      base::MutexLock lock(mutex_);
+      for (Item& item : items_) {
+        if (item.waiting) results_[item.result] = {ErrorCode::kRequestTimedOut, item.partition->low_watermark()};
+      }
+      results = std::move(results_);
+    }
+    done_callback_(std::move(results));
+  }
+
+ private:
+  std::vector<Item> items_;
+  base::Mutex mutex_;
+  std::vector<Deleted> results_ GUARDED_BY(mutex_);
+  size_t waiting_ GUARDED_BY(mutex_);
+  UniqueFunction<void(std::vector<Deleted>)> done_callback_;
+};
+
+// --- life -------------------------------------------------------------------------------------------------------------------
+
+ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs, metadata::ImageHolder& image, ReplicaManagerOptions options,
+                               metrics::Registry& metrics)
+    : runtime_(runtime),
+      logs_(logs),
+      image_(image),
+      options_(std::move(options)),
+      metrics_(metrics),
+      control_executor_(runtime.make_executor("replica-control", 1)),
+      executor_(runtime.make_executor("purgatory", 1)),
+      produces_(runtime, *executor_),
+      fetches_(runtime, *executor_),
+      deletions_(runtime, *executor_) {
+  isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [](const std::shared_ptr<Partition>& partition) {
+    Wakeups wakeups;
+    wakeups.add(partition);
+  });
+}
+
+ReplicaManager::~ReplicaManager() { stop(); }
+
+void ReplicaManager::start() {
+  isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
+                                                    [this] { shrink_isrs(); });
+}
+
+void ReplicaManager::stop() {
+  isr_timer_.reset();
+  isr_updates_.reset();
+  for (const auto& partition : partitions()) {
+    partition->stop(false);
+    partition->append_waiters().wake();
+    partition->fetch_waiters().wake();
+  }
+  control_executor_.reset();
+  for (Purgatory* purgatory : {&produces_, &fetches_, &deletions_}) purgatory->drain();
+  // Time-outs that were posted run now.
+  executor_.reset();
+}
+
+// --- who is here --------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Partition> ReplicaManager::find(std::string_view topic, int32_t partition) const {
+  base::ReaderLock lock(map_mutex_);
+  auto found = map_.find(KeyView{topic, partition});
+  return found == map_.end() ? nullptr : found->second;
+}
+
+ErrorCode ReplicaManager::look_up(std::string_view topic, int32_t partition, std::shared_ptr<Partition>& found) const {
+  found = find(topic, partition);
+  if (found != nullptr) return ErrorCode::kNone;
+  return image_.current()->find_partition(topic, partition) != nullptr ? ErrorCode::kNotLeaderOrFollower : ErrorCode::kUnknownTopicOrPartition;
+}
+
+Result<std::shared_ptr<Partition>> ReplicaManager::leader_or_error(const TopicPartition& tp, LeaderEpoch current_leader_epoch) const {
+  std::shared_ptr<Partition> partition;
+  ErrorCode error = look_up(tp.topic, tp.partition, partition);
+  if (error == ErrorCode::kNone) error = partition->check_leader(current_leader_epoch);
+  if (error != ErrorCode::kNone) return fail(error, tp.to_string());
+  return partition;
+}
+
+std::vector<std::shared_ptr<Partition>> ReplicaManager::partitions() const {
+  base::ReaderLock lock(map_mutex_);
+  std::vector<std::shared_ptr<Partition>> all;
+  all.reserve(map_.size());
+  for (const auto& [key, partition] : map_) all.push_back(partition);
+  return all;
+}
+
+bool ReplicaManager::is_alive(BrokerId broker) const { return image_.current()->is_alive(broker); }
+
+// --- from the controller --------------------------------------------------------------------------------------------------------
+
+void ReplicaManager::set_broker_epoch(int64_t epoch) {
+  broker_epoch_.store(epoch, std::memory_order_relaxed);
+  isr_updates_->set_broker_epoch(epoch);
+}
+
+void ReplicaManager::set_alter_partition_channel(AlterPartitionChannel* channel) { isr_updates_->set_channel(channel); }
+
+void ReplicaManager::add_listener(LeadershipListener& listener) {
+  base::MutexLock lock(apply_mutex_);
+  listeners_.push_back(&listener);
+}
+
+void ReplicaManager::remove_listener(LeadershipListener& listener) {
+  base::MutexLock lock(apply_mutex_);
+  std::erase(listeners_, &listener);
+}
+
+void ReplicaManager::tell(UniqueFunction<void(LeadershipListener&)> what) {
+  for (LeadershipListener* listener : listeners_) what(*listener);
+}
+
+bool ReplicaManager::is_stale_broker_epoch(int64_t epoch) const { return epoch != -1 && epoch < broker_epoch_.load(std::memory_order_relaxed); }
+
+ErrorCode ReplicaManager::take_controller_epoch(int32_t epoch) {
+  if (epoch < controller_epoch_) return ErrorCode::kStaleControllerEpoch;
+  controller_epoch_ = epoch;
+  return ErrorCode::kNone;
+}
+
+namespace {
+
+std::vector<BrokerId> brokers(const std::vector<int32_t>& ids) {
+  std::vector<BrokerId> result;
+  result.reserve(ids.size());
+  for (int32_t id : ids) result.push_back({id});
+  return result;
+}
+
+PartitionState state_of(const protocol::LeaderAndIsrRequest::LeaderAndIsrPartitionState& from) {
+  PartitionState state;
+  state.leader = {from.leader};
+  state.leader_epoch = {from.leader_epoch};
+  state.partition_epoch = from.partition_epoch;
+  state.isr = brokers(from.isr);
+  state.replicas = brokers(from.replicas);
+  state.adding = brokers(from.adding_replicas);
+  state.removing = brokers(from.removing_replicas);
+  state.is_new = from.is_new;
+  state.recovering = from.leader_recovery_state != 0;
+  return state;
+}
+
+}  // namespace
+
+protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIsrRequest& request) {
+  protocol::LeaderAndIsrResponse response;
+  if (is_stale_broker_epoch(request.broker_epoch)) {
+    response.error_code = static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch);
+    return response;
+  }
+  Wakeups wakeups;  // run when the mutex is free again
+  base::MutexLock lock(apply_mutex_);
+  if (ErrorCode error = take_controller_epoch(request.controller_epoch); error != ErrorCode::kNone) {
+    log::warn("state-change", "LeaderAndIsr of controller {} with epoch {} below {}", request.controller_id, request.controller_epoch, controller_epoch_);
+    response.error_code = static_cast<int16_t>(error);
+    return response;
+  }
+  auto apply_state = [&](const std::string& topic, const Uuid& id, const auto& state) {
+    const ErrorCode error = apply_one({topic, state.partition_index}, id, state_of(state), wakeups);
+    log::debug("state-change", "LeaderAndIsr {}-{}: leader {} epoch {}: {}", topic, state.partition_index, state.leader, state.leader_epoch, name_of(error));
+    protocol::LeaderAndIsrResponse::LeaderAndIsrPartitionError entry;
+    entry.topic_name = topic;
+    entry.partition_index = state.partition_index;
+    entry.error_code = static_cast<int16_t>(error);
+    return entry;
+  };
+  // v0-v4 answer with a flat list, later ones by topic id; the encoder takes what its version has.
+  for (const auto& state : request.ungrouped_partition_states) response.partition_errors.push_back(apply_state(state.topic_name, Uuid{}, state));
+  for (const auto& topic : request.topic_states) {
+    auto& by_id = response.topics.emplace_back();
+    by_id.topic_id = topic.topic_id;
+    for (const auto& state : topic.partition_states) {
+      by_id.partition_errors.push_back(apply_state(topic.topic_name, topic.topic_id, state));
+      response.partition_errors.push_back(by_id.partition_errors.back());
+    }
+  }
+  return response;
+}
+
+ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state, Wakeups& wakeups) {
+  std::shared_ptr<Partition> partition = find(tp);
+  if (partition != nullptr && partition->role() == Role::kOffline) return ErrorCode::kKafkaStorageError;
+  std::shared_ptr<storage::Log> log = partition != nullptr ? partition->log() : nullptr;
+  if (log != nullptr && !topic_id.is_zero()) {
+    const Uuid known = log->topic_id();
+    if (!known.is_zero() && known != topic_id) return ErrorCode::kInconsistentTopicId;
+  }
+  if (partition != nullptr && state.leader_epoch <= partition->leader_epoch()) {
+    // The one thing that the same epoch may bring: the id of a topic from before there were ids.
+    if (state.leader_epoch == partition->leader_epoch() && log != nullptr && log->topic_id().is_zero() && !topic_id.is_zero()) {
+      auto set = log->set_topic_id(topic_id);
+      return set ? ErrorCode::kNone : set.error().code;
+    }
+    return ErrorCode::kStaleControllerEpoch;
+  }
+  if (std::find(state.replicas.begin(), state.replicas.end(), options_.self) == state.replicas.end()) return ErrorCode::kUnknownTopicOrPartition;
+
+  if (log == nullptr) {
+    auto opened = logs_.get_or_create(tp, topic_id, options_.log_config(tp.topic), state.is_new);
+    if (!opened) {
+      log::error("replication", "{}: {}", tp.to_string(), opened.error().what);
+      return opened.error().code;
+    }
+    log = std::move(*opened);
+    if (!topic_id.is_zero() && log->topic_id().is_zero()) {
+      if (auto set = log->set_topic_id(topic_id); !set) return set.error().code;
+    }
+  }
+  const Offset high_watermark = logs_.high_watermark_checkpoint(tp).value_or(Offset{0});
+  const bool is_new_here = partition == nullptr;
+  if (is_new_here) partition = std::make_shared<Partition>(tp, options_.self, *this, options_.replica_lag_time_max_ms);
+
+  const bool leads = state.leader == options_.self;
+  const int64_t now_ms = runtime_.clock().monotonic_ms();
+  auto changed = leads ? partition->become_leader(state, log, high_watermark, now_ms) : partition->become_follower(state, log, high_watermark);
+  if (!changed) return changed.error().code;
+  if (is_new_here) {
+    base::WriterLock lock(map_mutex_);
+    map_[Key{tp.topic, tp.partition}] = partition;
+  }
+  wakeups.add(partition);
+  tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
+  return ErrorCode::kNone;
+}
+
+protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaRequest& request) {
+  protocol::StopReplicaResponse response;
+  if (is_stale_broker_epoch(request.broker_epoch)) {
+    response.error_code = static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch);
+    return response;
+  }
+  Wakeups wakeups;
+  base::MutexLock lock(apply_mutex_);
+  if (ErrorCode error = take_controller_epoch(request.controller_epoch); error != ErrorCode::kNone) {
+    response.error_code = static_cast<int16_t>(error);
+    return response;
+  }
+  auto stop_partition = [&](const std::string& topic, int32_t index, int32_t epoch, bool remove) {
+    const ErrorCode error = stop_one({topic, index}, {epoch}, remove, wakeups);
+    log::debug("state-change", "StopReplica {}-{} epoch {}{}: {}", topic, index, epoch, remove ? ", delete" : "", name_of(error));
+    auto& entry = response.partition_errors.emplace_back();
+    entry.topic_name = topic;
+    entry.partition_index = index;
+    entry.error_code = static_cast<int16_t>(error);
+  };
+  for (const auto& partition : request.ungrouped_partitions) stop_partition(partition.topic_name, partition.partition_index, -1, request.delete_partitions);
+  for (const auto& topic : request.topics) {
+    for (int32_t index : topic.partition_indexes) stop_partition(topic.name, index, -1, request.delete_partitions);
+  }
+  for (const auto& topic : request.topic_states) {
+    for (const auto& state : topic.partition_states) stop_partition(topic.topic_name, state.partition_index, state.leader_epoch, state.delete_partition);
+  }
+  return response;
+}
+
+ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) {
+  std::shared_ptr<Partition> partition = find(tp);
+  if (partition != nullptr) {
+    if (partition->role() == Role::kOffline) return ErrorCode::kKafkaStorageError;
+    // -1: a controller without epochs; -2: the topic is being deleted.
+    if (epoch.value >= 0 && epoch < partition->leader_epoch()) return ErrorCode::kFencedLeaderEpoch;
+    const bool served = partition->role() != Role::kNone;
+    partition->stop(false);
+    wakeups.add(partition);
+    if (served) tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
+  }
+  if (!remove) return ErrorCode::kNone;
+  if (partition != nullptr) {
+    base::WriterLock lock(map_mutex_);
+    map_.erase(KeyView{tp.topic, tp.partition});
+  }
+  if (logs_.find(tp) == nullptr) return ErrorCode::kNone;
+  auto removed = logs_.remove_async(tp);
+  if (!removed) {
+    log::error("replication", "{}: {}", tp.to_string(), removed.error().what);
+    return removed.error().code;
+  }
+  return ErrorCode::kNone;
+}
+
+protocol::UpdateMetadataResponse ReplicaManager::apply(const protocol::UpdateMetadataRequest& request) {
+  protocol::UpdateMetadataResponse response;
+  if (is_stale_broker_epoch(request.broker_epoch)) {
+    response.error_code = static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch);
+    return response;
+  }
+  base::MutexLock lock(apply_mutex_);
+  ErrorCode error = take_controller_epoch(request.controller_epoch);
+  if (error == ErrorCode::kNone) image_.apply(request);
+  response.error_code = static_cast<int16_t>(error);
+  return response;
+}
+
+// --- produce ------------------------------------------------------------------------------------------------------------------
+
+ProduceOutcome ReplicaManager::append(const ProduceParams& params, std::span<ProducePartition> partitions) {
+  ProduceOutcome outcome;
+  outcome.results.resize(partitions.size());
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    ProduceResult& result = outcome.results[i];
+    const std::shared_ptr<Partition>& partition = partitions[i].partition;
+    if (partition == nullptr) {
+      result.error = partitions[i].error;
+      continue;
+    }
+    auto appended = partition->append_as_leader(partitions[i].records, params.acks, kNoLeaderEpoch, params.append);
+    if (!appended) {
+      result.error = appended.error().error.code;
+      result.message = std::move(appended.error().error.what);
+      result.record_errors = std::move(appended.error().records);
+      continue;
+    }
+    result.info = std::move(appended->info);
+    result.required = appended->required;
+    result.appended_in = appended->epoch;
+    outcome.wakeups.add(partition);
+    if (params.acks == -1) {
+      auto state = partition->ack_state(result.required, result.appended_in);
+      if (state) {
+        result.error = *state;
+      } else {
+        outcome.must_wait = true;
+      }
+    }
+  }
+  return outcome;
+}
+
+void ReplicaManager::wait_for_acks(const ProduceParams& params, std::span<const ProducePartition> partitions, std::vector<ProduceResult> results,
+                                   UniqueFunction<void(std::vector<ProduceResult>)> done) {
+  produces_.park(std::make_shared<ParkedProduce>(partitions, std::move(results), std::move(done)), std::max(params.timeout_ms, 0));
+}
+
+Result<Offset> ReplicaManager::append_internal(const TopicPartition& tp, Bytes batch, LeaderEpoch expected,
+                                               UniqueFunction<void(ErrorCode, Offset first)> committed) {
+  std::shared_ptr<Partition> partition;
+  auto refuse = [&](Error error) -> Result<Offset> {
+    committed(error.code, Offset{-1});
+    return fail(std::move(error));
+  };
+  if (ErrorCode error = look_up(tp.topic, tp.partition, partition); error != ErrorCode::kNone) return refuse({error, tp.to_string()});
+  storage::AppendOptions options;
+  options.origin = record::AppendOrigin::kCoordinator;
+  auto appended = partition->append_as_leader(batch, -1, expected, options);
+  if (!appended) return refuse(std::move(appended.error().error));
+  Wakeups wakeups;
+  wakeups.add(partition);
+  const Offset first = appended->info.first_offset;
+  if (auto state = partition->ack_state(appended->required, appended->epoch)) {
+    committed(*state, first);
+    return first;
+  }
+  std::vector<ProduceResult> results(1);
+  results[0].required = appended->required;
+  results[0].appended_in = appended->epoch;
+  results[0].info = std::move(appended->info);
+  ProducePartition waiting;
+  waiting.partition = partition;
+  // No time-out of its own: the coordinator decides how long its client waits. The leadership ends before this does.
+  produces_.park(std::make_shared<ParkedProduce>(std::span<const ProducePartition>(&waiting, 1), std::move(results),
+                                                 [committed = std::move(committed), first](std::vector<ProduceResult> results) mutable {
+                                                   committed(results[0].error, first);
+                                                 }),
+                 std::chrono::milliseconds(std::chrono::hours(24)).count());
+  return first;
+}
+
+// --- fetch --------------------------------------------------------------------------------------------------------------------
+
+FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions) {
+  FetchOutcome outcome;
+  outcome.results.reserve(partitions.size());
+  ReadParams read;
+  read.at_least_one_batch = params.at_least_one_batch;
+  read.bound = params.bound();
+  int64_t left = params.max_bytes;
+  int64_t bytes = 0;
+  for (const FetchPartition& asked : partitions) {
+    if (asked.partition == nullptr) {
+      outcome.results.emplace_back().error = asked.error;
+      outcome.satisfied = true;
+      continue;
+    }
+    read.from = asked.fetch_offset;
+    read.max_bytes = static_cast<int32_t>(std::clamp<int64_t>(left, 0, std::max(asked.max_bytes, 0)));
+    read.current_leader_epoch = asked.current_leader_epoch;
+    read.last_fetched_epoch = asked.last_fetched_epoch;
+    const ReadResult& result = outcome.results.emplace_back(asked.partition->read(read));
+    if (result.error != ErrorCode::kNone || result.diverging) outcome.satisfied = true;
+    if (result.records.size > 0) {
+      read.at_least_one_batch = false;
+      left -= result.records.size;
+      bytes += result.records.size;
+    }
+    if (params.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && result.high_watermark > asked.told_high_watermark) {
+      outcome.satisfied = true;
+    }
+  }
+  if (bytes >= params.min_bytes || params.max_wait_ms <= 0 || partitions.empty()) outcome.satisfied = true;
+  return outcome;
+}
+
+FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const FetchPartition> partitions) {
+  FetchOutcome outcome = read_partitions(params, partitions);
+  if (params.replica_id.value < 0) return outcome;
+  const int64_t now_ms = runtime_.clock().monotonic_ms();
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    const ReadResult& result = outcome.results[i];
+    // Its log only proves what ours holds too.
+    if (result.error != ErrorCode::kNone || result.diverging) continue;
+    const FetchPartition& asked = partitions[i];
+    FollowerFetchEffect effect =
+        asked.partition->record_follower_fetch(params.replica_id, asked.fetch_offset, asked.log_start_offset, result.log_end_offset, now_ms);
+    if (effect.error != ErrorCode::kNone) {
+      outcome.results[i] = ReadResult{};
+      outcome.results[i].error = effect.error;
+      outcome.satisfied = true;
+      continue;
+    }
+    if (effect.high_watermark_advanced || effect.low_watermark_moved) outcome.wakeups.add(asked.partition);
+    if (effect.change) submit(asked.partition, std::move(*effect.change));
+  }
+  return outcome;
+}
+
+void ReplicaManager::wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions,
+                                   UniqueFunction<void(std::vector<ReadResult>)> done) {
+  fetches_.park(std::make_shared<ParkedFetch>(*this, params, std::move(partitions), std::move(done)), params.max_wait_ms);
+}
+
+// --- delete records -----------------------------------------------------------------------------------------------------------
+
+void ReplicaManager::delete_records(std::vector<Deletion> deletions, int32_t timeout_ms, UniqueFunction<void(std::vector<Deleted>)> done) {
+  std::vector<Deleted> results(deletions.size());
+  std::vector<ParkedDelete::Item> items;
+  Wakeups wakeups;
+  for (size_t i = 0; i < deletions.size(); ++i) {
+    const Deletion& deletion = deletions[i];
+    auto partition = leader_or_error(deletion.tp, kNoLeaderEpoch);
+    if (!partition) {
+      results[i].error = partition.error().code;
+      continue;
+    }
+    auto target = (*partition)->delete_records(deletion.before);
+    if (!target) {
+      results[i].error = target.error().code;
+      continue;
+    }
+    wakeups.add(*partition);
+    items.push_back({*partition, *target, i});
+  }
+  deletions_.park(std::make_shared<ParkedDelete>(std::move(items), std::move(results), std::move(done)), std::max(timeout_ms, 0));
+}
+
+// --- housekeeping -------------------------------------------------------------------------------------------------------------
+
+void ReplicaManager::submit(const std::shared_ptr<Partition>& partition, IsrChange change) {
+  auto log = partition->log();
+  isr_updates_->submit(partition, log != nullptr ? log->topic_id() : Uuid{}, std::move(change));
+}
+
+void ReplicaManager::shrink_isrs() {
+  const int64_t now_ms = runtime_.clock().monotonic_ms();
+  for (const auto& partition : partitions()) {
+    if (auto change = partition->shrink_isr(now_ms)) submit(partition, std::move(*change));
+  }
+}
+
+std::vector<std::pair<TopicPartition, Offset>> ReplicaManager::high_watermarks() const {
+  std::vector<std::pair<TopicPartition, Offset>> all;
+  for (const auto& partition : partitions()) {
+    if (partition->role() == Role::kLeader || partition->role() == Role::kFollower) all.emplace_back(partition->name(), partition->high_watermark());
+  }
+  return all;
+}
+
+void ReplicaManager::on_offline(const std::vector<TopicPartition>& partitions) {
+  Wakeups wakeups;
+  base::MutexLock lock(apply_mutex_);
+  for (const TopicPartition& tp : partitions) {
+    std::shared_ptr<Partition> partition = find(tp);
+    if (partition == nullptr || partition->role() == Role::kOffline) continue;
+    partition->stop(true);
+    wakeups.add(partition);
+    tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
+  }
+}
+
+void ReplicaManager::update_topic_config(const std::string& topic, std::shared_ptr<const storage::LogConfig> config) {
+  for (const auto& partition : partitions()) {
+    if (partition->name().topic != topic) continue;
+    partition->set_min_insync_replicas(config->min_insync_replicas);
+    if (auto log = partition->log()) log->update_config(config);
+  }
+}
+
+size_t ReplicaManager::parked_fetches() const { return fetches_.size(); }
+size_t ReplicaManager::parked_produces() const { return produces_.size(); }
+
+}  // namespace odradek::replication
