@@ -1,0 +1,153 @@
+// Fetch: sessions decide what is asked and what must be answered, the partitions give slices of their files, the network thread
+// sends them. A request that finds too little is settled and waits in the purgatory.
+#include <algorithm>
+
+#include "api/answer.h"
+#include "api/handlers.h"
+#include "api/leader_hint.h"
+#include "metadata/image.h"
+#include "protocol/messages/fetch.h"
+#include "replication/fetch_session.h"
+#include "replication/replica_manager.h"
+
+namespace odradek::api {
+
+namespace {
+
+using protocol::FetchRequest;
+using protocol::FetchResponse;
+using replication::FetchPartition;
+using replication::ReadResult;
+using replication::SessionPartition;
+using replication::SessionTopic;
+
+struct Pending {
+  request::RequestPtr request;
+  replication::FetchContext context;
+  IsolationLevel isolation = IsolationLevel::kReadUncommitted;
+  bool follower = false;
+};
+
+// Finds the replica of a session's partition; the one found last time is used again while it serves.
+ErrorCode resolve(Services& services, const metadata::ClusterImage& image, int16_t version, SessionTopic& topic, SessionPartition& partition) {
+  if (partition.replica != nullptr && partition.replica->role() != replication::Role::kNone) return ErrorCode::kNone;
+  partition.replica = nullptr;
+  if (version >= 13 && topic.name.empty()) {
+    const auto* known = image.find_topic(topic.id);
+    if (known == nullptr) return ErrorCode::kUnknownTopicId;
+    topic.name = known->name;
+  }
+  if (ErrorCode error = services.replicas.look_up(topic.name, partition.partition, partition.replica); error != ErrorCode::kNone) {
+    if (version >= 13 && image.find_topic(topic.id) == nullptr) {
+      topic.name.clear();  // deleted: a topic of this id may be known again later
+      return ErrorCode::kUnknownTopicId;
+    }
+    return error;
+  }
+  if (version >= 13) {
+    auto log = partition.replica->log();
+    if (log != nullptr && log->topic_id() != topic.id) {
+      partition.replica = nullptr;
+      return ErrorCode::kInconsistentTopicId;
+    }
+  }
+  return ErrorCode::kNone;
+}
+
+void answer(Services& services, Pending pending, std::vector<ReadResult> results) {
+  request::RequestContext& request = *pending.request;
+  const int16_t version = request.version();
+  FetchResponse response;
+  int64_t last_topic = -1;
+  const ErrorCode error = pending.context.answer(results, [&](uint32_t topic_index, const SessionTopic& topic, const SessionPartition& partition,
+                                                              const ReadResult& result) {
+    if (topic_index != last_topic) {
+      auto& entry = response.responses.emplace_back();
+      if (version < 13) entry.topic = topic.name;
+      entry.topic_id = topic.id;
+      last_topic = topic_index;
+    }
+    auto& entry = response.responses.back().partitions.emplace_back();
+    entry.partition_index = partition.partition;
+    ErrorCode code = result.error;
+    if (version <= 5 && code == ErrorCode::kKafkaStorageError) code = ErrorCode::kNotLeaderOrFollower;
+    entry.error_code = wire(code);
+    entry.high_watermark = result.high_watermark.value;
+    entry.last_stable_offset = result.last_stable_offset.value;
+    entry.log_start_offset = result.log_start_offset.value;
+    if (result.diverging) {
+      entry.diverging_epoch.epoch = result.diverging->epoch.value;
+      entry.diverging_epoch.end_offset = result.diverging->end.value;
+    }
+    if (result.records.size > 0) entry.records.slices.push_back(result.records);
+    if (pending.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
+      auto& aborted = entry.aborted_transactions.emplace();
+      if (result.records.size > 0 && partition.replica != nullptr) {
+        for (const auto& transaction : partition.replica->log()->aborted_transactions(partition.fetch_offset, result.next_offset)) {
+          auto& listed = aborted.emplace_back();
+          listed.producer_id = transaction.producer_id.value;
+          listed.first_offset = transaction.first_offset.value;
+        }
+      }
+    }
+    if (version >= 12 && (code == ErrorCode::kNotLeaderOrFollower || code == ErrorCode::kFencedLeaderEpoch)) {
+      add_leader_hint(services, request.connection().listener, topic.name, partition.partition, entry.current_leader, response.node_endpoints);
+    }
+  });
+  response.error_code = wire(error);
+  if (error == ErrorCode::kNone) {
+    response.session_id = pending.context.session_id();
+  } else {
+    response.responses.clear();
+    response.node_endpoints.clear();
+  }
+  request.finish(response);
+}
+
+}  // namespace
+
+void handle_fetch(Services& services, request::RequestPtr request) {
+  auto decoded = decode_or_close<FetchRequest>(request);
+  if (!decoded) return;
+  FetchRequest& asked = *decoded;
+  const int16_t version = request->version();
+
+  replication::FetchParams params;
+  params.replica_id = {version >= 15 ? asked.replica_state.replica_id : asked.replica_id};
+  params.replica_epoch = asked.replica_state.replica_epoch;
+  params.max_wait_ms = asked.max_wait_ms;
+  params.max_bytes = std::max(0, std::min(asked.max_bytes, services.fetch_max_bytes));
+  params.min_bytes = std::min(asked.min_bytes, params.max_bytes);
+  params.isolation = static_cast<IsolationLevel>(asked.isolation_level == 1 ? 1 : 0);
+  const bool follower = params.replica_id.value >= 0;
+
+  Pending pending{std::move(request), services.fetch_sessions.open(asked, version), params.isolation, follower};
+  if (pending.context.error() != ErrorCode::kNone) return answer(services, std::move(pending), {});
+  pending.request->release_body();
+
+  std::vector<FetchPartition> partitions;
+  partitions.reserve(pending.context.size());
+  const auto image = services.image.current();
+  pending.context.for_each([&](SessionTopic& topic, SessionPartition& partition) {
+    FetchPartition& read = partitions.emplace_back();
+    read.error = resolve(services, *image, version, topic, partition);
+    if (read.error == ErrorCode::kNone) read.partition = partition.replica;
+    read.fetch_offset = partition.fetch_offset;
+    read.log_start_offset = partition.log_start_offset;
+    read.max_bytes = partition.max_bytes;
+    read.current_leader_epoch = partition.current_leader_epoch;
+    read.last_fetched_epoch = partition.last_fetched_epoch;
+    if (follower) read.told_high_watermark = partition.told_high_watermark;
+  });
+
+  replication::FetchOutcome outcome = services.replicas.read(params, partitions);
+  if (outcome.satisfied) return answer(services, std::move(pending), std::move(outcome.results));
+
+  pending.request->settle();
+  services.replicas.wait_for_data(params, std::move(partitions),
+                                  [&services, waiting = std::make_unique<Pending>(std::move(pending))](std::vector<ReadResult> results) {
+                                    answer(services, std::move(*waiting), std::move(results));
+                                  });
+}
+
+}  // namespace odradek::api

@@ -1,0 +1,49 @@
+#include "api/table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "api/handlers.h"
+
+namespace odradek::api {
+
+namespace {
+
+using protocol::ApiKey;
+
+constexpr std::array kServed = {
+    Api{ApiKey::kProduce, 0, 11, handle_produce},  // v0-v2: refused per partition; librdkafka gives up compression if they are not listed
+    Api{ApiKey::kFetch, 4, 17, handle_fetch},
+    Api{ApiKey::kListOffsets, 0, 9, handle_list_offsets},
+    Api{ApiKey::kLeaderAndIsr, 0, 7, handle_leader_and_isr},
+    Api{ApiKey::kStopReplica, 0, 4, handle_stop_replica},
+    Api{ApiKey::kUpdateMetadata, 0, 8, handle_update_metadata},
+    Api{ApiKey::kApiVersions, 0, 4, handle_api_versions},
+    Api{ApiKey::kDeleteRecords, 0, 2, handle_delete_records},
+    Api{ApiKey::kOffsetForLeaderEpoch, 0, 4, handle_offset_for_leader_epoch},
+    Api{ApiKey::kDescribeLogDirs, 0, 4, handle_describe_log_dirs},
+    Api{ApiKey::kDescribeProducers, 0, 0, handle_describe_producers},
+};
+
+constexpr size_t kKeys = 128;
+
+// Places in kServed by key; 0xff: none.
+constexpr std::array<uint8_t, kKeys> kPlaces = [] {
+  std::array<uint8_t, kKeys> places{};
+  places.fill(0xff);
+  for (size_t i = 0; i < kServed.size(); ++i) places[static_cast<size_t>(kServed[i].key)] = static_cast<uint8_t>(i);
+  return places;
+}();
+
+static_assert(std::is_sorted(kServed.begin(), kServed.end(), [](const Api& a, const Api& b) { return a.key < b.key; }));
+
+}  // namespace
+
+std::span<const Api> served_apis() { return kServed; }
+
+const Api* find_served(protocol::ApiKey key) {
+  const auto index = static_cast<size_t>(static_cast<uint16_t>(key));
+  return index < kKeys && kPlaces[index] != 0xff ? &kServed[kPlaces[index]] : nullptr;
+}
+
+}  // namespace odradek::api
