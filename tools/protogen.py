@@ -24,7 +24,8 @@ INTS = {'int8': ('int8_t', 1), 'int16': ('int16_t', 2), 'int32': ('int32_t', 4),
         'uint16': ('uint16_t', 2), 'uint32': ('uint32_t', 4), 'bool': ('bool', 1), 'float64': ('double', 8)}
 PRIMITIVES = set(INTS) | {'uuid', 'string', 'bytes', 'records'}
 CPP_WORDS = {'default', 'operator', 'class', 'struct', 'new', 'delete', 'switch', 'case', 'public', 'private', 'protected', 'register',
-             'namespace', 'template', 'typename', 'union', 'virtual', 'export', 'read', 'write', 'encode', 'decode'}
+             'namespace', 'template', 'typename', 'union', 'virtual', 'export', 'read', 'write', 'encode', 'decode', 'reader', 'writer',
+             'at_version', 'flexible', 'tags'}  # names that the generated code needs for itself
 NEVER = 32767
 
 
@@ -248,15 +249,15 @@ def check(message):
 # ---- conditions on the version, with what is always or never so left out
 
 def within(versions, reach):
-    """C++ condition for `version` in `versions`, known to be in `reach`: 'true', 'false' or an expression."""
+    """C++ condition for `at_version` in `versions`, known to be in `reach`: 'true', 'false' or an expression."""
     low, high = versions
     if high < reach[0] or low > reach[1] or low > high:
         return 'false'
     parts = []
     if low > reach[0]:
-        parts.append('version >= %d' % low if low != high or high >= reach[1] else 'version == %d' % low)
+        parts.append('at_version >= %d' % low if low != high or high >= reach[1] else 'at_version == %d' % low)
     if high < reach[1] and not (low == high and low > reach[0]):
-        parts.append('version <= %d' % high)
+        parts.append('at_version <= %d' % high)
     return ' && '.join(parts) or 'true'
 
 
@@ -265,7 +266,7 @@ def flexible_of(message, reach):
         return 'true'
     if message.flexible_from > reach[1]:
         return 'false'
-    return 'version >= %d' % message.flexible_from
+    return 'at_version >= %d' % message.flexible_from
 
 
 def smallest(message, field_or_struct, flexible, struct_reach=None):
@@ -335,14 +336,14 @@ def header(schema):
         for struct in message.ordered_structs():
             out.append('  struct %s {' % struct.name)
             out += struct_lines(struct, message, 4)
-            out += ['    void read(Reader& reader, int16_t version);', '    void write(Writer& writer, int16_t version) const;',
+            out += ['    void read(Reader& reader, int16_t at_version);', '    void write(Writer& writer, int16_t at_version) const;',
                     '    bool operator==(const %s&) const = default;' % struct.name, '  };', '']
         out += struct_lines(message.root, message, 2)
         out += ['  // Into a fresh message. Errors: kUnsupportedVersion, kInvalidRequest.',
-                '  [[nodiscard]] Result<void> decode(Reader& reader, int16_t version);',
+                '  [[nodiscard]] Result<void> decode(Reader& reader, int16_t at_version);',
                 '  // Fields that the version lacks are left out. CHECK: the version is one of the range.',
-                '  void encode(Writer& writer, int16_t version) const;',
-                '  void read(Reader& reader, int16_t version);', '  void write(Writer& writer, int16_t version) const;',
+                '  void encode(Writer& writer, int16_t at_version) const;',
+                '  void read(Reader& reader, int16_t at_version);', '  void write(Writer& writer, int16_t at_version) const;',
                 '  bool operator==(const %s&) const = default;' % message.name, '};', '']
     out.append('}  // namespace odradek::protocol')
     return '\n'.join(out) + '\n'
@@ -361,7 +362,7 @@ def arguments(field, message, reach, reading):
         parts = [m, flexible]
         if field.optional:
             parts.append(nullable)
-        parts.append('version')
+        parts.append('at_version')
         if reading:
             small = [smallest(message, field if not field.is_struct else message.structs[field.element], f) for f in (False, True)]
             if flexible in ('true', 'false') or small[0] == small[1]:
@@ -376,8 +377,8 @@ def arguments(field, message, reach, reading):
         return '%s.records(%s, %s, %s%s);' % (side, m, flexible, nullable, name)
     if field.is_struct:
         if field.optional:
-            return '%s.structure(%s, %s, %s, version%s);' % (side, m, nullable, 'true' if field.tag is not None else 'false', name)
-        return '%s.%s(%s, version);' % (m, 'read' if reading else 'write', side)
+            return '%s.structure(%s, %s, %s, at_version%s);' % (side, m, nullable, 'true' if field.tag is not None else 'false', name)
+        return '%s.%s(%s, at_version);' % (m, 'read' if reading else 'write', side)
     return '%s.number(%s%s);' % (side, m, name)
 
 
@@ -450,18 +451,18 @@ def codec(message):
         for reading in (True, False):
             lines = body(struct, message, reading)
             side = ('reader' if uses(lines, 'reader') else '') if reading else ('writer' if uses(lines, 'writer') else '')
-            version = 'version' if uses(lines, 'version') else ''
+            version = 'at_version' if uses(lines, 'at_version') else ''
             if reading:
                 out.append('void %s::read(Reader& %s, int16_t %s) {' % (name, side, version))
             else:
                 out.append('void %s::write(Writer& %s, int16_t %s) const {' % (name, side, version))
             out += [line.replace('Reader& ,', 'Reader&,') for line in lines]
             out += ['}', '']
-    out += ['Result<void> %s::decode(Reader& reader, int16_t version) {' % message.name,
-            '  if (version < kMinVersion || version > kMaxVersion) return unsupported(kName, version);',
-            '  read(reader, version);', '  return reader.result(kName);', '}', '',
-            'void %s::encode(Writer& writer, int16_t version) const {' % message.name,
-            '  CHECK(version >= kMinVersion && version <= kMaxVersion);', '  write(writer, version);', '}', '']
+    out += ['Result<void> %s::decode(Reader& reader, int16_t at_version) {' % message.name,
+            '  if (at_version < kMinVersion || at_version > kMaxVersion) return unsupported(kName, at_version);',
+            '  read(reader, at_version);', '  return reader.result(kName);', '}', '',
+            'void %s::encode(Writer& writer, int16_t at_version) const {' % message.name,
+            '  CHECK(at_version >= kMinVersion && at_version <= kMaxVersion);', '  write(writer, at_version);', '}', '']
     return [re.sub(r'(Reader&|Writer&|int16_t) ([,)])', r'\1\2', line) for line in out]
 
 
@@ -518,16 +519,16 @@ def testing(schemas, first):
                     if condition == 'false':
                         continue
                     nullable = within(field.nullable, struct.reach) if field.nullable else 'false'
-                    call = 'random.value(m.%s%s, version);' % (field.member, ', ' + nullable if field.optional or field.cpp == 'Records' else '')
+                    call = 'random.value(m.%s%s, at_version);' % (field.member, ', ' + nullable if field.optional or field.cpp == 'Records' else '')
                     if field.tag is not None:
                         call = 'if (random.chance(2)) ' + call
                     lines.append('  ' + ('if (%s) ' % condition if condition != 'true' else '') + call)
                 flexible = flexible_of(message, struct.reach)
                 if flexible != 'false':
                     lines.append('  %srandom.unknown_tags(m.unknown_tags);' % ('' if flexible == 'true' else 'if (%s) ' % flexible))
-                used = 'version' if uses(lines, 'version') else ''
+                used = uses(lines, 'at_version')
                 out.append('void randomize(%s& %s, RandomValue& %s, int16_t%s) {' % (
-                    name, 'm' if uses(lines, 'm') else '', 'random' if uses(lines, 'random') else '', ' version' if used else ''))
+                    name, 'm' if uses(lines, 'm') else '', 'random' if uses(lines, 'random') else '', ' at_version' if used else ''))
                 out += lines + ['}', '']
     out = [line.replace('& ,', '&,') for line in out]
     out += ['void add_messages_%d(std::vector<AnyMessage>& to) {' % first]
@@ -544,7 +545,9 @@ def testing_index(count):
     out += ['void add_messages_%d(std::vector<AnyMessage>& to);' % i for i in range(count)]
     out += ['', 'const std::vector<AnyMessage>& all_messages() {', '  static const std::vector<AnyMessage> messages = [] {',
             '    std::vector<AnyMessage> all;'] + ['    add_messages_%d(all);' % i for i in range(count)]
-    out += ['    return all;', '  }();', '  return messages;', '}', '', '}  // namespace odradek::protocol::testing']
+    out += ['    return all;', '  }();', '  return messages;', '}', '', 'const AnyMessage* find_message(std::string_view name) {',
+            '  for (const AnyMessage& message : all_messages()) {', '    if (message.name == name) return &message;', '  }',
+            '  return nullptr;', '}', '', '}  // namespace odradek::protocol::testing']
     return '\n'.join(out) + '\n'
 
 

@@ -52,6 +52,12 @@ struct DirectoryEntry {
   bool is_directory = false;
 };
 
+struct FileStatus {
+  int64_t size = 0;
+  int64_t modified_ms = 0;  // since 1970
+  bool is_directory = false;
+};
+
 struct DiskSpace {
   int64_t total_bytes = 0;
   int64_t available_bytes = 0;
@@ -68,6 +74,8 @@ class FileSystem {
   virtual ~FileSystem() = default;
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual bool exists(const std::string& path) = 0;
+  // Errors: os_error ENOENT if there is nothing.
+  virtual Result<FileStatus> status(const std::string& path) = 0;
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
   // A missing file is not an error.
   virtual Result<void> remove(const std::string& path) = 0;

@@ -13,9 +13,11 @@ namespace odradek::base {
 
 class SharedFile {
  public:
-  explicit SharedFile(std::unique_ptr<File> file) : file_(std::move(file)) {}
+  // `device`: which thread loads cold parts of it (storage numbers its log dirs).
+  explicit SharedFile(std::unique_ptr<File> file, uint32_t device = 0) : file_(std::move(file)), device_(device) {}
 
   File& file() const { return *file_; }
+  uint32_t device() const { return device_; }
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
   // Around each sendfile or read of at most 256 KiB. False: the slice is of another generation, nothing may be sent.
@@ -38,6 +40,7 @@ class SharedFile {
 
  private:
   std::unique_ptr<File> file_;
+  const uint32_t device_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<uint32_t> senders_{0};
 };

@@ -171,6 +171,12 @@ class PosixFileSystem final : public FileSystem {
 
   bool exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
 
+  Result<FileStatus> status(const std::string& path) override {
+    struct stat status;
+    if (::stat(path.c_str(), &status) != 0) return os_failure("stat of " + path, errno);
+    return FileStatus{status.st_size, status.st_mtim.tv_sec * 1000ll + status.st_mtim.tv_nsec / 1'000'000, S_ISDIR(status.st_mode)};
+  }
+
   Result<void> rename(const std::string& from, const std::string& to) override {
     if (::rename(from.c_str(), to.c_str()) != 0) return os_failure("rename of " + from + " to " + to, errno);
     return {};

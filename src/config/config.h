@@ -17,11 +17,10 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "config/config_key.h"
+#include "config/properties.h"
 #include "model/types.h"
 
 namespace odradek::config {
-
-using Properties = std::map<std::string, std::string, std::less<>>;
 
 // DescribeConfigs' source codes.
 enum class Source : int8_t {
@@ -107,9 +106,11 @@ class BrokerConfig {
   const Value& value(std::string_view name) const;
   Result<void> resolve();
   Result<void> resolve_listeners();
+  Result<void> check_rules() const;
   Result<void> refuse_what_is_not_served() const;
 
   Properties static_, dynamic_default_, dynamic_broker_;
+  Properties merged_;          // what is set, strongest layer only
   std::vector<Value> values_;  // one per row of the table
   std::vector<ListenerEndpoint> listeners_, advertised_listeners_;
   std::string inter_broker_listener_;
@@ -122,6 +123,13 @@ Result<std::shared_ptr<const BrokerConfig>> load_broker_config(const std::option
 
 // Null: not a key of the table.
 const ConfigKey* find_broker_key(std::string_view name);
+// Also the keys that exist only as dynamic ones, and `listener.name.<listener>.<key>`: the row of <key>.
+const ConfigKey* find_any_broker_key(std::string_view name);
+// The parts of `listener.name.<listener>.<key>`; empty key: not of that form.
+struct ListenerScoped {
+  std::string_view listener, key;
+};
+ListenerScoped split_listener_scoped(std::string_view name);
 
 // Which set of dynamic broker configs.
 enum class DynamicScope : int8_t { kThisBroker, kClusterDefault };
@@ -143,6 +151,8 @@ class ConfigHolder {
   // The whole dynamic set of one scope, as read from the store. What is not legal is left out and named in the log, so that a
   // bad entry never keeps a broker from running.
   void apply_dynamic(DynamicScope scope, const Properties& values);
+  // At start, when broker.id was -1 and the id is known now. Before anybody subscribes.
+  void set_generated_broker_id(BrokerId id);
 
  private:
   mutable base::Mutex mutex_;

@@ -58,6 +58,7 @@ struct ConfigKey {
   std::string_view doc;   // one line: what it does
   std::string_view note;  // kHarmless, kRefused: why, and what to do instead
   bool internal = false;  // Kafka keeps it out of its own documentation
+  bool ours = false;      // Kafka does not know it: stored apart from Kafka's keys (metadata/cluster_config.h)
 };
 
 std::string_view name_of(Type type);
@@ -78,6 +79,9 @@ struct Value {
 // Reads `text` as `key`'s type and checks its range. Spaces around it are dropped.
 // Errors: kInvalidConfig, "Invalid value x for configuration y: ..." in Kafka's words.
 Result<Value> parse_value(const ConfigKey& key, const std::optional<std::string>& text);
+// As Java prints a double: 0.25, 1.0, 1.0E-5.
+std::string java_double(double value);
+std::string_view trim(std::string_view text);
 // Elements of a comma separated list, without spaces around them; "" has none.
 std::vector<std::string> split_list(std::string_view text);
 

@@ -22,6 +22,9 @@ class TopicConfigValues {
   double get_double(std::string_view name) const;
   const std::string& get_string(std::string_view name) const;
   const std::vector<std::string>& get_list(std::string_view name) const;
+  // message.timestamp.before.max.ms and .after.max.ms, or where they are not set message.timestamp.difference.max.ms.
+  int64_t timestamp_before_max_ms() const;
+  int64_t timestamp_after_max_ms() const;
 
  private:
   friend TopicConfigValues effective_topic_config(const BrokerConfig&, const Properties&);

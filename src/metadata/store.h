@@ -35,7 +35,7 @@ enum class StoreError : uint8_t {
   kStorage,                  // the store's own disk or server failed; what it means for clients: retriable
 };
 std::string_view name_of(StoreError error);
-// "create /brokers/ids: NO_NODE"; kConnectionLoss and the like become kCoordinatorNotAvailable-like retriable codes at the caller.
+// For who answers a client: a lost connection, session or disk is kRequestTimedOut (retriable), the rest kUnknownServerError.
 Error to_error(StoreError error, std::string_view doing_what);
 
 struct Stat {
@@ -146,6 +146,6 @@ class Store {
 // Whether `path` is legal: starts with /, no empty element, no trailing / (but "/" itself), no . or .. element, no control character.
 bool is_legal_path(std::string_view path);
 // "/" for "/a"; "" for "/".
-std::string parent_of(std::string_view path);
+std::string_view parent_of(std::string_view path);
 
 }  // namespace odradek::metadata

@@ -148,7 +148,19 @@ Result<std::vector<PartitionLeader>> find_leaders(const std::string& bootstrap, 
         }
         leaders.push_back({partition.partition_index, brokers[partition.leader_id]});
       }
-      if (leaders.size() == found.partitions.size() && !leaders.empty()) return leaders;
+      if (leaders.size() == found.partitions.size() && !leaders.empty()) {
+        // A leader may be named some moments before it serves: a load that starts then would count errors of its own making.
+        bool serving = true;
+        for (const PartitionLeader& leader : leaders) {
+          auto asked = Socket::connect(leader.leader);
+          auto range = asked ? find_offsets(*asked, topic, leader.partition) : Result<OffsetRange>(fail(asked.error()));
+          if (!range) {
+            serving = false;
+            last = range.error().what;
+          }
+        }
+        if (serving) return leaders;
+      }
     } else if (error == ErrorCode::kLeaderNotAvailable) {
       last = named(found.error_code);
     } else {

@@ -1,0 +1,103 @@
+#include "app/broker.h"
+
+#include <thread>
+
+#include "app/broker_metrics.h"
+#include "app/node.h"
+#include "app/settings.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "metrics/process_metrics.h"
+#include "server/server.h"
+#include "storage/log_manager.h"
+#include "web/web_server.h"
+
+namespace odradek::app {
+namespace {
+
+constexpr std::chrono::milliseconds kDrainWait{10'000};
+
+}  // namespace
+
+// In the order of making; destroyed in the reverse order.
+struct Broker::Parts {
+  Parts(base::Runtime& runtime, std::shared_ptr<const config::BrokerConfig> config) : node(runtime, waiter, std::move(config)) {}
+
+  ThreadWaiter waiter;
+  Node node;
+  std::vector<metrics::Registration> process_metrics;
+  std::unique_ptr<RequestMetrics> request_metrics;
+  std::unique_ptr<server::Server> server;
+  std::unique_ptr<BrokerMetrics> broker_metrics;
+  std::unique_ptr<web::WebServer> web;
+
+  void follow_config_changes();
+  Result<void> start_web(const config::BrokerConfig& config);
+};
+
+Broker::Broker(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Broker::~Broker() {
+  if (parts_->server) parts_->server->stop(std::chrono::milliseconds(0));
+}
+
+Result<std::unique_ptr<Broker>> Broker::start(base::Runtime& runtime, std::shared_ptr<const config::BrokerConfig> config) {
+  for (const std::string& line : config->warnings()) log::warn("config", "{}", line);
+  auto broker = std::unique_ptr<Broker>(new Broker(std::make_unique<Parts>(runtime, config)));
+  Parts& parts = *broker->parts_;
+  Node& node = parts.node;
+  parts.process_metrics = metrics::register_process_metrics(node.registry(), runtime);
+  if (auto opened = node.open(embedded_store(runtime, *config)); !opened) return fail(opened.error());
+
+  config = node.config().current();  // with what is dynamic, and a generated broker id
+  parts.request_metrics = std::make_unique<RequestMetrics>(node.registry());
+  parts.server = std::make_unique<server::Server>(runtime, server_options(*config), node.sink(), &node.logs().slice_loader(), parts.request_metrics.get());
+  if (auto bound = parts.server->bind(); !bound) return fail(bound.error());
+  parts.follow_config_changes();
+  if (auto joined = node.join(advertised_endpoints(*config, parts.server->listeners())); !joined) return fail(joined.error());
+  parts.server->start();
+  for (const net::BoundListener& listener : parts.server->listeners()) {
+    log::info("app", "listener {} on {}:{}", listener.name, listener.host.empty() ? "*" : listener.host, listener.port);
+  }
+  parts.broker_metrics = std::make_unique<BrokerMetrics>(node.registry(), *parts.server, node.replicas(), node.fetch_sessions(), node.controller(), node.logs());
+  if (auto started = parts.start_web(*config); !started) return fail(started.error());
+  return broker;
+}
+
+void Broker::Parts::follow_config_changes() {
+  node.config().subscribe([this](const config::BrokerConfig&, const config::BrokerConfig& now) {
+    server->set_network_threads(now.get_int("num.network.threads"));
+    server->set_handler_threads(now.get_int("num.io.threads"));
+    net::Reactor& reactor = server->reactor();
+    reactor.set_max_connections(now.get_int("max.connections"));
+    reactor.set_max_connection_creation_rate(now.get_int("max.connection.creation.rate"));
+    reactor.set_max_connections_per_ip(now.get_int("max.connections.per.ip"), now.max_connections_per_ip_overrides());
+    for (const net::BoundListener& listener : server->listeners()) {
+      reactor.set_listener_limits(listener.name, static_cast<int>(now.get_long_for_listener(listener.name, "max.connections")),
+                                  static_cast<int>(now.get_long_for_listener(listener.name, "max.connection.creation.rate")));
+    }
+  });
+}
+
+Result<void> Broker::Parts::start_web(const config::BrokerConfig& config) {
+  auto options = web_listener(config);
+  if (!options) return fail(options.error());
+  if (!*options) return {};
+  auto started = web::WebServer::start(**options, node.registry(), [this] { return broker_metrics->not_ready(); });
+  if (!started) return fail(started.error());
+  web = std::move(*started);
+  if (web->port() != 0) log::info("app", "metrics on {}:{}", (*options)->host, web->port());
+  return {};
+}
+
+void Broker::stop() {
+  Parts& parts = *parts_;
+  if (parts.web) parts.web->stop();
+  // The server drains while what is parked gets its answers.
+  std::thread draining = base::start_thread("drain", [&] { parts.server->stop(kDrainWait); });
+  parts.node.answer_parked();
+  draining.join();
+  parts.broker_metrics.reset();
+  parts.node.leave();
+}
+
+}  // namespace odradek::app

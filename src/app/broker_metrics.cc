@@ -1,0 +1,128 @@
+#include "app/broker_metrics.h"
+
+#include <algorithm>
+
+#include "controller/controller.h"
+#include "metrics/catalog.h"
+#include "replication/fetch_session.h"
+#include "replication/replica_manager.h"
+#include "storage/log_manager.h"
+
+namespace odradek::app {
+
+using namespace metrics;
+
+RequestMetrics::~RequestMetrics() {
+  for (auto& api : apis_) delete api.load();
+}
+
+RequestMetrics::Api& RequestMetrics::api_of(int key, std::string_view name) {
+  std::atomic<Api*>& slot = apis_[static_cast<size_t>(key)];
+  if (Api* known = slot.load(std::memory_order_acquire)) return *known;
+  base::MutexLock lock(mutex_);
+  if (Api* known = slot.load(std::memory_order_acquire)) return *known;
+  auto made = std::make_unique<Api>();
+  LabelValues labels{name};
+  made->total = registry_.histogram(kRequestTotalTime, labels);
+  made->queue = registry_.histogram(kRequestQueueTime, labels);
+  made->local = registry_.histogram(kRequestLocalTime, labels);
+  made->remote = registry_.histogram(kRequestRemoteTime, labels);
+  made->response_queue = registry_.histogram(kResponseQueueTime, labels);
+  made->send = registry_.histogram(kResponseSendTime, labels);
+  made->throttle = registry_.histogram(kRequestThrottleTime, labels);
+  made->bytes = registry_.histogram(kRequestBytes, labels);
+  slot.store(made.get(), std::memory_order_release);
+  return *made.release();
+}
+
+void RequestMetrics::on_request(const server::RequestReport& report) {
+  int key = static_cast<int>(report.api);
+  if (key < 0 || key >= kApis) return;
+  std::string_view name = protocol::name_of(report.api);
+  Api& api = api_of(key, name);
+  auto ns = [](int64_t value) { return static_cast<uint64_t>(std::max<int64_t>(value, 0)); };
+  const request::Times& times = report.times;
+  api.total->record(ns(times.total_ns()));
+  api.queue->record(ns(times.queue_ns()));
+  api.local->record(ns(times.local_ns()));
+  api.remote->record(ns(times.remote_ns()));
+  api.response_queue->record(ns(times.response_queue_ns()));
+  api.send->record(ns(times.send_ns()));
+  if (times.throttle_ms > 0) api.throttle->record(ns(times.throttle_ms * 1'000'000ll));
+  api.bytes->record(report.request_bytes);
+  auto version = static_cast<size_t>(std::clamp<int>(report.version, 0, kVersions - 1));
+  Counter* counter = api.by_version[version].load(std::memory_order_acquire);
+  if (counter == nullptr) {
+    auto made = registry_.counter(kRequests, {name, std::to_string(report.version)});
+    counter = made.get();
+    base::MutexLock lock(mutex_);
+    counters_.push_back(std::move(made));
+    api.by_version[version].store(counter, std::memory_order_release);
+  }
+  counter->inc();
+}
+
+double BrokerMetrics::IdleShare::take(const net::IdleTimes& now) {
+  int64_t alive = now.alive_ns - last_.alive_ns;
+  int64_t idle = now.idle_ns - last_.idle_ns;
+  last_ = now;
+  return alive <= 0 ? 1.0 : std::clamp(static_cast<double>(idle) / static_cast<double>(alive), 0.0, 1.0);
+}
+
+BrokerMetrics::BrokerMetrics(Registry& registry, server::Server& server, replication::ReplicaManager& replicas,
+                             replication::FetchSessionCache& sessions, controller::Controller& controller, storage::LogManager& logs)
+    : controller_(controller), logs_(logs) {
+  auto add = [&](const MetricDef& def, LabelValues labels, std::function<double()> value) {
+    registrations_.push_back(registry.callback(def, labels, std::move(value)));
+  };
+  // One walk of the server's state serves all its rows.
+  registrations_.push_back(registry.collector(
+      {&kRequestQueueSize, &kHandlerIdle, &kNetworkIdle, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated, &kResponseQueueSize},
+      [this, &server](std::vector<SampleSink*>& sinks) {
+        server::ServerStats stats = server.stats();
+        sinks[0]->add({}, int64_t{stats.request_queue});
+        sinks[1]->add({}, handlers_.take(stats.handler_idle));
+        net::IdleTimes network;
+        int64_t responses = 0;
+        for (const net::ListenerStats& listener : stats.listeners) {
+          network.idle_ns += listener.idle.idle_ns;
+          network.alive_ns += listener.idle.alive_ns;
+          responses += listener.response_queue;
+          sinks[4]->add({listener.name, "all"}, int64_t{listener.connections});
+          sinks[5]->add({listener.name}, static_cast<int64_t>(listener.accepted));
+        }
+        sinks[2]->add({}, network_.take(network));
+        sinks[3]->add({}, stats.request_bytes);
+        sinks[6]->add({"all"}, responses);
+      }));
+  add(kFetchSessions, {}, [&sessions] { return static_cast<double>(sessions.sessions()); });
+  add(kFetchSessionPartitions, {}, [&sessions] { return static_cast<double>(sessions.cached_partitions()); });
+  add(kFetchSessionEvictions, {}, [&sessions] { return static_cast<double>(sessions.evictions()); });
+  add(kPurgatorySize, {"Fetch"}, [&replicas] { return static_cast<double>(replicas.parked_fetches()); });
+  add(kPurgatorySize, {"Produce"}, [&replicas] { return static_cast<double>(replicas.parked_produces()); });
+  add(kActiveControllerCount, {}, [&controller] { return controller.is_active() ? 1.0 : 0.0; });
+  registrations_.push_back(registry.collector({&kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
+                                               &kTopicsToDeleteCount, &kActiveBrokerCount},
+                                              [&controller](std::vector<SampleSink*>& sinks) {
+                                                auto counts = controller.counts();
+                                                sinks[0]->add({}, counts.offline_partitions);
+                                                sinks[1]->add({}, counts.preferred_imbalance);
+                                                sinks[2]->add({}, counts.topics);
+                                                sinks[3]->add({}, counts.partitions);
+                                                sinks[4]->add({}, counts.topics_to_delete);
+                                                sinks[5]->add({}, counts.live_brokers);
+                                              }));
+  add(kBrokerState, {}, [] { return 3.0; });
+  add(kBuildInfo, {ODRADEK_VERSION}, [] { return 1.0; });
+}
+
+std::vector<std::string> BrokerMetrics::not_ready() const {
+  std::vector<std::string> reasons;
+  if (controller_.counts().offline_partitions > 0) {
+    reasons.push_back(std::to_string(controller_.counts().offline_partitions) + " partitions have no leader");
+  }
+  if (logs_.has_offline_dir()) reasons.push_back("a log dir is offline; server.log names it");
+  return reasons;
+}
+
+}  // namespace odradek::app

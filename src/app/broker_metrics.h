@@ -1,0 +1,73 @@
+// Fills the catalog's rows that no single room can fill: requests by API, and what several rooms know when /metrics is asked.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "metrics/registry.h"
+#include "server/server.h"
+
+namespace odradek::controller {
+class Controller;
+}
+namespace odradek::replication {
+class ReplicaManager;
+class FetchSessionCache;
+}
+namespace odradek::storage {
+class LogManager;
+}
+
+namespace odradek::app {
+
+// Thread: network threads; lock-free after the first request of an API and version.
+class RequestMetrics : public server::RequestObserver {
+ public:
+  explicit RequestMetrics(metrics::Registry& registry) : registry_(registry) {}
+  ~RequestMetrics() override;
+  void on_request(const server::RequestReport& report) override;
+
+ private:
+  static constexpr int kApis = 128;
+  static constexpr int kVersions = 32;
+  struct Api {
+    std::shared_ptr<metrics::Histogram> total, queue, local, remote, response_queue, send, throttle, bytes;
+    std::array<std::atomic<metrics::Counter*>, kVersions> by_version{};
+  };
+  Api& api_of(int key, std::string_view name);
+
+  metrics::Registry& registry_;
+  base::Mutex mutex_;
+  std::array<std::atomic<Api*>, kApis> apis_{};
+  std::vector<std::shared_ptr<metrics::Counter>> counters_ GUARDED_BY(mutex_);
+};
+
+class BrokerMetrics {
+ public:
+  BrokerMetrics(metrics::Registry& registry, server::Server& server, replication::ReplicaManager& replicas,
+                replication::FetchSessionCache& sessions, controller::Controller& controller, storage::LogManager& logs);
+  // Why the broker is not ready; empty: ready. Thread: any.
+  std::vector<std::string> not_ready() const;
+
+ private:
+  // A share of idle time since the last look.
+  class IdleShare {
+   public:
+    double take(const net::IdleTimes& now);
+
+   private:
+    net::IdleTimes last_{};
+  };
+
+  controller::Controller& controller_;
+  storage::LogManager& logs_;
+  IdleShare handlers_, network_;
+  std::vector<metrics::Registration> registrations_;  // last: released first
+};
+
+}  // namespace odradek::app

@@ -1,0 +1,280 @@
+#include "app/node.h"
+
+#include <absl/container/flat_hash_map.h>
+
+#include "app/local_links.h"
+#include "app/settings.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "config/topic_config.h"
+#include "controller/controller.h"
+#include "controller/membership.h"
+#include "controller/topic_admin.h"
+#include "coordinator/group/group_coordinator.h"
+#include "coordinator/runtime/replica_log_access.h"
+#include "metadata/cluster_config.h"
+#include "metadata/embedded_store.h"
+#include "metadata/image_waits.h"
+#include "metadata/producer_ids.h"
+#include "replication/fetch_session.h"
+#include "replication/replica_manager.h"
+#include "storage/log_manager.h"
+
+namespace odradek::app {
+
+// In the order of making; destroyed in the reverse order.
+struct Node::Parts {
+  Parts(base::Runtime& r, Waiter& w, std::shared_ptr<const config::BrokerConfig> c) : runtime(r), waiter(w), config(std::move(c)), registry(r.clock()) {}
+
+  base::Runtime& runtime;
+  Waiter& waiter;
+  config::ConfigHolder config;
+  metrics::Registry registry;
+  std::unique_ptr<base::Executor> metadata_executor;
+  std::unique_ptr<base::Executor> control_executor;  // the controller's requests to this broker
+  std::unique_ptr<storage::LogManager> logs;
+  std::unique_ptr<metadata::Store> store;
+  std::unique_ptr<metadata::ConfigStore> config_store;
+  metadata::ImageHolder image;
+  std::unique_ptr<metadata::ImageWaits> image_waits;
+  std::unique_ptr<replication::ReplicaManager> replicas;
+  std::unique_ptr<replication::FetchSessionCache> fetch_sessions;
+  std::unique_ptr<coordinator::ReplicaLogAccess> log_access;
+  std::unique_ptr<coordinator::GroupCoordinator> groups;
+  std::unique_ptr<controller::Controller> controller;
+  std::unique_ptr<controller::TopicAdmin> topic_admin;
+  std::unique_ptr<controller::Membership> membership;
+  std::unique_ptr<LocalAlterPartition> alter_partition;
+  std::unique_ptr<LocalProducerIds> producer_id_channel;
+  std::unique_ptr<metadata::ProducerIds> producer_ids;
+  std::optional<api::Services> services;
+  std::unique_ptr<api::Dispatcher> dispatcher;
+  bool joined = false;
+
+  BrokerId self() const { return config.current()->broker_id(); }
+  config::TopicConfigValues topic_config(std::string_view topic) const {
+    auto overrides = config_store->topic(topic);
+    return config::effective_topic_config(*config.current(), overrides ? *overrides : config::Properties());
+  }
+  // Shared by all logs of a topic.
+  std::shared_ptr<const storage::LogConfig> log_config(std::string_view topic) const {
+    return std::make_shared<const storage::LogConfig>(storage::make_log_config(topic_config(topic)));
+  }
+  bool unclean_election(std::string_view topic) const { return topic_config(topic).get_bool("unclean.leader.election.enable"); }
+
+  Result<std::string> identify();
+  void make_rooms(const std::string& cluster_id);
+  void follow_config_changes();
+  void renew_log_configs();
+};
+
+Node::Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config)
+    : parts_(std::make_unique<Parts>(runtime, waiter, std::move(config))) {}
+Node::~Node() = default;
+
+request::RequestSink& Node::sink() { return *parts_->dispatcher; }
+config::ConfigHolder& Node::config() { return parts_->config; }
+metrics::Registry& Node::registry() { return parts_->registry; }
+storage::LogManager& Node::logs() { return *parts_->logs; }
+replication::ReplicaManager& Node::replicas() { return *parts_->replicas; }
+replication::FetchSessionCache& Node::fetch_sessions() { return *parts_->fetch_sessions; }
+controller::Controller& Node::controller() { return *parts_->controller; }
+
+Node::OpenStore embedded_store(base::Runtime& runtime, const config::BrokerConfig& config) {
+  return [&runtime, folder = config.metadata_log_dir()](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
+    if (auto made = runtime.files().create_directories(folder); !made) return fail(made.error());
+    return metadata::make_embedded_store(runtime, callbacks, folder + "/" + metadata::kEmbeddedStoreFile);
+  };
+}
+
+Result<void> Node::open(const OpenStore& open_store) {
+  Parts& parts = *parts_;
+  auto settings = parts.config.current();
+  parts.metadata_executor = parts.runtime.make_executor("metadata", 1);
+  parts.control_executor = parts.runtime.make_executor("control", 1);
+  parts.logs = std::make_unique<storage::LogManager>(parts.runtime, storage::make_log_manager_options(*settings), parts.registry);
+  // The log dirs are locked from here on: nobody else works on them or on the store inside.
+  if (auto locked = parts.logs->lock_dirs(); !locked) return locked;
+  auto store = open_store(*parts.metadata_executor);
+  if (!store) return fail(store.error());
+  parts.store = std::move(*store);
+  parts.config_store = std::make_unique<metadata::ConfigStore>(parts.runtime, *parts.metadata_executor, *parts.store, &is_own_config_key);
+  parts.membership = std::make_unique<controller::Membership>(parts.runtime, *parts.metadata_executor, *parts.store, *parts.config_store);
+  auto cluster_id = parts.identify();
+  if (!cluster_id) return fail(cluster_id.error());
+  log::info("app", "broker {} of cluster {}", parts.self().value, *cluster_id);
+
+  parts.follow_config_changes();
+  if (auto loaded = parts.logs->start([&parts](const std::string& topic) { return parts.log_config(topic); }); !loaded) return loaded;
+  parts.make_rooms(*cluster_id);
+  parts.replicas->start();
+  parts.groups->start();
+  return {};
+}
+
+// The cluster's id, after log dirs, store and configuration agree on who this is.
+Result<std::string> Node::Parts::identify() {
+  auto known = logs->read_identity();
+  if (!known) return fail(known.error());
+  std::string known_cluster = known->cluster_id.value_or("");
+  auto connected = wait_for<controller::Connected>(
+      waiter, [&](auto reply) { membership->connect(known_cluster, std::move(reply)); }, "opening the metadata store");
+  if (!connected) return fail(connected.error());
+  if (!known_cluster.empty() && known_cluster != connected->cluster_id) {
+    return fail(ErrorCode::kInconsistentClusterId, "the log dirs belong to cluster " + known_cluster + " (meta.properties), the metadata store to " +
+                                                       connected->cluster_id + ": use the log dirs of this cluster, or the store that belongs to them");
+  }
+  BrokerId id = self();
+  if (id == kNoBroker) {
+    if (known->broker_id) {
+      id = *known->broker_id;
+    } else {
+      auto generated = wait_for<BrokerId>(
+          waiter,
+          [&](auto reply) {
+            metadata_executor->post([this, reply = std::move(reply)]() mutable {
+              metadata::generate_broker_id(runtime, *store, config.current()->get_int("reserved.broker.max.id"), std::move(reply));
+            });
+          },
+          "drawing a broker id");
+      if (!generated) return fail(generated.error());
+      id = *generated;
+    }
+    config.set_generated_broker_id(id);
+  }
+  if (known->broker_id && *known->broker_id != id) {
+    return fail(ErrorCode::kInvalidConfig, "broker.id is " + std::to_string(id.value) + " but the log dirs belong to broker " +
+                                               std::to_string(known->broker_id->value) + " (meta.properties): set broker.id to that, or use other log dirs");
+  }
+  if (auto written = logs->write_identity(connected->cluster_id, id); !written) return fail(written.error());
+  return connected->cluster_id;
+}
+
+void Node::Parts::make_rooms(const std::string& cluster_id) {
+  auto settings = config.current();
+  image_waits = std::make_unique<metadata::ImageWaits>(runtime, image);
+  replication::ReplicaManagerOptions replica_options;
+  replica_options.self = self();
+  replica_options.replica_lag_time_max_ms = settings->get_long("replica.lag.time.max.ms");
+  replica_options.log_config = [this](const std::string& topic) { return log_config(topic); };
+  replicas = std::make_unique<replication::ReplicaManager>(runtime, *logs, image, replica_options, registry);
+  fetch_sessions = std::make_unique<replication::FetchSessionCache>(
+      runtime.clock(), runtime.random(), static_cast<size_t>(settings->get_int("max.incremental.fetch.session.cache.slots")));
+
+  log_access = std::make_unique<coordinator::ReplicaLogAccess>(*replicas);
+  groups = std::make_unique<coordinator::GroupCoordinator>(
+      runtime, *log_access,
+      [this] {
+        auto current = image.current();
+        const metadata::TopicImage* topic = current->find_topic(kGroupMetadataTopic);
+        return topic == nullptr ? 0 : static_cast<int32_t>(topic->partitions.size());
+      },
+      group_config(*settings));
+  replicas->add_listener(*groups);
+  image.subscribe([this](const metadata::ImageChange& change) {
+    if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
+  });
+
+  auto local = std::make_shared<controller::LocalBroker>();
+  local->leader_and_isr = [this](const protocol::LeaderAndIsrRequest& request) { return replicas->apply(request); };
+  local->update_metadata = [this](const protocol::UpdateMetadataRequest& request) { return replicas->apply(request); };
+  local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
+  controller = std::make_unique<controller::Controller>(
+      runtime, *metadata_executor, *store,
+      [this, local](const metadata::BrokerInfo&) { return controller::make_local_channel(*control_executor, local); },
+      controller_options(*settings, [this](const std::string& topic) { return unclean_election(topic); }));
+  topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, true);
+  alter_partition = std::make_unique<LocalAlterPartition>(*controller);
+  replicas->set_alter_partition_channel(alter_partition.get());
+  producer_id_channel = std::make_unique<LocalProducerIds>(*controller);
+  producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self(), *producer_id_channel);
+
+  services.emplace(api::Services{runtime, *logs, *replicas, *fetch_sessions, *groups, image, *config_store, *store, *image_waits, *producer_ids,
+                                 *controller, *topic_admin, config, registry, self(), cluster_id, settings->get_int("fetch.max.bytes")});
+  dispatcher = std::make_unique<api::Dispatcher>(*services);
+}
+
+void Node::Parts::follow_config_changes() {
+  // Topics: new settings for their logs. Brokers: a new snapshot, whose subscribers follow.
+  auto follow = [this](const metadata::ConfigEntity& entity, const config::Properties& now) {
+    using metadata::EntityType;
+    if (entity.type == EntityType::kTopic) {
+      auto settings = log_config(entity.name);
+      for (const auto& log : logs->all()) {
+        if (log->name().topic == entity.name) log->update_config(settings);
+      }
+      if (controller && unclean_election(entity.name)) controller->on_unclean_election_enabled(entity.name);
+    } else if (entity.type == EntityType::kBroker && entity.name == metadata::kDefaultEntity) {
+      config.apply_dynamic(config::DynamicScope::kClusterDefault, now);
+    } else if (entity == metadata::ConfigEntity::broker(self())) {
+      config.apply_dynamic(config::DynamicScope::kThisBroker, now);
+    }
+  };
+  // What was loaded before is not told again.
+  for (const auto& entity : {metadata::ConfigEntity::broker_default(), metadata::ConfigEntity::broker(self())}) {
+    if (auto now = config_store->find(entity)) follow(entity, *now);
+  }
+  config_store->subscribe(follow);
+  config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig&) { renew_log_configs(); });
+}
+
+// Defaults of topics may have changed.
+void Node::Parts::renew_log_configs() {
+  absl::flat_hash_map<std::string, std::shared_ptr<const storage::LogConfig>> by_topic;
+  for (const auto& log : logs->all()) {
+    auto& settings = by_topic[log->name().topic];
+    if (!settings) settings = log_config(log->name().topic);
+    log->update_config(settings);
+  }
+}
+
+Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
+  Parts& parts = *parts_;
+  metadata::BrokerInfo info;
+  info.id = parts.self();
+  info.endpoints = std::move(endpoints);
+  auto settings = parts.config.current();
+  if (!settings->is_null("broker.rack")) info.rack = settings->get_string("broker.rack");
+  auto registered = wait_for<void>(
+      parts.waiter,
+      [&](auto reply) {
+        parts.membership->join(
+            std::move(info), *parts.controller,
+            [&parts](int64_t epoch) {
+              parts.replicas->set_broker_epoch(epoch);
+              parts.producer_ids->set_broker_epoch(epoch);
+            },
+            std::move(reply));
+      },
+      "registration");
+  if (!registered) return registered;
+  parts.joined = true;
+  constexpr std::chrono::milliseconds kImageWait{30'000};
+  auto known = wait_for<bool>(
+      parts.waiter,
+      [&](auto reply) {
+        parts.image_waits->wait([self = parts.self()](const metadata::ClusterImage& now) { return now.is_alive(self) && now.controller() != kNoBroker; },
+                                kImageWait.count(), [reply = std::move(reply)](bool holds) mutable { reply(holds); });
+      },
+      "the first word of the controller", 2 * kImageWait);
+  if (!known) return fail(known.error());
+  if (!*known) return fail(ErrorCode::kRequestTimedOut, "no controller within 30 s");
+  return {};
+}
+
+void Node::answer_parked() {
+  parts_->groups->stop();
+  parts_->image_waits->stop();
+  parts_->replicas->stop();
+}
+
+void Node::leave() {
+  Parts& parts = *parts_;
+  if (parts.joined) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
+  parts.logs->stop();
+}
+
+}  // namespace odradek::app

@@ -1,0 +1,69 @@
+// The broker without its sockets: logs, metadata tree, controller, partitions, coordinators and the dispatcher of requests, made and
+// connected in the right order. `Broker` puts the server in front of it; the simulation its own.
+//   open() → (bind sockets) → join() → ... → leave()
+// Thread: these calls from one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/dispatcher.h"
+#include "api/services.h"
+#include "app/waiter.h"
+#include "base/executor.h"
+#include "config/config.h"
+#include "metadata/image.h"
+#include "metadata/registration.h"
+#include "metadata/store.h"
+#include "metrics/registry.h"
+
+namespace odradek::controller {
+class Controller;
+}
+namespace odradek::replication {
+class ReplicaManager;
+class FetchSessionCache;
+}
+namespace odradek::storage {
+class LogManager;
+}
+
+namespace odradek::app {
+
+class Node {
+ public:
+  // Makes this broker's session on the metadata tree; callbacks run on the executor given.
+  using OpenStore = std::function<Result<std::unique_ptr<metadata::Store>>(base::Executor& callbacks)>;
+
+  Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config);
+  // Without leave(): as after a crash, nothing is written.
+  ~Node();
+
+  // Locks the log dirs, opens the tree, checks who this is, loads and recovers the logs. Errors: one line for the operator.
+  Result<void> open(const OpenStore& open_store);
+  // Registers under these addresses and returns when this broker knows itself and a controller.
+  Result<void> join(std::vector<metadata::Endpoint> endpoints);
+  // Answers what is parked, leaves the cluster, flushes and closes the logs. No request may come any more.
+  void answer_parked();
+  void leave();
+
+  request::RequestSink& sink();
+  config::ConfigHolder& config();
+  metrics::Registry& registry();
+  storage::LogManager& logs();
+  replication::ReplicaManager& replicas();
+  replication::FetchSessionCache& fetch_sessions();
+  controller::Controller& controller();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+// The embedded store in the folder that the configuration names.
+Node::OpenStore embedded_store(base::Runtime& runtime, const config::BrokerConfig& config);
+
+}  // namespace odradek::app

@@ -1,0 +1,102 @@
+#include "app/settings.h"
+
+#include "config/topic_config.h"
+
+namespace odradek::app {
+
+coordinator::GroupConfig group_config(const config::BrokerConfig& config) {
+  coordinator::GroupConfig group;
+  group.min_session_timeout_ms = config.get_int("group.min.session.timeout.ms");
+  group.max_session_timeout_ms = config.get_int("group.max.session.timeout.ms");
+  group.initial_rebalance_delay_ms = config.get_int("group.initial.rebalance.delay.ms");
+  group.max_size = config.get_int("group.max.size");
+  group.offset_metadata_max_bytes = config.get_int("offset.metadata.max.bytes");
+  group.offsets_retention_ms = config.get_int("offsets.retention.minutes") * 60'000ll;
+  group.retention_check_interval_ms = config.get_long("offsets.retention.check.interval.ms");
+  group.commit_timeout_ms = config.get_int("offsets.commit.timeout.ms");
+  group.load_buffer_bytes = config.get_int("offsets.load.buffer.size");
+  group.offsets_topic_partitions = config.get_int("offsets.topic.num.partitions");
+  group.offsets_codec = static_cast<int8_t>(config.get_int("offsets.topic.compression.codec"));
+  return group;
+}
+
+controller::ControllerOptions controller_options(const config::BrokerConfig& config, std::function<bool(const std::string&)> unclean_election) {
+  controller::ControllerOptions options;
+  options.self = config.broker_id();
+  options.inter_broker_listener = config.inter_broker_listener();
+  options.auto_leader_rebalance = config.get_bool("auto.leader.rebalance.enable");
+  options.leader_imbalance_check_seconds = static_cast<int32_t>(config.get_long("leader.imbalance.check.interval.seconds"));
+  options.leader_imbalance_percent = config.get_int("leader.imbalance.per.broker.percentage");
+  options.unclean_election = std::move(unclean_election);
+  options.delete_topics = config.get_bool("delete.topic.enable");
+  return options;
+}
+
+server::ServerOptions server_options(const config::BrokerConfig& config) {
+  server::ServerOptions options;
+  options.handler_threads = config.get_int("num.io.threads");
+  options.max_queued_requests = config.get_int("queued.max.requests");
+  options.max_pipelined_bytes = config.get_long("connection.max.pipelined.bytes");
+  net::ReactorOptions& net = options.net;
+  for (const config::ListenerEndpoint& endpoint : config.listeners()) {
+    net::ListenerOptions listener;
+    listener.name = endpoint.name;
+    listener.protocol = endpoint.protocol;
+    listener.host = endpoint.host;
+    listener.port = endpoint.port;
+    listener.network_threads = static_cast<int>(config.get_long_for_listener(endpoint.name, "num.network.threads"));
+    listener.max_connections = static_cast<int>(config.get_long_for_listener(endpoint.name, "max.connections"));
+    listener.max_connection_creation_rate = static_cast<int>(config.get_long_for_listener(endpoint.name, "max.connection.creation.rate"));
+    // The only listener serves clients too; with several, the brokers' own is kept open for them.
+    listener.inter_broker = config.listeners().size() > 1 && endpoint.name == config.inter_broker_listener();
+    net.listeners.push_back(std::move(listener));
+  }
+  net.request_max_bytes = config.get_int("socket.request.max.bytes");
+  net.queued_max_request_bytes = config.queued_max_request_bytes();
+  net.new_connection_queue = config.get_int("new.connection.queue.size");
+  net.send_buffer_bytes = config.get_int("socket.send.buffer.bytes");
+  net.receive_buffer_bytes = config.get_int("socket.receive.buffer.bytes");
+  net.listen_backlog = config.get_int("socket.listen.backlog.size");
+  net.max_idle = std::chrono::milliseconds(config.get_long("connections.max.idle.ms"));
+  net.max_connections = config.get_int("max.connections");
+  net.max_connections_per_ip = config.get_int("max.connections.per.ip");
+  net.max_connections_per_ip_overrides = config.max_connections_per_ip_overrides();
+  net.max_connection_creation_rate = config.get_int("max.connection.creation.rate");
+  net.max_pipelined_requests = config.get_int("connection.max.pipelined.requests");
+  return options;
+}
+
+std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound) {
+  std::vector<metadata::Endpoint> endpoints;
+  for (const config::ListenerEndpoint& advertised : config.advertised_listeners()) {
+    metadata::Endpoint endpoint{advertised.name, advertised.host, advertised.port, advertised.protocol};
+    for (const net::BoundListener& listener : bound) {
+      if (listener.name == advertised.name && endpoint.port == 0) endpoint.port = listener.port;
+    }
+    endpoints.push_back(std::move(endpoint));
+  }
+  return endpoints;
+}
+
+Result<std::optional<web::WebOptions>> web_listener(const config::BrokerConfig& config) {
+  const std::string& text = config.get_string("metrics.listener");
+  if (text.empty()) return std::optional<web::WebOptions>();
+  auto address = web::parse_metrics_listener(text);
+  if (!address) return fail(address.error());
+  web::WebOptions options;
+  options.host = address->host;
+  options.port = address->port;
+  options.configured = config.is_set("metrics.listener");
+  return std::optional(options);
+}
+
+bool is_own_config_key(metadata::EntityType type, std::string_view name) {
+  if (type == metadata::EntityType::kTopic) {
+    const config::ConfigKey* key = config::find_topic_key(name);
+    return key != nullptr && key->ours;
+  }
+  const config::ConfigKey* key = config::find_broker_key(name);
+  return key != nullptr && key->ours;
+}
+
+}  // namespace odradek::app

@@ -1,0 +1,65 @@
+// A file of entries of one size that rise, appended at its end: what offset and time index share.
+// New entries stay in memory until 64 of them can be written at once, or the file is trimmed: an index is only believed after a clean
+// close, so nothing is lost. While appended to, the file is preallocated (sparse) as Kafka does.
+// Searches read blocks of 4 KiB through a small cache per thread: entries in the file never change (truncation takes a new identity).
+// Thread: one appender; count, read and search from any.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/mutex.h"
+#include "storage/file_cache.h"
+
+namespace odradek::storage {
+
+class IndexFile : private FileCache::Client {
+ public:
+  static constexpr size_t kMaxEntrySize = 16;
+  static constexpr uint32_t kPending = 64;  // entries in memory
+
+  // Opens nothing. `exists`: whether the file is there (then its size says the number of entries, at first use).
+  IndexFile(base::FileSystem& files, FileCache& cache, std::string path, uint32_t entry_size, bool exists);
+  ~IndexFile();
+
+  // Errors: kKafkaStorageError: I/O; kCorruptMessage: the size is no multiple of the entry size.
+  Result<uint32_t> count();
+  Result<void> append(ByteView entry, int32_t max_bytes);
+  Result<void> read(uint32_t at, MutableByteView entry);
+  // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
+  using AtOrBelow = bool (*)(const uint8_t* entry, int64_t key);
+  Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below);
+  // The first `count` entries stay.
+  Result<void> truncate(uint32_t count);
+  // Writes what is pending and cuts the preallocated rest off. Next append preallocates again.
+  Result<void> trim();
+  Result<void> sync();
+  // The file is empty, whatever was in it.
+  Result<void> reset();
+  void renamed_to(std::string path);
+
+ private:
+  bool try_close_file() override;
+  Result<void> open() REQUIRES(mutex_);
+  Result<void> write_pending() REQUIRES(mutex_);
+  Result<const uint8_t*> block_of(const std::shared_ptr<base::File>& file, uint64_t identity, uint32_t at, uint32_t written);
+
+  base::FileSystem& files_;
+  FileCache& cache_;
+  const uint32_t entry_size_;
+  base::Mutex mutex_;
+  std::string path_ GUARDED_BY(mutex_);
+  std::shared_ptr<base::File> file_ GUARDED_BY(mutex_);  // shared: a search reads without the lock
+  bool exists_ GUARDED_BY(mutex_);
+  bool counted_ GUARDED_BY(mutex_) = false;
+  bool preallocated_ GUARDED_BY(mutex_) = false;
+  uint32_t written_ GUARDED_BY(mutex_) = 0;     // entries in the file
+  std::vector<uint8_t> pending_ GUARDED_BY(mutex_);  // entries behind them
+  uint64_t identity_ GUARDED_BY(mutex_);
+};
+
+}  // namespace odradek::storage

@@ -1,0 +1,122 @@
+// All logs of this broker: its log dirs, what is loaded and recovered at start, checkpoints, retention, deletion, clean stop.
+//   lock_dirs() → read_identity() → write_identity() → start() → ... → stop()
+// A log dir that fails I/O goes offline for good: its logs refuse everything, the callback names them, the other dirs go on.
+// Files: disk.md §1-§5. Thread: find() from any, without waiting for a disk; the rest as said.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/mutex.h"
+#include "base/slice_loader.h"
+#include "storage/log.h"
+#include "storage/log_config.h"
+
+namespace odradek::config {
+class BrokerConfig;
+}
+namespace odradek::metrics {
+class Registry;
+}
+
+namespace odradek::storage {
+
+class LogDir;
+
+struct LogManagerOptions {
+  std::vector<std::string> dirs;
+  int recovery_threads_per_dir = 1;
+  int flush_threads_per_dir = 8;
+  int64_t retention_check_interval_ms = 300'000;
+  int64_t recovery_point_checkpoint_interval_ms = 60'000;
+  int64_t start_offset_checkpoint_interval_ms = 60'000;
+  int64_t high_watermark_checkpoint_interval_ms = 5'000;
+  int64_t producer_id_expiration_ms = 86'400'000;
+  int64_t producer_expiry_check_interval_ms = 600'000;
+  size_t max_open_files = 4096;  // of segments without unflushed data
+};
+LogManagerOptions make_log_manager_options(const config::BrokerConfig& config);
+
+// What the meta.properties of the dirs say. Absent: no dir has one yet.
+struct Identity {
+  std::optional<std::string> cluster_id;
+  std::optional<BrokerId> broker_id;
+};
+
+struct LogDirDescription {
+  struct Replica {
+    TopicPartition partition;
+    int64_t size_bytes = 0;
+  };
+  std::string path;
+  ErrorCode error = ErrorCode::kNone;  // kKafkaStorageError: offline
+  int64_t total_bytes = -1;
+  int64_t usable_bytes = -1;
+  std::vector<Replica> replicas;
+};
+
+class LogManager {
+ public:
+  using ConfigResolver = std::function<std::shared_ptr<const LogConfig>(const std::string& topic)>;
+  // Called once per failed dir, on the scheduler's thread, with the partitions that were in it.
+  using DirOffline = std::function<void(const std::string& path, const std::vector<TopicPartition>& partitions, bool any_dir_left)>;
+
+  LogManager(base::Runtime& runtime, LogManagerOptions options, metrics::Registry& metrics);
+  // Without stop(): as after a crash, nothing is written.
+  ~LogManager();
+  LogManager(const LogManager&) = delete;
+
+  // Creates missing dirs and takes their `.lock`s. Errors: another process holds one; no dir can be used. A dir that fails I/O only
+  // goes offline. Once; start() does it if it was not done.
+  Result<void> lock_dirs();
+  // Errors: dirs that contradict each other; a meta.properties that cannot be read.
+  Result<Identity> read_identity();
+  // Into each dir that has none. Errors: kInconsistentClusterId or another broker id: the text says which file.
+  Result<void> write_identity(const std::string& cluster_id, BrokerId broker_id);
+
+  // Loads every log, recovers those that need it, starts the periodic tasks. Blocks on the disks.
+  // Errors: no dir is left; a folder that is no partition's; one partition in two dirs.
+  Result<void> start(ConfigResolver resolver);
+  // Flushes and closes all logs and writes checkpoints and the clean-shutdown marker. No append may come after it. Blocks.
+  void stop();
+
+  // Null: not here (or its dir is offline).
+  std::shared_ptr<Log> find(const TopicPartition& tp) const;
+  // A new log goes to the online dir with the fewest partitions; no fsync on the calling thread. `is_new`: the partition was just
+  // created; if not and some dir is offline, the log may be there: kKafkaStorageError. A zero topic id: none.
+  // Errors: kKafkaStorageError; kInconsistentTopicId: the log has another id.
+  Result<std::shared_ptr<Log>> get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
+                                             bool is_new = false);
+  // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
+  Result<void> remove_async(const TopicPartition& tp);
+
+  std::vector<std::shared_ptr<Log>> all() const;
+  size_t size() const;
+
+  // The checkpointed high watermark, capped to the log; from then on what update_high_watermark said. nullopt: no such log.
+  std::optional<Offset> high_watermark_checkpoint(const TopicPartition& tp) const;
+
+  // For DescribeLogDirs. Asks the file systems for their space.
+  std::vector<LogDirDescription> describe_dirs() const;
+  void on_dir_offline(DirOffline callback);
+  // Whether some dir is offline.
+  bool has_offline_dir() const;
+
+  // For `net`: brings cold slices of log files into the page cache, one thread per log dir.
+  base::SliceLoader& slice_loader();
+
+  // For tests and tools: what the periodic tasks do, now, on this thread. Blocks on the disks.
+  void run_retention();
+  void write_checkpoints();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace odradek::storage

@@ -1,0 +1,144 @@
+// One piece of a log: `<base offset>.log` with its indexes. The newest segment of a log is appended to; the others never change
+// but to be truncated or dropped.
+// Files are opened at first use and, once everything in them is flushed, closed again when the descriptor cache wants so.
+// Thread: append, become_inactive, truncate: one at a time (the Log's lock); the rest from any.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/file_slice.h"
+#include "base/mutex.h"
+#include "storage/batch_walk.h"
+#include "storage/file_cache.h"
+#include "storage/log_config.h"
+#include "storage/offset_index.h"
+#include "storage/time_index.h"
+#include "storage/txn_index.h"
+
+namespace odradek::storage {
+
+class LogDir;
+
+// "00000000000000000042" and the path of a segment's file.
+std::string segment_name(Offset base);
+
+class Segment : private FileCache::Client {
+ public:
+  // Files as they stand on the disk (or none); opens nothing.
+  struct Found {
+    int64_t size = 0;
+    int64_t modified_ms = 0;
+    bool offset_index = false;
+    bool time_index = false;
+    bool txn_index = false;
+  };
+  Segment(LogDir& dir, const std::string& folder, Offset base, const Found& found);
+  ~Segment();
+
+  // A new, empty one, with preallocated indexes as the active segment has them.
+  static Result<std::shared_ptr<Segment>> create(LogDir& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms);
+
+  Offset base_offset() const { return base_; }
+  int64_t size() const { return size_.load(std::memory_order_acquire); }
+  int64_t modified_ms() const { return modified_ms_.load(std::memory_order_relaxed); }
+
+  // --- append -----------------------------------------------------------------------------------------------------------
+  // Writes `batches` at the end, which stays where it is until note_batch. On an error the file was cut back if that was possible.
+  Result<void> write(ByteView batches, const LogConfig& config);
+  // One written batch behind the former: moves the end, keeps the indexes.
+  Result<void> note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms);
+  Result<void> note_aborted(const AbortedTransaction& aborted) { return txn_index_.append(aborted); }
+  // Whether the next append (of `bytes`, up to offset `last`, with `max_timestamp`) belongs into a new segment.
+  Result<bool> should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms);
+  // The last time index entry, indexes and log cut to what they hold.
+  Result<void> become_inactive(const LogConfig& config);
+
+  // --- read -------------------------------------------------------------------------------------------------------------
+  Result<std::shared_ptr<base::SharedFile>> file();
+  struct Range {
+    base::FileSlice slice;
+    Offset next_offset{-1};
+    bool found = false;  // some batch of this segment reaches `from`
+    bool cold = false;   // then `slice` is what has to be loaded
+  };
+  // See Log::read.
+  Result<Range> read(Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
+  // The first batch that reaches `offset`; its header is not kept.
+  Result<std::optional<BatchMeta>> find_batch(Offset offset);
+  // Greatest timestamp and the last offset of the batch that holds it; {-1, base offset} without timestamps.
+  Result<TimestampOffset> max_timestamp();
+  // As Kafka: the greatest timestamp, else the time of the last change of the file.
+  Result<int64_t> largest_timestamp();
+  // First record at or above `lowest` with a timestamp at or after the given one.
+  Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
+  TxnIndex& txn_index() { return txn_index_; }
+
+  // --- truncate, flush, drop --------------------------------------------------------------------------------------------
+  // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
+  Result<void> truncate_to(Offset offset, const LogConfig& config);
+  bool unflushed() const { return synced_.load(std::memory_order_acquire) < size() || indexes_unsynced_.load(std::memory_order_acquire); }
+  // fdatasync of the log, and of the indexes if `closed`. Blocks on the disk.
+  Result<void> sync(bool closed);
+  // Everything that is in the files counts as durable (clean start), or nothing.
+  void assume_synced(bool synced);
+  // Adds `.deleted` to all names (readers go on with their open file) / removes the files.
+  Result<void> mark_deleted();
+  Result<void> remove_files();
+  void renamed_folder(const std::string& folder);
+
+  // --- recovery ---------------------------------------------------------------------------------------------------------
+  // Walks all batches, checks the CRC of those that reach beyond `check_crc_from`, builds the indexes again, and cuts the file at the first
+  // batch that is not good. `visit` sees each good batch (whole only if `needs_body`, as for control batches).
+  using Visit = std::function<Result<void>(const record::BatchView& batch)>;
+  struct Recovered {
+    Offset next_offset;
+    int64_t truncated_bytes = 0;
+    std::string reason;  // of the truncation
+  };
+  Result<Recovered> recover(Offset check_crc_from, const LogConfig& config, const Visit& visit);
+  // Offset behind the last batch, found from the last index entry. nullopt: the file does not end with a whole batch.
+  Result<std::optional<Offset>> find_next_offset();
+  // Whole batches from `from` on, in order, each with its bytes.
+  Result<void> for_each_batch(Offset from, const Visit& visit);
+  bool has_offset_index() const { return found_offset_index_; }
+
+ private:
+  bool try_close_file() override;
+  Result<void> open() REQUIRES(file_mutex_);
+  Result<void> load_times();
+  // Reads the indexes if they are sound, else builds them again from the log.
+  Result<void> ensure_indexes();
+
+  LogDir& dir_;
+  const Offset base_;
+  mutable base::Mutex file_mutex_;
+  std::string path_ GUARDED_BY(file_mutex_);  // folder and base name, without the suffix
+  std::string suffix_ GUARDED_BY(file_mutex_);  // "" or ".deleted"
+  std::shared_ptr<base::SharedFile> file_ GUARDED_BY(file_mutex_);    // shared with the slices of responses
+  std::weak_ptr<base::SharedFile> last_file_ GUARDED_BY(file_mutex_);  // so that one file has one generation
+  bool preallocated_ GUARDED_BY(file_mutex_) = false;
+
+  std::atomic<int64_t> size_;
+  std::atomic<int64_t> synced_{0};
+  std::atomic<bool> indexes_unsynced_{false};
+  std::atomic<int64_t> modified_ms_;
+  std::atomic<bool> indexes_checked_{false};
+  bool found_offset_index_;
+  int64_t created_ms_;
+
+  OffsetIndex offset_index_;
+  TimeIndex time_index_;
+  TxnIndex txn_index_;
+
+  base::Mutex times_mutex_;
+  bool times_loaded_ GUARDED_BY(times_mutex_) = false;
+  TimestampOffset max_timestamp_ GUARDED_BY(times_mutex_);
+  std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
+  int64_t bytes_since_index_ = 0;           // the appender's
+};
+
+}  // namespace odradek::storage

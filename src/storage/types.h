@@ -1,0 +1,68 @@
+// What a log takes and gives.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/file_slice.h"
+#include "model/error_code.h"
+#include "model/types.h"
+#include "record/validate.h"
+
+namespace odradek::storage {
+
+using record::AppendError;
+
+struct AppendOptions {
+  record::AppendOrigin origin = record::AppendOrigin::kClient;
+  int16_t produce_version = 11;
+};
+
+struct AppendInfo {
+  Offset first_offset{-1};
+  Offset last_offset{-1};
+  int64_t log_append_time_ms = kNoTimestamp;  // -1 unless the topic is LogAppendTime (a duplicate: the time of the first append)
+  int64_t max_timestamp = kNoTimestamp;
+  Offset log_start_offset{0};
+  int32_t record_count = 0;
+  int64_t size_bytes = 0;
+  bool duplicate = false;  // the batch was there already; the offsets are those of the first append
+};
+
+struct LogRead {
+  base::FileSlice slice;    // whole batches; size 0: nothing
+  Offset next_offset{-1};   // behind the last batch of the slice; where the read began if there is none
+};
+
+struct TimestampOffset {
+  int64_t timestamp = kNoTimestamp;
+  Offset offset{-1};
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+};
+
+struct EpochEntry {
+  LeaderEpoch epoch;
+  Offset start;
+  friend bool operator==(const EpochEntry&, const EpochEntry&) = default;
+};
+
+// One entry of a `.txnindex`.
+struct AbortedTransaction {
+  ProducerId producer_id;
+  Offset first_offset;
+  Offset last_offset;         // of the abort marker
+  Offset last_stable_offset;  // when the marker was appended
+  friend bool operator==(const AbortedTransaction&, const AbortedTransaction&) = default;
+};
+
+// What DescribeProducers shows of one producer.
+struct ProducerStateEntry {
+  ProducerId producer_id;
+  int16_t producer_epoch = -1;
+  int32_t last_sequence = -1;
+  int64_t last_timestamp = kNoTimestamp;
+  int32_t coordinator_epoch = -1;
+  Offset current_txn_first_offset{-1};  // -1: none
+};
+
+}  // namespace odradek::storage
