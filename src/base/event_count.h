@@ -36,6 +36,8 @@ class EventCount {
 
   // Threads between prepare_wait and the end of their wait.
   uint32_t waiters() const { return static_cast<uint32_t>(state_.load(std::memory_order_relaxed)); }
+  // The same for a notifier that has changed the data: whoever is not among them will see the change before it waits.
+  uint32_t waiters_after_change() { return static_cast<uint32_t>(state_.fetch_add(0, std::memory_order_acq_rel)); }
 
  private:
   static constexpr uint64_t kWaiter = 1;

@@ -1,6 +1,7 @@
 // Unbounded queue of nodes that bring their own link, many producers, one consumer, lock-free: a push cannot fail for want of
-// room and takes no memory. Producers stack up nodes, the consumer takes the whole stack and turns it round.
-// Thread: push from any, pop_all and close from one at a time.
+// room and takes no memory. Producers stack up nodes, the consumer takes the whole stack and turns it round: no node that is in
+// the queue is ever unlinked alone, so the stack has no ABA problem.
+// Thread: any; several consumers share the work by whole batches.
 #pragma once
 
 #include <atomic>

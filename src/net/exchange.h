@@ -11,15 +11,20 @@ namespace odradek::net {
 
 class Connection;
 
-// Life: made by the FrameSink for a frame (network thread), answered once (any thread), taken back by the FrameSink when the
-// answer's last byte went to the socket or the connection is gone (network thread, or after the reactor's end the answering one).
-struct Exchange {
+// Life: made by the FrameSink for a frame (network thread); answered once (any thread); release() when the answer's last byte
+// went to the socket or the connection is gone (network thread, or after the reactor's end the thread that answers).
+class Exchange {
+ public:
   enum class Answer : uint8_t {
     kSend,          // output
     kNothing,       // nothing is sent, the place in the order is given up
     kClose,         // the connection closes when the answers before have left
     kSendAndClose,  // output, then the connection closes
   };
+
+  virtual ~Exchange() = default;
+  // The reactor refers to it no longer.
+  virtual void release() { delete this; }
 
   std::atomic<Exchange*> next{nullptr};  // in the response queue
   Connection* connection = nullptr;
@@ -30,14 +35,14 @@ struct Exchange {
   int64_t mute_until_ns = 0;  // the socket is not read before (monotonic); 0: no throttle
   // Filled by the network thread.
   int64_t dequeued_ns = 0;
-  int64_t sent_ns = 0;  // 0: the connection went before
-  size_t sent_bytes = 0;
+  int64_t sent_ns = 0;    // 0: the connection went before
+  size_t sent_bytes = 0;  // without the int32 size
 
  private:
-  friend class Connection;
+  friend class FrameWriter;
   friend class NetworkThread;
   Exchange* next_in_order_ = nullptr;  // in the connection's list of owed answers
-  bool answered_ = false;              // known to the network thread
+  bool answered_ = false;              // as the network thread knows it
 };
 
 }  // namespace odradek::net

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <list>
 #include <memory>
@@ -40,44 +39,47 @@ class BufferPool {
   static constexpr size_t kLargestClass = 1 << 20;
 
  private:
-  struct Class {
-    size_t size = 0;
-    std::unique_ptr<base::MpmcQueue<uint8_t*>> unused;
-  };
   static constexpr int kClasses = 21;
   static int class_of(size_t size);
-  std::array<Class, kClasses> classes_;
+  static size_t size_of(int index);
+  std::array<std::unique_ptr<base::MpmcQueue<uint8_t*>>, kClasses> unused_;
 };
 
 // The bound over all frames (queued.max.request.bytes). A frame's whole size is reserved before its body is read, so a frame that
 // was admitted can always finish. Frames up to kSmall have a reserve of their own beside the bound, so that large claims cannot
-// shut them out. Whoever finds no room waits in line; requests behind it do not overtake it.
+// shut them out. Who finds no room waits in line, and newcomers of its kind do not overtake it.
 // Lock-free while nobody waits; the line itself has a lock, held for a few instructions. Thread: any.
 class FrameBudget {
  public:
   static constexpr int64_t kSmall = 64 * 1024;
+  enum class Pool : uint8_t { kNone, kSmall, kLarge };
+
+  // A place in the line. `wake` is called once, on any thread and under the line's lock, when the room has been granted; then
+  // collect() tells.
+  struct Waiter {
+    int64_t size = 0;
+    std::function<void()> wake;
+
+   private:
+    friend class FrameBudget;
+    Pool granted_ = Pool::kNone;
+    bool in_line_ = false;
+    std::list<Waiter*>::iterator place_;
+  };
 
   // `small_bytes` <= 0: a quarter of `total_bytes`, at least 4 MiB.
   explicit FrameBudget(int64_t total_bytes, int64_t small_bytes = 0);
 
-  // A place in the line. `granted` is set, then `wake` is called (any thread, under the line's lock), when the room is there.
-  struct Waiter {
-    int64_t size = 0;
-    std::atomic<bool> granted{false};
-    std::function<void()> wake;
-    bool from_small = false;  // what was granted
-    bool queued = false;
-    std::list<Waiter*>::iterator place;
-  };
-  enum class Pool : uint8_t { kNone, kSmall, kLarge };
-
-  // kNone: no room. A frame larger than the whole bound is admitted when it would be alone.
+  // kNone: no room now. A frame larger than its whole pool is admitted when it is alone there.
   Pool try_reserve(int64_t size);
-  // No room is asked: what a connection has received and cannot hand on yet.
-  void force(int64_t size) { small_.fetch_sub(size, std::memory_order_acq_rel); }
+  // Takes without asking, from the small pool: bytes that have been received and cannot be handed on yet.
+  void force(int64_t size) { small_.fetch_sub(size, std::memory_order_seq_cst); }
   void release(Pool pool, int64_t size);
-  // True: granted at once, into waiter.granted and waiter.from_small.
-  bool wait(Waiter& waiter);
+
+  // Joins the line with waiter.size. Not kNone: granted at once, `wake` will not be called.
+  Pool wait(Waiter& waiter);
+  // kNone: still in line. Else the grant, which is now the caller's.
+  Pool collect(Waiter& waiter);
   // Leaves the line; a grant that has come meanwhile is given back.
   void cancel(Waiter& waiter);
 
@@ -86,21 +88,31 @@ class FrameBudget {
   int64_t used_bytes() const {
     return total_ + small_total_ - large_.load(std::memory_order_relaxed) - small_.load(std::memory_order_relaxed);
   }
-  bool has_waiters() const { return waiters_.load(std::memory_order_acquire) != 0; }
 
  private:
-  bool take(std::atomic<int64_t>& pool, int64_t capacity, int64_t size);
-  Pool take_any(int64_t size);
-  void serve_line();
+  static bool take(std::atomic<int64_t>& pool, int64_t capacity, int64_t size);
+  Pool take_for(int64_t size, bool small_may_use_large);
+  void serve_lines() REQUIRES(mutex_);
+  void serve(std::list<Waiter*>& line, std::atomic<int>& count) REQUIRES(mutex_);
 
   const int64_t total_;
   const int64_t small_total_;
-  alignas(64) std::atomic<int64_t> large_;  // free bytes
-  alignas(64) std::atomic<int64_t> small_;
-  alignas(64) std::atomic<int> waiters_{0};
+  alignas(64) std::atomic<int64_t> large_;  // free bytes; below zero while an oversized frame is in
+  alignas(64) std::atomic<int64_t> small_;  // free bytes; force() may take it below zero
+  // Waiters per line. Sequentially consistent with the pools: "give back, then look for waiters" meets "join the line, then look
+  // for room", so one of the two sees the other.
+  alignas(64) std::atomic<int> large_waiters_{0};
+  std::atomic<int> small_waiters_{0};
   base::Mutex mutex_;
   std::list<Waiter*> large_line_ GUARDED_BY(mutex_);
   std::list<Waiter*> small_line_ GUARDED_BY(mutex_);
+};
+
+// Shared by the reactor and its connections: a frame may be given back after the reactor has gone.
+struct FrameMemory {
+  explicit FrameMemory(int64_t total_bytes) : budget(total_bytes) {}
+  BufferPool pool;
+  FrameBudget budget;
 };
 
 // One request as it came, without its int32 size. Gives its memory and its reservation back when destroyed, on any thread.
@@ -119,10 +131,10 @@ class Frame {
   size_t size() const { return size_; }
   bool empty() const { return buffer_.data == nullptr; }
   void reset() {
-    if (budget_ != nullptr) budget_->release(reserved_in_, static_cast<int64_t>(size_));
-    if (buffer_.data != nullptr) pool_->give(buffer_);
+    if (buffer_.data == nullptr) return;
+    budget_->release(reserved_in_, static_cast<int64_t>(size_));
+    pool_->give(buffer_);
     buffer_ = {};
-    budget_ = nullptr;
     size_ = 0;
   }
 

@@ -16,10 +16,10 @@ class RateLimit {
  public:
   explicit RateLimit(int rate = kUnlimited) { set_rate(rate); }
   void set_rate(int rate);
-  // 0: one event is taken. Else: ns until one may be taken.
-  int64_t take(int64_t now_ns);
-  // ns until take() would succeed.
+  // ns until the next event is allowed; 0: now.
   int64_t wait_ns(int64_t now_ns);
+  // An event has happened.
+  void take();
 
  private:
   double rate_ = 0;  // <= 0: unlimited
@@ -32,16 +32,17 @@ class ConnectionLimits {
   explicit ConnectionLimits(const ReactorOptions& options);
 
   // Broker-wide room for one more.
-  bool has_room() const { return open_.load(std::memory_order_acquire) < max_.load(std::memory_order_acquire); }
+  bool has_room() const { return open_.load(std::memory_order_seq_cst) < max_.load(std::memory_order_seq_cst); }
   // False: too many from this address (nothing is counted). The connection is counted otherwise.
   bool open(const std::string& peer_host);
   void close(const std::string& peer_host);
 
   int open_connections() const { return open_.load(std::memory_order_relaxed); }
-  void set_max_connections(int max) { max_.store(max, std::memory_order_release); }
+  void set_max_connections(int max) { max_.store(max, std::memory_order_seq_cst); }
   void set_max_per_ip(int max, std::map<std::string, int> overrides);
-  // ns to wait before the next accept by the broker-wide rate; 0: one is taken.
-  int64_t take_creation(int64_t now_ns);
+  // The broker-wide rate, as RateLimit.
+  int64_t creation_wait_ns(int64_t now_ns);
+  void take_creation();
   void set_creation_rate(int rate);
 
  private:

@@ -62,7 +62,7 @@ class RequestContext {
   protocol::ApiKey api() const { return static_cast<protocol::ApiKey>(header_.request_api_key); }
   int16_t version() const { return header_.request_api_version; }
   std::string_view client_id() const { return header_.client_id ? std::string_view(*header_.client_id) : std::string_view(); }
-  // What stands behind the header. Lives as long as the context, or until release_body().
+  // What stands behind the header. Valid until the request is finished or release_body() is called.
   MutableByteView body() { return body_; }
   // Valid until the request is finished.
   const ConnectionInfo& connection() const { return connection_; }

@@ -28,7 +28,6 @@ struct ServerOptions {
 struct RequestReport {
   protocol::ApiKey api;
   int16_t version;
-  std::string_view client_id;
   const request::ConnectionInfo& connection;
   const request::Times& times;
   size_t request_bytes;   // without the int32 size

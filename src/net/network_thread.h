@@ -1,0 +1,201 @@
+// One thread of the reactor: waits for its sockets, its new connections and its answers, reads frames, sends answers.
+// Sockets are registered once, edge-triggered, for both directions; whether to read is decided here, so muting costs no call.
+// Thread: the thread itself, except what says otherwise.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <list>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mpmc_queue.h"
+#include "base/mpsc_queue.h"
+#include "base/slice_loader.h"
+#include "net/connection.h"
+#include "net/frame_sink.h"
+#include "net/idle_meter.h"
+#include "net/limits.h"
+#include "net/options.h"
+
+namespace odradek::net {
+
+class NetworkThread;
+
+// Everything that other threads send to a network thread. Outlives it as long as somebody may still send.
+class ThreadInbox final : public ReadingThread {
+ public:
+  struct Command {
+    std::atomic<Command*> next{nullptr};
+    std::function<void(NetworkThread&)> run;
+    std::function<void()> refused;  // the thread has ended
+  };
+
+  ThreadInbox() : event(make_event_descriptor()) {}
+  ~ThreadInbox() override;
+
+  base::MpscQueue<Exchange> answers;
+  std::atomic<uint64_t> answers_pushed{0};  // for statistics
+  std::atomic<uint64_t> wakes_done{0};      // pushes of answers that found the queue empty, when they are through
+  base::MpscQueue<Command> commands;
+  std::atomic<bool> resume{false};
+  const Descriptor event;
+
+  // Pairs with going_to_sleep(): both sides are sequentially consistent ("send, look for sleep" and "sleep, look for mail").
+  void wake() {
+    if (sleeping_.load(std::memory_order_seq_cst) && sleeping_.exchange(false, std::memory_order_seq_cst)) signal_event(event.get());
+  }
+  // False: the thread has ended (`refused` was called).
+  bool post(std::function<void(NetworkThread&)> run, std::function<void()> refused = nullptr);
+  void resume_reading() override {
+    resume.store(true, std::memory_order_seq_cst);
+    wake();
+  }
+
+  void going_to_sleep() { sleeping_.store(true, std::memory_order_seq_cst); }
+  void awake() { sleeping_.store(false, std::memory_order_relaxed); }
+  bool has_mail() const { return !answers.empty() || !commands.empty() || resume.load(std::memory_order_seq_cst); }
+
+ private:
+  std::atomic<bool> sleeping_{false};
+};
+
+// What all threads of the reactor share.
+struct ReactorShared {
+  const ReactorOptions& options;
+  base::Clock& clock;
+  FrameSink& sink;
+  base::SliceLoader* loader;
+  const std::shared_ptr<FrameMemory> memory;
+  ConnectionLimits limits;
+  std::atomic<uint64_t> next_connection_id{1};
+  // A connection has closed: an acceptor may be waiting for that.
+  std::function<void()> on_room;
+};
+
+// What the threads of one listener share.
+struct ListenerShared {
+  const ListenerOptions& options;
+  std::atomic<int> connections{0};
+  std::atomic<int> max_connections;
+  std::atomic<uint64_t> accepted{0};
+  std::atomic<uint64_t> refused{0};
+  // A thread has taken new connections out of its queue.
+  std::function<void()> on_queue_room;
+  // The thread to which connections move; null: there is none.
+  std::function<std::shared_ptr<NetworkThread>()> pick;
+};
+
+struct NewSocket {
+  int socket = -1;
+  Address peer;
+};
+
+class NetworkThread final : private FrameReader::Taker, private FrameWriter::Done {
+ public:
+  NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name);
+  ~NetworkThread() override;
+
+  void start();
+  // False: its queue of new connections is full. Thread: the acceptor.
+  bool offer(const NewSocket& socket);
+  // Gives its connections to other threads as they become quiet, then ends. Thread: any.
+  void retire();
+  // Reads no more; closes each connection when its answers have left; `drained` is called once then. Thread: any.
+  void drain(std::function<void()> drained);
+  // Closes everything and ends. Thread: any; then join().
+  void stop();
+  void join();
+  bool has_ended() const { return ended_.load(std::memory_order_acquire); }
+
+  // Thread: any.
+  int64_t idle_ns(int64_t now_ns) const { return meter_.idle_ns(now_ns); }
+  int64_t started_ns() const { return started_ns_; }
+  int response_queue() const;
+
+ private:
+  friend class Connection;
+  void run();
+  void round(int events);
+  int64_t sleep_ns();
+  int wait(int64_t ns);
+  void finish();
+
+  void take_answers();
+  void take_commands();
+  void take_new_sockets();
+  void take_resume();
+  void serve_ready();
+  void run_timers();
+
+  void open(const NewSocket& socket);
+  void adopt(Connection* connection);
+  void on_event(Connection& connection, uint32_t events);
+  void serve_read(Connection& connection);
+  void serve_write(Connection& connection);
+  void load_slice(Connection& connection);
+  void close(Connection& connection, const char* why);
+  void close_all(const char* why);
+  void settle_closed(Connection& connection);
+  void make_ready(Connection& connection);
+  void watch(Connection& connection);
+  void mute(Connection& connection, int64_t until_ns);
+  void forget(Connection& connection);
+  void retire_step();
+  bool move_away(Connection& connection);
+  void end_exchange(Exchange& exchange);
+  Connection* find(uint64_t id);
+  void timer_at(int64_t ns) { next_timer_ns_ = std::min(next_timer_ns_, ns); }
+
+  bool may_take() override;
+  void take(Frame frame) override;
+  void done(Exchange& exchange) override;
+
+  ReactorShared& shared_;
+  ListenerShared& listener_;
+  const std::string name_;
+  const std::shared_ptr<ThreadInbox> inbox_;
+  base::MpmcQueue<NewSocket> new_sockets_;
+  std::atomic<int> new_socket_count_{0};
+  IdleMeter meter_;
+  int64_t started_ns_ = 0;
+  std::atomic<bool> ended_{false};
+  std::atomic<uint64_t> answers_taken_{0};
+  std::thread thread_;
+
+  Descriptor epoll_;
+  ReadContext read_context_;
+  std::unique_ptr<uint8_t[]> write_scratch_;
+  int64_t now_ns_ = 0;
+  int64_t write_now_ns_ = 0;
+  int64_t next_timer_ns_;
+  int64_t round_end_sleep_ns_ = -1;
+  Connection* current_ = nullptr;
+
+  uint64_t batches_ = 0;  // of answers
+
+  std::list<Connection*> open_;
+  std::list<Connection*> closing_;  // closed; exchanges or references are out
+  std::unordered_map<uint64_t, Connection*> by_id_;
+  std::vector<Connection*> ready_;        // have something to do without an event
+  std::vector<Connection*> ready_now_;
+  std::vector<Connection*> stalled_;      // wait for resume_reading
+  std::list<std::pair<int64_t, Connection*>> watched_;  // frames under way, by the time of their next check
+  std::set<std::pair<int64_t, Connection*>> muted_;
+  std::set<std::pair<int64_t, Connection*>> idle_checks_;
+  std::vector<Connection*> answered_;     // connections whose next answer has come
+  std::vector<Connection*> dead_;         // destroyed at the end of the round
+  bool is_stalled_ = false;
+  bool retiring_ = false;
+  bool draining_ = false;
+  bool stopping_ = false;
+  std::function<void()> drained_;
+};
+
+}  // namespace odradek::net
