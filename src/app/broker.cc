@@ -21,8 +21,9 @@ constexpr std::chrono::milliseconds kDrainWait{10'000};
 
 // In the order of making; destroyed in the reverse order.
 struct Broker::Parts {
-  Parts(base::Runtime& runtime, std::shared_ptr<const config::BrokerConfig> config) : node(runtime, waiter, std::move(config)) {}
+  Parts(base::Runtime& r, std::shared_ptr<const config::BrokerConfig> config) : runtime(r), node(runtime, waiter, std::move(config)) {}
 
+  base::Runtime& runtime;
   ThreadWaiter waiter;
   Node node;
   std::vector<metrics::Registration> process_metrics;
@@ -79,13 +80,12 @@ void Broker::Parts::follow_config_changes() {
 }
 
 Result<void> Broker::Parts::start_web(const config::BrokerConfig& config) {
-  auto options = web_listener(config);
+  auto options = web::web_options(config);
   if (!options) return fail(options.error());
   if (!*options) return {};
-  auto started = web::WebServer::start(**options, node.registry(), [this] { return broker_metrics->not_ready(); });
+  auto started = web::WebServer::start(runtime, **options, node.registry(), [this] { return broker_metrics->not_ready(); });
   if (!started) return fail(started.error());
   web = std::move(*started);
-  if (web->port() != 0) log::info("app", "metrics on {}:{}", (*options)->host, web->port());
   return {};
 }
 

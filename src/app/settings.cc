@@ -78,18 +78,6 @@ std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig&
   return endpoints;
 }
 
-Result<std::optional<web::WebOptions>> web_listener(const config::BrokerConfig& config) {
-  const std::string& text = config.get_string("metrics.listener");
-  if (text.empty()) return std::optional<web::WebOptions>();
-  auto address = web::parse_metrics_listener(text);
-  if (!address) return fail(address.error());
-  web::WebOptions options;
-  options.host = address->host;
-  options.port = address->port;
-  options.configured = config.is_set("metrics.listener");
-  return std::optional(options);
-}
-
 bool is_own_config_key(metadata::EntityType type, std::string_view name) {
   if (type == metadata::EntityType::kTopic) {
     const config::ConfigKey* key = config::find_topic_key(name);

@@ -14,7 +14,6 @@
 #include "metadata/cluster_config.h"
 #include "metadata/registration.h"
 #include "server/server.h"
-#include "web/web_server.h"
 
 namespace odradek::app {
 
@@ -23,8 +22,6 @@ controller::ControllerOptions controller_options(const config::BrokerConfig& con
 server::ServerOptions server_options(const config::BrokerConfig& config);
 // What the broker registers: the advertised listeners, with the ports that were bound where none is configured.
 std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound);
-// nullopt: metrics.listener is empty, no listener is wanted.
-Result<std::optional<web::WebOptions>> web_listener(const config::BrokerConfig& config);
 // Keys of ours that a Kafka broker would not know: kept apart in the store.
 bool is_own_config_key(metadata::EntityType type, std::string_view name);
 

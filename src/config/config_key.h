@@ -37,7 +37,6 @@ enum class RefusedIf : int8_t {
   kNotDefault,  // any value but the default
   kChecked,     // decided by validate.cc from several keys
 };
-inline constexpr bool kInternal = true;
 
 // `range`, one of:
 //   ""                    anything of the type

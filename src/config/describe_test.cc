@@ -92,7 +92,7 @@ TEST(DescribeConfigs, NeverShowsAPassword) {
 TEST(ConfigReference, IsTheCommittedFile) {
   std::ifstream file(std::string(ODRADEK_SOURCE_DIR) + "/docs/config.md");
   std::string committed((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  EXPECT_TRUE(committed == reference_markdown()) << "odradek-server --print-config-docs > docs/config.md";
+  EXPECT_TRUE(committed == reference_markdown()) << "odradek-server --print-config-reference > docs/config.md";
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ TEST(BrokerKeys, AreKafkasAndOursWithKafkasFacts) {
   for (const ConfigKey& key : kBrokerKeys) {
     bool kafkas = std::any_of(facts.begin(), facts.end(), [&](const Fields& fact) { return fact[0] == key.name; });
     EXPECT_NE(kafkas, kOurKeys.contains(key.name)) << key.name;
+    EXPECT_EQ(key.ours, !kafkas) << key.name;
   }
 }
 

@@ -53,7 +53,7 @@ std::string row(const ConfigKey& key) {
 std::string reference_markdown() {
   std::string out =
       "# Configuration\n\n"
-      "Printed from the tables in `src/config` by `odradek-server --print-config-docs`; a test compares.\n\n"
+      "Printed from the tables in `src/config` by `odradek-server --print-config-reference`; a test compares.\n\n"
       "`odradek-server [server.properties] [--override key=value]...` takes Kafka's file as it is. Each key of Kafka 3.9 stands here and either works, "
       "has no effect here (it is named once in the log), or is refused: then the start fails with a line that says why and what to do. Keys that are not "
       "here are kept and named in a warning.\n\n"

@@ -54,7 +54,7 @@ std::span<const MetricDef* const> catalog() { return kCatalog; }
 std::string reference_markdown() {
   std::string out =
       "# Metrics\n\n"
-      "Printed from `src/metrics/catalog.h` by `odradek-server --print-metrics-docs`; a test compares.\n\n"
+      "Printed from `src/metrics/catalog.h` by `odradek-server --print-metrics-reference`; a test compares.\n\n"
       "`http://<metrics.listener>/metrics` (default 127.0.0.1:9644) answers in Prometheus' text format. A metric that Kafka has too is named as by the usual "
       "rules of the JMX exporter, so that dashboards made for Kafka show it. Metrics with the label `topic` have one more sample without it, for all topics, "
       "as there; in sums, leave one of the two out with `topic=\"\"` or `topic!=\"\"`. A summary has the quantiles 0.50, 0.75, 0.95, 0.98, 0.99 and 0.999 of the last one "

@@ -254,7 +254,7 @@ TEST(Catalog, PassesPromtool) {
 TEST(MetricsReference, IsTheCommittedFile) {
   std::ifstream file(std::string(ODRADEK_SOURCE_DIR) + "/docs/metrics.md");
   std::string committed((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  EXPECT_TRUE(committed == reference_markdown()) << "odradek-server --print-metrics-docs > docs/metrics.md";
+  EXPECT_TRUE(committed == reference_markdown()) << "odradek-server --print-metrics-reference > docs/metrics.md";
 }
 
 }  // namespace

@@ -73,7 +73,8 @@ constexpr std::string_view kIndex = "odradek\n\n/metrics\n/health/live\n/health/
 }  // namespace
 
 struct WebServer::Impl {
-  ~Impl() {
+  ~Impl() { stop(); }
+  void stop() {
     if (!acceptor) return;
     listener.end_accept();
     acceptor.reset();  // waits until the library has given back every connection
@@ -88,6 +89,7 @@ struct WebServer::Impl {
 WebServer::WebServer() : impl_(std::make_unique<Impl>()) {}
 WebServer::~WebServer() = default;
 int WebServer::port() const { return impl_->port; }
+void WebServer::stop() { impl_->stop(); }
 
 Result<std::optional<WebOptions>> web_options(const config::BrokerConfig& config) {
   std::string_view text = config.get_string("metrics.listener");

@@ -34,13 +34,14 @@ class WebServer {
   // Binds and listens. A taken default address leaves a server that does not listen (port() == 0), and a line in the log.
   // Errors: kInvalidConfig, the configured address cannot be bound.
   static Result<std::unique_ptr<WebServer>> start(base::Runtime& runtime, const WebOptions& options, metrics::Registry& registry, ReadinessCheck ready);
-  // Waits for answers that are being sent (at most some seconds).
   ~WebServer();
   WebServer(const WebServer&) = delete;
   WebServer& operator=(const WebServer&) = delete;
 
   // The port that was bound; 0: not listening.
   int port() const;
+  // Waits for answers that are being sent (at most some seconds). The destructor does it too.
+  void stop();
 
  private:
   WebServer();
