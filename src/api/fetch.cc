@@ -24,8 +24,8 @@ using replication::SessionTopic;
 struct Pending {
   request::RequestPtr request;
   replication::FetchContext context;
-  IsolationLevel isolation = IsolationLevel::kReadUncommitted;
-  bool follower = false;
+  replication::FetchParams params;
+  std::vector<FetchPartition> partitions;
 };
 
 // Finds the replica of a session's partition; the one found last time is used again while it serves.
@@ -80,7 +80,7 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       entry.diverging_epoch.end_offset = result.diverging->end.value;
     }
     if (result.records.size > 0) entry.records.slices.push_back(result.records);
-    if (pending.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
+    if (pending.params.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
       auto& aborted = entry.aborted_transactions.emplace();
       if (result.records.size > 0 && partition.replica != nullptr) {
         for (const auto& transaction : partition.replica->log()->aborted_transactions(partition.fetch_offset, result.next_offset)) {
@@ -104,6 +104,25 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
   request.finish(response);
 }
 
+// On a handler thread, and once more where the disk may be waited for.
+void read_or_wait(Services& services, Pending pending, bool may_wait_for_disk) {
+  replication::FetchOutcome outcome = services.replicas.read(pending.params, pending.partitions, may_wait_for_disk);
+  if (outcome.satisfied) return answer(services, std::move(pending), std::move(outcome.results));
+
+  pending.request->settle();
+  auto waiting = std::make_unique<Pending>(std::move(pending));
+  if (!outcome.cold.empty()) {
+    services.replicas.load(outcome.cold, [&services, waiting = std::move(waiting)] { read_or_wait(services, std::move(*waiting), true); });
+    return;
+  }
+  // Where they stand now, before `waiting` moves.
+  const replication::FetchParams params = waiting->params;
+  std::vector<FetchPartition> partitions = std::move(waiting->partitions);
+  services.replicas.wait_for_data(params, std::move(partitions), [&services, waiting = std::move(waiting)](std::vector<ReadResult> results) {
+    answer(services, std::move(*waiting), std::move(results));
+  });
+}
+
 }  // namespace
 
 void handle_fetch(Services& services, request::RequestPtr request) {
@@ -112,7 +131,8 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   FetchRequest& asked = *decoded;
   const int16_t version = request->version();
 
-  replication::FetchParams params;
+  Pending pending;
+  replication::FetchParams& params = pending.params;
   params.replica_id = {version >= 15 ? asked.replica_state.replica_id : asked.replica_id};
   params.replica_epoch = asked.replica_state.replica_epoch;
   params.max_wait_ms = asked.max_wait_ms;
@@ -121,15 +141,15 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   params.isolation = static_cast<IsolationLevel>(asked.isolation_level == 1 ? 1 : 0);
   const bool follower = params.replica_id.value >= 0;
 
-  Pending pending{std::move(request), services.fetch_sessions.open(asked, version), params.isolation, follower};
+  pending.request = std::move(request);
+  pending.context = services.fetch_sessions.open(asked, version);
   if (pending.context.error() != ErrorCode::kNone) return answer(services, std::move(pending), {});
   pending.request->release_body();
 
-  std::vector<FetchPartition> partitions;
-  partitions.reserve(pending.context.size());
+  pending.partitions.reserve(pending.context.size());
   const auto image = services.image.current();
   pending.context.for_each([&](SessionTopic& topic, SessionPartition& partition) {
-    FetchPartition& read = partitions.emplace_back();
+    FetchPartition& read = pending.partitions.emplace_back();
     read.error = resolve(services, *image, version, topic, partition);
     if (read.error == ErrorCode::kNone) read.partition = partition.replica;
     read.fetch_offset = partition.fetch_offset;
@@ -139,15 +159,7 @@ void handle_fetch(Services& services, request::RequestPtr request) {
     read.last_fetched_epoch = partition.last_fetched_epoch;
     if (follower) read.told_high_watermark = partition.told_high_watermark;
   });
-
-  replication::FetchOutcome outcome = services.replicas.read(params, partitions);
-  if (outcome.satisfied) return answer(services, std::move(pending), std::move(outcome.results));
-
-  pending.request->settle();
-  services.replicas.wait_for_data(params, std::move(partitions),
-                                  [&services, waiting = std::make_unique<Pending>(std::move(pending))](std::vector<ReadResult> results) {
-                                    answer(services, std::move(*waiting), std::move(results));
-                                  });
+  read_or_wait(services, std::move(pending), false);
 }
 
 }  // namespace odradek::api

@@ -69,6 +69,13 @@ struct Node::Parts {
   void make_rooms(const std::string& cluster_id);
   void follow_config_changes();
   void renew_log_configs();
+  void take_log_config(storage::Log& log, std::shared_ptr<const storage::LogConfig> settings) {
+    if (replicas) {
+      replicas->update_log_config(log.name(), std::move(settings));  // its partition follows too
+    } else {
+      log.update_config(std::move(settings));
+    }
+  }
 };
 
 Node::Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config)
@@ -204,7 +211,7 @@ void Node::Parts::follow_config_changes() {
     if (entity.type == EntityType::kTopic) {
       auto settings = log_config(entity.name);
       for (const auto& log : logs->all()) {
-        if (log->name().topic == entity.name) log->update_config(settings);
+        if (log->name().topic == entity.name) take_log_config(*log, settings);
       }
       if (controller && unclean_election(entity.name)) controller->on_unclean_election_enabled(entity.name);
     } else if (entity.type == EntityType::kBroker && entity.name == metadata::kDefaultEntity) {
@@ -227,7 +234,7 @@ void Node::Parts::renew_log_configs() {
   for (const auto& log : logs->all()) {
     auto& settings = by_topic[log->name().topic];
     if (!settings) settings = log_config(log->name().topic);
-    log->update_config(settings);
+    take_log_config(*log, settings);
   }
 }
 

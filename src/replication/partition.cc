@@ -312,8 +312,6 @@ int32_t Partition::min_isr() const {
   return std::min(min_isr_.load(std::memory_order_relaxed), replica_count_.load(std::memory_order_relaxed));
 }
 
-bool Partition::is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
-
 // --- readers ----------------------------------------------------------------------------------------------------------------
 
 Offset Partition::readable_end(ReadBound bound) const {
@@ -357,10 +355,10 @@ ReadResult Partition::read(const ReadParams& params) const {
       return result;
     }
   }
-  // Nothing new: no look into the log.
-  if (params.from >= result.upper_bound) return result;
+  // Nothing new, or no room for it: no look into the log.
+  if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 
-  auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch);
+  auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch, params.may_wait_for_disk ? nullptr : &result.cold);
   if (!read) {
     ReadResult none;
     none.error = read.error().code;

@@ -48,6 +48,7 @@ struct ReadParams {
   LeaderEpoch current_leader_epoch = kNoLeaderEpoch;  // -1: no fencing
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;    // -1: no check for divergence
   bool leader_only = true;                            // false: a follower may answer too (KIP-392)
+  bool may_wait_for_disk = true;                      // false: what is not in the page cache comes as ReadResult::cold
 };
 
 struct EpochEnd {
@@ -66,6 +67,7 @@ struct ReadResult {
   std::optional<EpochEnd> diverging;
   base::FileSlice records;  // size 0: nothing
   Offset next_offset{-1};   // behind the records
+  base::FileSlice cold;     // to be loaded before trying again; nothing was read
 };
 
 struct LeaderAppend {
@@ -101,6 +103,8 @@ class LiveBrokers {
   virtual ~LiveBrokers() = default;
   virtual bool is_alive(BrokerId broker) const = 0;
 };
+
+struct TopicCounters;
 
 class Partition {
  public:
@@ -151,7 +155,8 @@ class Partition {
   // min.insync.replicas of the topic.
   void set_min_insync_replicas(int32_t replicas) { min_isr_.store(replicas, std::memory_order_relaxed); }
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
-  bool is_under_min_isr() const;
+  bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
+  bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
 
   // --- readers ----------------------------------------------------------------------------------------------------------
   ReadResult read(const ReadParams& params) const;
@@ -173,6 +178,10 @@ class Partition {
   // --- follower ---------------------------------------------------------------------------------------------------------
   // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's.
   Result<void> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start);
+
+  // Where the topic's traffic is counted; set before others see the partition.
+  void set_counters(std::shared_ptr<TopicCounters> counters) { counters_ = std::move(counters); }
+  TopicCounters* counters() const { return counters_.get(); }
 
   // --- who waits (see wait_list.h) ----------------------------------------------------------------------------------------
   WaitList& append_waiters() { return append_waiters_; }  // for the high watermark: produce with acks=all, delete records
@@ -239,6 +248,7 @@ class Partition {
   std::vector<Remote> remotes_ GUARDED_BY(mutex_);
   int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
 
+  std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
   WaitList append_waiters_;
   WaitList fetch_waiters_;
 };

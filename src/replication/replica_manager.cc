@@ -107,7 +107,8 @@ class ReplicaManager::ParkedFetch final : public Parked {
   }
   // A new read: what was seen while it was parked only said that it is worth while.
   void finish(bool) override {
-    FetchOutcome outcome = manager_.read_partitions(params_, partitions_);
+    // What it waited for is at the ends of the logs, in the page cache.
+    FetchOutcome outcome = manager_.read_partitions(params_, partitions_, true);
     done_callback_(std::move(outcome.results));
   }
 
@@ -206,12 +207,12 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       logs_(logs),
       image_(image),
       options_(std::move(options)),
-      metrics_(metrics),
       control_executor_(runtime.make_executor("replica-control", 1)),
       executor_(runtime.make_executor("purgatory", 1)),
       produces_(runtime, *executor_),
       fetches_(runtime, *executor_),
-      deletions_(runtime, *executor_) {
+      deletions_(runtime, *executor_),
+      metrics_(metrics, [this] { return partitions(); }) {
   isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [](const std::shared_ptr<Partition>& partition) {
     Wakeups wakeups;
     wakeups.add(partition);
@@ -223,6 +224,10 @@ ReplicaManager::~ReplicaManager() { stop(); }
 void ReplicaManager::start() {
   isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
                                                     [this] { shrink_isrs(); });
+  // On another thread: the one that reports may be one that the partitions wait for.
+  logs_.on_dir_offline([this](const std::string&, const std::vector<TopicPartition>& lost, bool) {
+    control_executor_->post([this, lost] { take_offline(lost); });
+  });
 }
 
 void ReplicaManager::stop() {
@@ -393,7 +398,10 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   }
   const Offset high_watermark = logs_.high_watermark_checkpoint(tp).value_or(Offset{0});
   const bool is_new_here = partition == nullptr;
-  if (is_new_here) partition = std::make_shared<Partition>(tp, options_.self, *this, options_.replica_lag_time_max_ms);
+  if (is_new_here) {
+    partition = std::make_shared<Partition>(tp, options_.self, *this, options_.replica_lag_time_max_ms);
+    partition->set_counters(metrics_.of_topic(tp.topic));
+  }
 
   const bool leads = state.leader == options_.self;
   const int64_t now_ms = runtime_.clock().monotonic_ms();
@@ -490,11 +498,13 @@ ProduceOutcome ReplicaManager::append(const ProduceParams& params, std::span<Pro
     }
     auto appended = partition->append_as_leader(partitions[i].records, params.acks, kNoLeaderEpoch, params.append);
     if (!appended) {
+      metrics_.append_failed(partition->counters(), appended.error().error.code, partitions[i].records.size());
       result.error = appended.error().error.code;
       result.message = std::move(appended.error().error.what);
       result.record_errors = std::move(appended.error().records);
       continue;
     }
+    metrics_.appended(partition->counters(), appended->info);
     result.info = std::move(appended->info);
     result.required = appended->required;
     result.appended_in = appended->epoch;
@@ -552,12 +562,13 @@ Result<Offset> ReplicaManager::append_internal(const TopicPartition& tp, Bytes b
 
 // --- fetch --------------------------------------------------------------------------------------------------------------------
 
-FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions) {
+FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
   FetchOutcome outcome;
   outcome.results.reserve(partitions.size());
   ReadParams read;
   read.at_least_one_batch = params.at_least_one_batch;
   read.bound = params.bound();
+  read.may_wait_for_disk = may_wait_for_disk;
   int64_t left = params.max_bytes;
   int64_t bytes = 0;
   for (const FetchPartition& asked : partitions) {
@@ -570,23 +581,41 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
     read.max_bytes = static_cast<int32_t>(std::clamp<int64_t>(left, 0, std::max(asked.max_bytes, 0)));
     read.current_leader_epoch = asked.current_leader_epoch;
     read.last_fetched_epoch = asked.last_fetched_epoch;
-    const ReadResult& result = outcome.results.emplace_back(asked.partition->read(read));
-    if (result.error != ErrorCode::kNone || result.diverging) outcome.satisfied = true;
+    ReadResult& result = outcome.results.emplace_back(asked.partition->read(read));
+    TopicCounters* counters = asked.partition->counters();
+    if (counters != nullptr) counters->fetch_requests->inc();
+    if (result.cold.size > 0) outcome.cold.push_back(std::move(result.cold));
+    if (result.error != ErrorCode::kNone || result.diverging) {
+      outcome.satisfied = true;
+      if (counters != nullptr && result.error == ErrorCode::kKafkaStorageError) counters->failed_fetch_requests->inc();
+    }
     if (result.records.size > 0) {
       read.at_least_one_batch = false;
       left -= result.records.size;
       bytes += result.records.size;
+      if (counters != nullptr && params.replica_id.value < 0) counters->bytes_out->inc(static_cast<uint64_t>(result.records.size));
     }
     if (params.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && result.high_watermark > asked.told_high_watermark) {
       outcome.satisfied = true;
     }
   }
-  if (bytes >= params.min_bytes || params.max_wait_ms <= 0 || partitions.empty()) outcome.satisfied = true;
+  metrics_.all().fetch_requests->inc(partitions.size());
+  if (params.replica_id.value < 0) {
+    metrics_.all().bytes_out->inc(static_cast<uint64_t>(bytes));
+  } else {
+    metrics_.replication_bytes_out->inc(static_cast<uint64_t>(bytes));
+  }
+  if (bytes >= params.min_bytes || partitions.empty() || (params.max_wait_ms <= 0 && outcome.cold.empty())) outcome.satisfied = true;
   return outcome;
 }
 
-FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const FetchPartition> partitions) {
-  FetchOutcome outcome = read_partitions(params, partitions);
+FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
+  FetchOutcome outcome = read_partitions(params, partitions, may_wait_for_disk);
+  if (outcome.satisfied && !outcome.cold.empty()) {
+    // There is enough to answer; the rest comes in the meantime, so that it is not left behind again and again.
+    load(outcome.cold, [] {});
+    outcome.cold.clear();
+  }
   if (params.replica_id.value < 0) return outcome;
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   for (size_t i = 0; i < partitions.size(); ++i) {
@@ -603,9 +632,28 @@ FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const Fet
       continue;
     }
     if (effect.high_watermark_advanced || effect.low_watermark_moved) outcome.wakeups.add(asked.partition);
-    if (effect.change) submit(asked.partition, std::move(*effect.change));
+    if (effect.change) {
+      metrics_.isr_expands->inc();
+      submit(asked.partition, std::move(*effect.change));
+    }
   }
   return outcome;
+}
+
+void ReplicaManager::load(const std::vector<base::FileSlice>& cold, Task done) {
+  struct Left {
+    std::atomic<size_t> slices;
+    Task done;
+  };
+  // Shared: by the loads that run, of which the last one goes on.
+  auto left = std::make_shared<Left>();
+  left->slices = cold.size();
+  left->done = std::move(done);
+  for (const base::FileSlice& slice : cold) {
+    logs_.slice_loader().load(slice, [left] {
+      if (left->slices.fetch_sub(1, std::memory_order_acq_rel) == 1) left->done();
+    });
+  }
 }
 
 void ReplicaManager::wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions,
@@ -647,19 +695,14 @@ void ReplicaManager::submit(const std::shared_ptr<Partition>& partition, IsrChan
 void ReplicaManager::shrink_isrs() {
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   for (const auto& partition : partitions()) {
-    if (auto change = partition->shrink_isr(now_ms)) submit(partition, std::move(*change));
+    if (auto change = partition->shrink_isr(now_ms)) {
+      metrics_.isr_shrinks->inc();
+      submit(partition, std::move(*change));
+    }
   }
 }
 
-std::vector<std::pair<TopicPartition, Offset>> ReplicaManager::high_watermarks() const {
-  std::vector<std::pair<TopicPartition, Offset>> all;
-  for (const auto& partition : partitions()) {
-    if (partition->role() == Role::kLeader || partition->role() == Role::kFollower) all.emplace_back(partition->name(), partition->high_watermark());
-  }
-  return all;
-}
-
-void ReplicaManager::on_offline(const std::vector<TopicPartition>& partitions) {
+void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions) {
   Wakeups wakeups;
   base::MutexLock lock(apply_mutex_);
   for (const TopicPartition& tp : partitions) {
@@ -671,12 +714,13 @@ void ReplicaManager::on_offline(const std::vector<TopicPartition>& partitions) {
   }
 }
 
-void ReplicaManager::update_topic_config(const std::string& topic, std::shared_ptr<const storage::LogConfig> config) {
-  for (const auto& partition : partitions()) {
-    if (partition->name().topic != topic) continue;
+void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config) {
+  Wakeups wakeups;  // a lower min.insync.replicas may let the next append move the high watermark; who waits looks again
+  if (auto partition = find(tp)) {
     partition->set_min_insync_replicas(config->min_insync_replicas);
-    if (auto log = partition->log()) log->update_config(config);
+    wakeups.add(partition);
   }
+  if (auto log = logs_.find(tp)) log->update_config(std::move(config));
 }
 
 size_t ReplicaManager::parked_fetches() const { return fetches_.size(); }

@@ -26,11 +26,8 @@
 #include "replication/leadership.h"
 #include "replication/partition.h"
 #include "replication/purgatory.h"
+#include "replication/replica_metrics.h"
 #include "storage/log_manager.h"
-
-namespace odradek::metrics {
-class Registry;
-}
 
 namespace odradek::replication {
 
@@ -117,6 +114,8 @@ struct FetchParams {
 struct FetchOutcome {
   std::vector<ReadResult> results;  // in the order of the partitions
   bool satisfied = false;           // answer now: enough bytes, an error, a diverging epoch, or nothing to wait for
+  // Parts of logs that have to come from the disk first; pass them to load() and read again. Only if not satisfied.
+  std::vector<base::FileSlice> cold;
   Wakeups wakeups;
 };
 
@@ -163,9 +162,11 @@ class ReplicaManager : public LiveBrokers {
   Result<Offset> append_internal(const TopicPartition& tp, Bytes batch, LeaderEpoch expected, UniqueFunction<void(ErrorCode, Offset first)> committed);
 
   // --- fetch --------------------------------------------------------------------------------------------------------------------
-  // Reads now; counts a follower's position. Bytes are given out in the order of the partitions: at most max_bytes of each and of all,
+  // Reads now; counts a follower's position. may_wait_for_disk: false on handler threads. Bytes are given out in the order of the partitions: at most max_bytes of each and of all,
   // but with at_least_one_batch the first one that has records gives its first batch whole.
-  FetchOutcome read(const FetchParams& params, std::span<const FetchPartition> partitions);
+  FetchOutcome read(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  // Brings the slices into the page cache; `done` runs once, on a thread that may wait for the disk or on this one.
+  void load(const std::vector<base::FileSlice>& cold, Task done);
   // After an unsatisfied read(): `done` runs once with a new read, when it is satisfied or max_wait_ms have passed; on this
   // thread before the return, or on any other.
   void wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
@@ -183,16 +184,12 @@ class ReplicaManager : public LiveBrokers {
   void delete_records(std::vector<Deletion> deletions, int32_t timeout_ms, UniqueFunction<void(std::vector<Deleted>)> done);
 
   // --- housekeeping -------------------------------------------------------------------------------------------------------------
-  // Starts the ISR timer and registers as the source of high watermarks. Before requests come.
+  // Starts the ISR timer and follows failures of log dirs: their partitions go offline, the listeners are told. Before requests come.
   void start();
   // Parked operations are answered with kNotLeaderOrFollower; nothing is parked any more.
   void stop();
-  // High watermarks of the logs of one log dir, for its checkpoint file.
-  std::vector<std::pair<TopicPartition, Offset>> high_watermarks() const;
-  // The logs of `partitions` are lost with their log dir: they go offline, the listeners are told.
-  void on_offline(const std::vector<TopicPartition>& partitions);
-  // New settings of a topic, for its logs and its min.insync.replicas.
-  void update_topic_config(const std::string& topic, std::shared_ptr<const storage::LogConfig> config);
+  // New settings of a log: for it and for its partition's min.insync.replicas.
+  void update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config);
   size_t parked_fetches() const;
   size_t parked_produces() const;
 
@@ -228,7 +225,8 @@ class ReplicaManager : public LiveBrokers {
   ErrorCode apply_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state, Wakeups& wakeups) REQUIRES(apply_mutex_);
   ErrorCode stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) REQUIRES(apply_mutex_);
   void tell(UniqueFunction<void(LeadershipListener&)> what) REQUIRES(apply_mutex_);
-  FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions);
+  FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  void take_offline(const std::vector<TopicPartition>& partitions);
   void shrink_isrs();
   void submit(const std::shared_ptr<Partition>& partition, IsrChange change);
 
@@ -236,7 +234,6 @@ class ReplicaManager : public LiveBrokers {
   storage::LogManager& logs_;
   metadata::ImageHolder& image_;
   const ReplicaManagerOptions options_;
-  metrics::Registry& metrics_;
   std::unique_ptr<base::Executor> control_executor_;
   std::unique_ptr<base::Executor> executor_;  // "purgatory": time-outs, answers of the controller
   Purgatory produces_;
@@ -252,6 +249,7 @@ class ReplicaManager : public LiveBrokers {
 
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
+  ReplicaMetrics metrics_;
 };
 
 }  // namespace odradek::replication
