@@ -11,19 +11,11 @@ namespace {
 
 constexpr size_t kMaxBatchBytes = size_t{INT_MAX};
 
-void put_number(Bytes& to, uint64_t raw) {
-  uint8_t buffer[10];
-  size_t size = base::encode_uvarint(buffer, raw);
-  to.insert(to.end(), buffer, buffer + size);
-}
-
-void put_field(Bytes& to, const std::optional<ByteView>& field) {
-  if (!field) {
-    put_number(to, base::zigzag(int32_t{-1}));
-    return;
-  }
-  put_number(to, base::zigzag(static_cast<int64_t>(field->size())));
-  to.insert(to.end(), field->begin(), field->end());
+uint8_t* put_field(uint8_t* at, const std::optional<ByteView>& field) {
+  if (!field) return at + base::encode_varint(at, -1);
+  at += base::encode_varlong(at, static_cast<int64_t>(field->size()));
+  if (!field->empty()) std::memcpy(at, field->data(), field->size());
+  return at + field->size();
 }
 
 size_t field_size(const std::optional<ByteView>& field) {
@@ -40,11 +32,11 @@ void BatchBuilder::append(int64_t timestamp, std::optional<ByteView> key, std::o
 
 void BatchBuilder::append_at(Offset offset, int64_t timestamp, std::optional<ByteView> key, std::optional<ByteView> value,
                              std::span<const HeaderView> headers) {
-  scratch_.clear();
-  for (const HeaderView& header : headers) {
-    put_field(scratch_, as_bytes(header.key));
-    put_field(scratch_, header.value);
-  }
+  size_t size = 0;
+  for (const HeaderView& header : headers) size += field_size(as_bytes(header.key)) + field_size(header.value);
+  scratch_.resize(size);
+  uint8_t* at = scratch_.data();
+  for (const HeaderView& header : headers) at = put_field(put_field(at, as_bytes(header.key)), header.value);
   put(offset, timestamp, key, value, static_cast<int32_t>(headers.size()), scratch_);
 }
 
@@ -60,20 +52,22 @@ void BatchBuilder::put(Offset offset, int64_t timestamp, std::optional<ByteView>
   if (count_ == 0) base_timestamp_ = options_.delete_horizon_ms.value_or(timestamp);
   max_timestamp_ = std::max(max_timestamp_, timestamp);
   // Wraps for timestamps further apart than an int64 can say; readers add with the same wrap.
-  uint64_t timestamp_delta = base::zigzag(static_cast<int64_t>(static_cast<uint64_t>(timestamp) - static_cast<uint64_t>(base_timestamp_)));
-  uint64_t wire_offset = base::zigzag(offset_delta);
-  uint64_t wire_count = base::zigzag(static_cast<int64_t>(header_count));
-  size_t size = 1 + base::uvarint_size(timestamp_delta) + base::uvarint_size(wire_offset) + field_size(key) + field_size(value) +
-                base::uvarint_size(wire_count) + headers.size();
+  auto timestamp_delta = static_cast<int64_t>(static_cast<uint64_t>(timestamp) - static_cast<uint64_t>(base_timestamp_));
+  size_t size = 1 + base::uvarint_size(base::zigzag(timestamp_delta)) + base::uvarint_size(base::zigzag(offset_delta)) + field_size(key) +
+                field_size(value) + base::uvarint_size(base::zigzag(header_count)) + headers.size();
   CHECK(size < kMaxBatchBytes && records_.size() + size + 5 + kBatchHeaderSize < kMaxBatchBytes);
-  put_number(records_, base::zigzag(static_cast<int64_t>(size)));
-  records_.push_back(0);  // attributes: none are defined
-  put_number(records_, timestamp_delta);
-  put_number(records_, wire_offset);
-  put_field(records_, key);
-  put_field(records_, value);
-  put_number(records_, wire_count);
-  records_.insert(records_.end(), headers.begin(), headers.end());
+  size_t start = records_.size();
+  records_.resize(start + base::uvarint_size(base::zigzag(static_cast<int64_t>(size))) + size);
+  uint8_t* at = records_.data() + start;
+  at += base::encode_varlong(at, static_cast<int64_t>(size));
+  *at++ = 0;  // attributes: none are defined
+  at += base::encode_varlong(at, timestamp_delta);
+  at += base::encode_varlong(at, offset_delta);
+  at = put_field(at, key);
+  at = put_field(at, value);
+  at += base::encode_varint(at, header_count);
+  if (!headers.empty()) std::memcpy(at, headers.data(), headers.size());
+  CHECK(at + headers.size() == records_.data() + records_.size());
   last_offset_delta_ = static_cast<int32_t>(offset_delta);
   ++count_;
 }

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <lz4frame.h>
 #include <snappy.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include "base/crc.h"

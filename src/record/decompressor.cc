@@ -1,5 +1,5 @@
+#include <isa-l/igzip_lib.h>
 #include <snappy.h>
-#include <zlib.h>
 #define ZSTD_STATIC_LINKING_ONLY  // ZSTD_decompressBound
 #include <zstd.h>
 
@@ -57,19 +57,17 @@ struct Decompressor::State {
   ByteView rest;       // compressed bytes not yet read
   size_t limit = 0;    // bytes it may still yield
   bool ended = false;  // the stream is complete
-  bool begun = false;  // kNone: handed through; gzip: a member was started; snappy: a block was read
+  bool begun = false;  // kNone: handed through; zstd: the stream was looked at
   Scratch buffer;
   Bytes whole;  // of all()
 
-  z_stream gzip{};
-  bool gzip_ready = false;
+  std::unique_ptr<inflate_state> gzip;  // isa-l: some three times the speed of zlib's inflate
   ZSTD_DCtx* zstd = nullptr;
   bool zstd_frame_open = false;
   bool xerial = false;
   lz4::Frame lz4;
 
   ~State() {
-    if (gzip_ready) inflateEnd(&gzip);
     ZSTD_freeDCtx(zstd);
   }
 
@@ -89,6 +87,10 @@ struct Decompressor::State {
     ended = true;
     return rest;
   }
+  void start_gzip_member() {
+    isal_inflate_init(gzip.get());
+    gzip->crc_flag = ISAL_GZIP;  // header and checksum belong to the stream
+  }
   Result<ByteView> next_gzip();
   Result<ByteView> next_snappy();
   Result<ByteView> next_snappy_block(ByteView block);
@@ -102,12 +104,8 @@ Result<void> Decompressor::State::start() {
   switch (codec) {
     case Codec::kNone: return {};
     case Codec::kGzip:
-      if (!gzip_ready) {
-        CHECK(inflateInit2(&gzip, 15 + 16) == Z_OK);
-        gzip_ready = true;
-      } else {
-        inflateReset(&gzip);
-      }
+      if (!gzip) gzip = std::make_unique<inflate_state>();
+      start_gzip_member();
       return {};
     case Codec::kSnappy:
       xerial = snappy_framing::has_header(rest);
@@ -136,32 +134,32 @@ Result<void> Decompressor::State::start() {
 
 Result<ByteView> Decompressor::State::next_gzip() {
   uint8_t* to = buffer.reserve(kPieceSize);
-  gzip.next_out = to;
-  gzip.avail_out = kPieceSize;
-  for (;;) {
-    gzip.next_in = const_cast<uint8_t*>(rest.data());
-    gzip.avail_in = static_cast<uInt>(std::min<size_t>(rest.size(), UINT32_MAX));
-    int code = inflate(&gzip, Z_NO_FLUSH);
-    rest = rest.subspan(static_cast<size_t>(gzip.next_in - rest.data()));
-    size_t got = kPieceSize - gzip.avail_out;
-    if (code == Z_STREAM_END) {
+  gzip->next_out = to;
+  gzip->avail_out = kPieceSize;
+  while (gzip->avail_out > 0 && !ended) {
+    auto given = static_cast<uint32_t>(std::min<size_t>(rest.size(), UINT32_MAX));
+    uint32_t room = gzip->avail_out;
+    gzip->next_in = const_cast<uint8_t*>(rest.data());
+    gzip->avail_in = given;
+    int code = isal_inflate(gzip.get());
+    rest = rest.subspan(given - gzip->avail_in);
+    if (code < 0 || code == ISAL_NEED_DICT) return broken(codec, code == ISAL_INCORRECT_CHECKSUM ? "the checksum does not match" : "not a gzip stream");
+    if (gzip->block_state == ISAL_BLOCK_FINISH) {
       // Java reads a further member if one follows and ignores any other bytes behind the stream.
-      bool another = rest.size() > 18 && rest[0] == 0x1f && rest[1] == 0x8b && rest[2] == 8;
-      if (another) {
-        inflateReset(&gzip);
-        if (got < kPieceSize) continue;
+      if (rest.size() > 18 && rest[0] == 0x1f && rest[1] == 0x8b && rest[2] == 8) {
+        uint8_t* next_out = gzip->next_out;
+        uint32_t left = gzip->avail_out;
+        start_gzip_member();
+        gzip->next_out = next_out;
+        gzip->avail_out = left;
       } else {
         ended = true;
       }
-    } else if (code != Z_OK) {
-      // Z_BUF_ERROR: no progress although there is room, so the input has ended.
-      return broken(codec, code == Z_BUF_ERROR ? "the stream ends early" : gzip.msg != nullptr ? gzip.msg : "not a gzip stream");
-    } else if (got < kPieceSize) {
-      continue;
+    } else if (gzip->avail_in == given && gzip->avail_out == room) {
+      return broken(codec, "the stream ends early");  // there is room, and nothing moves
     }
-    if (got == 0 && !ended) continue;
-    return ByteView(to, got);
   }
+  return ByteView(to, kPieceSize - gzip->avail_out);
 }
 
 Result<ByteView> Decompressor::State::next_snappy_block(ByteView block) {

@@ -26,6 +26,36 @@ Compressor& thread_compressor() {
 int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
 int64_t wrapping_subtract(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
 
+// The loop over a batch only gathers this; the rules are judged once behind it, and record by record only if one may be broken.
+struct Gathered {
+  int64_t lowest_delta = INT64_MAX;
+  int64_t highest_delta = INT64_MIN;
+  int32_t null_keys = 0;       // negative: one key size at least is
+  int32_t offset_differs = 0;  // bits in which offset deltas differ from 0, 1, 2...
+  int32_t index = 0;
+
+  void operator()(const RawRecord& record) {
+    lowest_delta = std::min(lowest_delta, record.timestamp_delta);
+    highest_delta = std::max(highest_delta, record.timestamp_delta);
+    null_keys |= record.key_size;
+    offset_differs |= record.offset_delta ^ index;
+    ++index;
+  }
+};
+
+// The same for timestamps beyond the ends of an int64: only a forged batch has them.
+struct WrappingTimestamps {
+  int64_t base;
+  int64_t lowest = INT64_MAX;
+  int64_t highest = INT64_MIN;
+
+  void operator()(const RawRecord& record) {
+    int64_t timestamp = wrapping_add(base, record.timestamp_delta);
+    lowest = std::min(lowest, timestamp);
+    highest = std::max(highest, timestamp);
+  }
+};
+
 // One batch on its way through the checks.
 class Validator {
  public:
@@ -53,7 +83,7 @@ class Validator {
   tl::expected<std::unique_ptr<Bytes>, AppendError> rebuild() const;
   // Calls `visit` for each record, whether compressed or not.
   template <class Visit>
-  Result<void> walk(Visit&& visit) const;
+  Result<void> walk(Visit& visit) const;
 
   const ValidateOptions& options_;
   BatchView batch_;
@@ -61,7 +91,6 @@ class Validator {
   // What the walk found.
   int64_t lowest_timestamp_ = INT64_MAX;
   int64_t highest_timestamp_ = INT64_MIN;
-  bool has_null_key_ = false;
   bool consecutive_ = true;
 };
 
@@ -122,7 +151,7 @@ tl::expected<void, AppendError> Validator::check_header() const {
 }
 
 template <class Visit>
-Result<void> Validator::walk(Visit&& visit) const {
+Result<void> Validator::walk(Visit& visit) const {
   if (batch_.is_compressed()) {
     Decompressor& decompressor = thread_decompressor();
     auto started = decompressor.start(batch_.codec(), batch_.records(), options_.max_decompressed_bytes);
@@ -140,36 +169,23 @@ Result<void> Validator::walk(Visit&& visit) const {
 
 tl::expected<void, AppendError> Validator::check_records() {
   claims_append_time_ = batch_.timestamp_type() == TimestampType::kLogAppendTime;
-  // The loop only gathers; rules are judged once behind it, record by record only if one may be broken.
-  int64_t lowest_delta = INT64_MAX;
-  int64_t highest_delta = INT64_MIN;
-  int32_t null_keys = 0;        // the sign of all key sizes
-  int32_t offset_differs = 0;   // all differences from 0, 1, 2...
-  int32_t index = 0;
-  auto walked = walk([&](const RawRecord& record) {
-    lowest_delta = std::min(lowest_delta, record.timestamp_delta);
-    highest_delta = std::max(highest_delta, record.timestamp_delta);
-    null_keys |= record.key_size;
-    offset_differs |= record.offset_delta ^ index;
-    ++index;
-  });
+  Gathered found;
+  auto walked = walk(found);
   if (!walked) return reject(std::move(walked.error()));
-  consecutive_ = offset_differs == 0;
-  has_null_key_ = null_keys < 0;
+  consecutive_ = found.offset_differs == 0;
+  bool has_null_key = found.null_keys < 0;
   int64_t base = batch_.base_timestamp();
-  bool wraps = __builtin_add_overflow(base, lowest_delta, &lowest_timestamp_) || __builtin_add_overflow(base, highest_delta, &highest_timestamp_);
   if (claims_append_time_) {
     lowest_timestamp_ = highest_timestamp_ = batch_.max_timestamp();
-  } else if (wraps) [[unlikely]] {
-    lowest_timestamp_ = INT64_MAX;
-    highest_timestamp_ = INT64_MIN;
-    auto again = walk([&](const RawRecord& record) {
-      lowest_timestamp_ = std::min(lowest_timestamp_, record_timestamp(record));
-      highest_timestamp_ = std::max(highest_timestamp_, record_timestamp(record));
-    });
-    if (!again) return reject(std::move(again.error()));
+  } else if (__builtin_add_overflow(base, found.lowest_delta, &lowest_timestamp_) ||
+             __builtin_add_overflow(base, found.highest_delta, &highest_timestamp_)) [[unlikely]] {
+    WrappingTimestamps wrapping{base};
+    walked = walk(wrapping);
+    if (!walked) return reject(std::move(walked.error()));
+    lowest_timestamp_ = wrapping.lowest;
+    highest_timestamp_ = wrapping.highest;
   }
-  bool key_rule = options_.compacted && has_null_key_;
+  bool key_rule = options_.compacted && has_null_key;
   bool time_rule = claims_append_time_ || (options_.timestamp_type == TimestampType::kCreateTime &&
                                            !(surely_in_range(lowest_timestamp_) && surely_in_range(highest_timestamp_)));
   if (key_rule || time_rule) return collect_record_errors();
@@ -184,7 +200,7 @@ tl::expected<void, AppendError> Validator::collect_record_errors() const {
   auto add = [&](std::string message) {
     if (++total <= kMaxRecordErrors) rejected.records.push_back({index, std::move(message)});
   };
-  auto walked = walk([&](const RawRecord& record) {
+  auto judge = [&](const RawRecord& record) {
     int64_t timestamp = record_timestamp(record);
     int64_t offset = wrapping_add(batch_.base_offset().value, record.offset_delta);
     if (options_.compacted && record.key_size < 0) {
@@ -202,7 +218,12 @@ tl::expected<void, AppendError> Validator::collect_record_errors() const {
           ". Producer should not set timestamp type to LogAppendTime.");
     }
     ++index;
-  });
+  };
+  struct Each {
+    decltype(judge)* rule;
+    void operator()(const RawRecord& record) { (*rule)(record); }
+  } each{&judge};
+  auto walked = walk(each);
   if (!walked) return reject(std::move(walked.error()));
   if (total == 0) return {};
   if (bad_timestamp) {

@@ -14,6 +14,26 @@ RecordFault walk::check_headers(const uint8_t* at, const uint8_t* end, int32_t c
   return at == end ? nullptr : kBadSize;
 }
 
+const uint8_t* walk::any_record(const uint8_t* at, const uint8_t* end, RawRecord& record, RecordFault& fault) {
+  const uint8_t* start = at;
+  int32_t size;
+  if (!varint(at, end, size)) {
+    if (end - start >= 5) fault = kBadStructure;
+    return nullptr;
+  }
+  if (size < 0) {
+    fault = kBadSize;
+    return nullptr;
+  }
+  if (end - at < size) return nullptr;
+  const uint8_t* record_end = at + size;
+  const uint8_t* key;
+  const uint8_t* value;
+  fault = fields(at, record_end, record, key, value);
+  if (fault == nullptr && (record.header_count != 0 || at != record_end)) fault = check_headers(at, record_end, record.header_count);
+  return fault == nullptr ? record_end : nullptr;
+}
+
 bool RecordStream::refill() {
   auto piece = stream_.next();
   if (!piece) {

@@ -102,35 +102,76 @@ inline RecordFault fields(const uint8_t*& at, const uint8_t* end, RawRecord& rec
 
 }  // namespace walk
 
-// Visits up to `left` records from `at`, counting `left` down, and stops at the first that is not whole before `end`.
-// Returns where it stopped. `fault` is set if a record is not legal. `visit(const RawRecord&)`.
-template <class Visit>
-const uint8_t* walk_records(const uint8_t* at, const uint8_t* end, int32_t& left, RecordFault& fault, Visit&& visit) {
-  RawRecord record;
-  const uint8_t* key;
-  const uint8_t* value;
-  while (left > 0) {
-    const uint8_t* start = at;
-    int32_t size;
-    if (!walk::varint(at, end, size)) {
-      if (end - start >= 5) fault = kBadStructure;
-      return start;
-    }
-    if (size < 0) {
-      fault = kBadSize;
-      return start;
-    }
-    if (end - at < size) return start;
-    const uint8_t* record_end = at + size;
-    fault = walk::fields(at, record_end, record, key, value);
-    if (fault == nullptr && (record.header_count != 0 || at != record_end)) [[unlikely]] {
-      fault = walk::check_headers(at, record_end, record.header_count);
-    }
-    if (fault != nullptr) [[unlikely]] return start;
-    visit(static_cast<const RawRecord&>(record));
-    at = record_end;
-    --left;
+namespace walk {
+
+// One record whatever its shape; see walk_records. Returns its end; nullptr: not whole before `end`, or `fault` is set.
+const uint8_t* any_record(const uint8_t* at, const uint8_t* end, RawRecord& record, RecordFault& fault);
+
+// A raw varint of one or two bytes; false: it is longer.
+[[gnu::always_inline]] inline bool short_varint(const uint8_t*& at, uint32_t& raw) {
+  raw = at[0];
+  if (raw < 0x80) {
+    ++at;
+    return true;
   }
+  uint32_t second = at[1];
+  raw = (raw & 0x7f) | (second << 7);
+  at += 2;
+  return second < 0x80;
+}
+
+// The shape of nearly all records: numbers of at most two bytes, no headers, not at the very end of the bytes. Returns the record's
+// end, or nullptr: any_record must look at it. May read 16 bytes from `at` and never beyond `end`.
+[[gnu::always_inline]] inline const uint8_t* usual_record(const uint8_t* at, const uint8_t* end, RawRecord& record) {
+  if (end - at < 16) return nullptr;
+  uint32_t raw;
+  if (!short_varint(at, raw)) return nullptr;
+  ptrdiff_t size = base::unzigzag(raw);
+  if (size > end - at) return nullptr;
+  const uint8_t* record_end = at + size;
+  record.attributes = static_cast<int8_t>(*at++);
+  if (!short_varint(at, raw)) return nullptr;
+  record.timestamp_delta = base::unzigzag(raw);
+  if (!short_varint(at, raw)) return nullptr;
+  record.offset_delta = base::unzigzag(raw);
+  if (!short_varint(at, raw)) return nullptr;
+  record.key_size = base::unzigzag(raw);
+  ptrdiff_t skipped = record.key_size > 0 ? record.key_size : 0;
+  if (skipped + 3 > record_end - at) return nullptr;
+  at += skipped;
+  if (!short_varint(at, raw)) return nullptr;
+  record.value_size = base::unzigzag(raw);
+  skipped = record.value_size > 0 ? record.value_size : 0;
+  // What is left is the value and one byte, a header count of zero.
+  if (skipped + 1 != record_end - at || at[skipped] != 0) return nullptr;
+  record.header_count = 0;
+  return record_end;
+}
+
+}  // namespace walk
+
+// Visits up to `left` records from `at`, counting `left` down, and stops at the first that is not whole before `end`.
+// Returns where it stopped. `fault` is set if a record is not legal. `visit(const RawRecord&)`: a small struct, copied in and out
+// so that what it gathers stays in registers.
+template <class Visit>
+const uint8_t* walk_records(const uint8_t* at, const uint8_t* end, int32_t& left, RecordFault& fault, Visit& visit) {
+  Visit here = visit;
+  int32_t todo = left;
+  while (todo > 0) {
+    RawRecord record;
+    const uint8_t* next = walk::usual_record(at, end, record);
+    if (next == nullptr) [[unlikely]] {
+      RawRecord slow;  // another one: its address escapes
+      next = walk::any_record(at, end, slow, fault);
+      if (next == nullptr) break;
+      record = slow;
+    }
+    here(record);
+    at = next;
+    --todo;
+  }
+  left = todo;
+  visit = here;
   return at;
 }
 
@@ -143,7 +184,7 @@ class RecordStream {
   // Visits exactly `count` records, behind which the stream must end.
   // Errors: those of Decompressor::next; kInvalidRecord.
   template <class Visit>
-  Result<void> walk(int32_t count, Visit&& visit) {
+  Result<void> walk(int32_t count, Visit& visit) {
     int32_t left = count;
     RecordFault fault = nullptr;
     while (left > 0) {
@@ -157,7 +198,7 @@ class RecordStream {
       }
       RawRecord record;
       if (!straddling(record)) return stopped();
-      visit(static_cast<const RawRecord&>(record));
+      visit(record);
       --left;
     }
     if (at_ != end_ || refill()) return fail(ErrorCode::kInvalidRecord, kBytesLeft);
