@@ -58,6 +58,10 @@ constexpr int32_t add_sequence(int32_t sequence, int32_t delta) {
   return static_cast<int32_t>((static_cast<int64_t>(sequence) + delta) & 0x7fffffff);
 }
 
+// Numbers of a foreign batch may pass the ends of an int64: then they wrap, as in Java.
+constexpr int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
+constexpr int64_t wrapping_subtract(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
+
 // The first 17 bytes of any frame.
 struct FrameHeader {
   int64_t offset = 0;     // v0, v1: the message's offset, of a wrapper its last message's; v2: the base offset
@@ -76,8 +80,8 @@ class BatchHeader {
   explicit operator bool() const { return at_ != nullptr; }
 
   Offset base_offset() const { return {base::load_be<int64_t>(at_ + kBaseOffsetAt)}; }
-  Offset last_offset() const { return base_offset() + last_offset_delta(); }
-  Offset next_offset() const { return base_offset() + (static_cast<int64_t>(last_offset_delta()) + 1); }
+  Offset last_offset() const { return {wrapping_add(base_offset().value, last_offset_delta())}; }
+  Offset next_offset() const { return {wrapping_add(base_offset().value, int64_t{last_offset_delta()} + 1)}; }
   size_t size_in_bytes() const { return static_cast<size_t>(base::load_be<int32_t>(at_ + kSizeAt)) + kFrameOverhead; }
   LeaderEpoch leader_epoch() const { return {base::load_be<int32_t>(at_ + kLeaderEpochAt)}; }
   int8_t magic() const { return static_cast<int8_t>(at_[kMagicAt]); }

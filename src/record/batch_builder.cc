@@ -52,7 +52,7 @@ void BatchBuilder::put(Offset offset, int64_t timestamp, std::optional<ByteView>
   if (count_ == 0) base_timestamp_ = options_.delete_horizon_ms.value_or(timestamp);
   max_timestamp_ = std::max(max_timestamp_, timestamp);
   // Wraps for timestamps further apart than an int64 can say; readers add with the same wrap.
-  auto timestamp_delta = static_cast<int64_t>(static_cast<uint64_t>(timestamp) - static_cast<uint64_t>(base_timestamp_));
+  int64_t timestamp_delta = wrapping_subtract(timestamp, base_timestamp_);
   size_t size = 1 + base::uvarint_size(base::zigzag(timestamp_delta)) + base::uvarint_size(base::zigzag(offset_delta)) + field_size(key) +
                 field_size(value) + base::uvarint_size(base::zigzag(header_count)) + headers.size();
   CHECK(size < kMaxBatchBytes && records_.size() + size + 5 + kBatchHeaderSize < kMaxBatchBytes);

@@ -54,13 +54,11 @@ Result<bool> RecordReader::next(RecordView& record) {
   if (fault == nullptr && (raw.header_count != 0 || at != end)) fault = walk::check_headers(at, end, raw.header_count);
   if (fault != nullptr) return fail(ErrorCode::kInvalidRecord, fault);
 
-  // Foreign numbers may pass the ends of their types: they wrap, as Java's do.
-  auto wrapping = [](int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); };
   record.offset_delta = raw.offset_delta;
   record.timestamp_delta = raw.timestamp_delta;
-  record.offset = {wrapping(header_.base_offset().value, raw.offset_delta)};
+  record.offset = {wrapping_add(header_.base_offset().value, raw.offset_delta)};
   record.timestamp = header_.timestamp_type() == TimestampType::kLogAppendTime ? header_.max_timestamp()
-                                                                               : wrapping(header_.base_timestamp(), raw.timestamp_delta);
+                                                                               : wrapping_add(header_.base_timestamp(), raw.timestamp_delta);
   int32_t first_sequence = header_.base_sequence();
   record.sequence = first_sequence < 0 ? kNoSequence : add_sequence(first_sequence, raw.offset_delta);
   record.attributes = raw.attributes;

@@ -23,9 +23,6 @@ Compressor& thread_compressor() {
   return compressor;
 }
 
-int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
-int64_t wrapping_subtract(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
-
 // The loop over a batch only gathers this; the rules are judged once behind it, and record by record only if one may be broken.
 struct Gathered {
   int64_t lowest_delta = INT64_MAX;
@@ -66,6 +63,7 @@ class Validator {
  private:
   bool from_client() const { return options_.origin == AppendOrigin::kClient; }
   std::string in_partition() const { return " in topic partition " + std::string(options_.partition); }
+  // What the rules judge. A claim of LogAppendTime that passes them (see validate.h) is taken off, and the records' own timestamps count.
   int64_t record_timestamp(const RawRecord& record) const {
     return claims_append_time_ ? batch_.max_timestamp() : wrapping_add(batch_.base_timestamp(), record.timestamp_delta);
   }
@@ -128,7 +126,7 @@ tl::expected<void, AppendError> Validator::check_frame() const {
 }
 
 tl::expected<void, AppendError> Validator::check_header() const {
-  int64_t range = static_cast<int64_t>(batch_.last_offset_delta()) + 1;
+  int64_t range = int64_t{batch_.last_offset_delta()} + 1;
   auto ends = [&] { return "[" + std::to_string(batch_.base_offset().value) + ", " + std::to_string(batch_.last_offset().value) + "]"; };
   if (range <= 0) return reject(ErrorCode::kInvalidRecord, "Batch has an invalid offset range: " + ends() + in_partition());
   if (batch_.count() <= 0) {
@@ -175,10 +173,8 @@ tl::expected<void, AppendError> Validator::check_records() {
   consecutive_ = found.offset_differs == 0;
   bool has_null_key = found.null_keys < 0;
   int64_t base = batch_.base_timestamp();
-  if (claims_append_time_) {
-    lowest_timestamp_ = highest_timestamp_ = batch_.max_timestamp();
-  } else if (__builtin_add_overflow(base, found.lowest_delta, &lowest_timestamp_) ||
-             __builtin_add_overflow(base, found.highest_delta, &highest_timestamp_)) [[unlikely]] {
+  if (__builtin_add_overflow(base, found.lowest_delta, &lowest_timestamp_) ||
+      __builtin_add_overflow(base, found.highest_delta, &highest_timestamp_)) [[unlikely]] {
     WrappingTimestamps wrapping{base};
     walked = walk(wrapping);
     if (!walked) return reject(std::move(walked.error()));

@@ -74,7 +74,8 @@ struct AppendError {
 //   kCorruptMessage                frame not legal; CRC
 //   kInvalidRecord                 count 0 or not last offset delta + 1; control batch or missing sequence from a client; records that
 //                                  are not legal or not `count` many; no key on a compacted topic (record errors)
-//   kInvalidTimestamp              out of range, or LogAppendTime claimed by the producer (record errors)
+//   kInvalidTimestamp              out of range, or LogAppendTime claimed by the producer (record errors); on a CreateTime topic such a
+//                                  claim is refused only without a timestamp, else it is taken off
 // On an error the bytes are unchanged.
 tl::expected<ValidatedRecords, AppendError> validate_and_assign_offsets(MutableByteView records, const ValidateOptions& options);
 
