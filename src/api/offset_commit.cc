@@ -6,6 +6,7 @@
 #include "api/consumer_offsets_tree.h"
 #include "api/group_client.h"
 #include "api/handlers.h"
+#include "api/unknown_partitions.h"
 #include "config/config.h"
 #include "coordinator/group/group_coordinator.h"
 #include "metadata/image.h"
@@ -44,7 +45,7 @@ void commit_to_tree(Services& services, request::RequestPtr request, const proto
       auto& to = topics[t].partitions[p];
       to.partition_index = partition.partition_index;
       auto path = consumer_offset_path(asked.group_id, from.name, partition.partition_index);
-      if (image->find_topic(from.name) == nullptr) {
+      if (image->find_partition(from.name, partition.partition_index) == nullptr) {
         to.error_code = wire(ErrorCode::kUnknownTopicOrPartition);
       } else if (partition.committed_metadata && partition.committed_metadata->size() > limit) {
         to.error_code = wire(ErrorCode::kOffsetMetadataTooLarge);
@@ -69,22 +70,11 @@ void handle_offset_commit(Services& services, request::RequestPtr request) {
   if (!asked) return;
   if (request->version() == 0) return commit_to_tree(services, std::move(request), *asked);
 
-  std::vector<Topic> unknown;
   const auto image = services.image.current();
-  std::erase_if(asked->topics, [&](const auto& topic) {
-    if (image->find_topic(topic.name) != nullptr) return false;
-    Topic& answered = unknown.emplace_back();
-    answered.name = topic.name;
-    for (const auto& partition : topic.partitions) {
-      auto& entry = answered.partitions.emplace_back();
-      entry.partition_index = partition.partition_index;
-      entry.error_code = wire(ErrorCode::kUnknownTopicOrPartition);
-    }
-    return true;
-  });
+  std::vector<Topic> unknown = take_unknown_partitions<Topic>(*image, asked->topics);
   const coordinator::ClientInfo client = client_info(*request);
   auto finish = [unknown = std::move(unknown), request = std::move(request)](protocol::OffsetCommitResponse response) mutable {
-    for (auto& topic : unknown) response.topics.push_back(std::move(topic));
+    merge_topics(response.topics, std::move(unknown));
     request->finish(response);
   };
   if (asked->topics.empty()) return finish({});

@@ -39,7 +39,7 @@ void fetch_from_tree(Services& services, request::RequestPtr request, const prot
       to.partition_index = from.partition_indexes[p];
       to.committed_offset = -1;
       auto path = consumer_offset_path(asked.group_id, from.name, to.partition_index);
-      if (image->find_topic(from.name) == nullptr || !path) {
+      if (image->find_partition(from.name, to.partition_index) == nullptr || !path) {
         to.error_code = wire(ErrorCode::kUnknownTopicOrPartition);
         continue;
       }

@@ -503,6 +503,8 @@ def case_offset_delete(s):
         answer = s.main.call("OffsetDelete", 0, group_id=s.group() if group is None else group,
                              topics=[dict(name=t, partitions=[dict(partition_index=p) for p in parts]) for t, parts in topics])
         answer["topics"].sort(key=lambda t: t["name"])
+        for topic in answer["topics"]:
+            topic["partitions"].sort(key=lambda p: p["partition_index"])
         return answer
     s.say("unknown group", delete(("orders", (0,))))
     s.say("empty group id", delete(("orders", (0,)), group=""))
