@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,12 +63,18 @@ class ConfigStore {
 
   // Sets the watch, then reads every entity; `done` after all listeners heard of each. Again after a new session.
   void load(UniqueFunction<void(Result<void>)> done);
-  // For the life of the store. Not told of what was loaded before.
+  // For the life of this object, before load(). Told of each entity that load() or a notification found changed.
   void subscribe(Listener listener);
 
   // What is in force here. Empty: none.
   std::shared_ptr<const Properties> find(const ConfigEntity& entity) const;
   std::shared_ptr<const Properties> topic(std::string_view name) const;
+
+  // Reads what is not known yet of these topics: the configs of a new topic come without a notification, so this stands before the
+  // first use of its settings (LeaderAndIsr). `then` runs on the metadata executor, or at once if all are known.
+  void ensure_topics(std::vector<std::string> topics, Task then);
+  // A topic was deleted: what is known of it is dropped.
+  void forget_topic(const std::string& topic);
 
   // The store's own word, newer than find().
   void read(const ConfigEntity& entity, UniqueFunction<void(Result<Properties>)> done);

@@ -7,11 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "base/executor.h"
 #include "base/function.h"
 #include "base/result.h"
 #include "metadata/image.h"
-#include "metadata/store.h"
+#include "metadata/tree_client.h"
 
 namespace odradek::metadata {
 
@@ -24,14 +23,13 @@ struct BrokerInfo {
 };
 
 // Makes what is missing of the paths every broker expects.
-void create_base_paths(base::Runtime& runtime, Store& store, UniqueFunction<void(Result<void>)> done);
+void create_base_paths(TreeClient tree, UniqueFunction<void(Result<void>)> done);
 // Reads /cluster/id; if there is none, writes `wanted` (empty: a random one). The answer is what holds.
-void create_or_read_cluster_id(base::Runtime& runtime, Store& store, std::string wanted, UniqueFunction<void(Result<std::string>)> done);
+void create_or_read_cluster_id(TreeClient tree, std::string wanted, UniqueFunction<void(Result<std::string>)> done);
 // An id for a broker with broker.id=-1: reserved_max (reserved.broker.max.id) + the version of /brokers/seqid.
-void generate_broker_id(base::Runtime& runtime, Store& store, int32_t reserved_max, UniqueFunction<void(Result<BrokerId>)> done);
+void generate_broker_id(TreeClient tree, int32_t reserved_max, UniqueFunction<void(Result<BrokerId>)> done);
 // Writes the broker's ephemeral node; the answer is the broker epoch (czxid). `former_session`: this process's expired session, whose
 // node is taken over; 0: none. Errors: kDuplicateBrokerRegistration: another process has this id.
-void register_broker(base::Runtime& runtime, Store& store, const BrokerInfo& info, int64_t former_session,
-                     UniqueFunction<void(Result<int64_t>)> done);
+void register_broker(TreeClient tree, BrokerInfo info, int64_t former_session, UniqueFunction<void(Result<int64_t>)> done);
 
 }  // namespace odradek::metadata

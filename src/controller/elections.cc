@@ -1,0 +1,53 @@
+#include "controller/elections.h"
+
+namespace odradek::controller {
+
+Leadership leadership_of(const PartitionRecord& partition) { return {partition.leader, partition.isr, partition.recovering}; }
+
+std::optional<Leadership> elect_first(const PartitionRecord& partition, const Online& online) {
+  std::vector<BrokerId> live = without(partition.replicas, [&](BrokerId broker) { return !online(broker); });
+  if (live.empty()) return std::nullopt;
+  return Leadership{live.front(), live, false};
+}
+
+Leadership elect_among_online(const PartitionRecord& partition, const Online& online, bool unclean) {
+  Leadership next = leadership_of(partition);
+  std::vector<BrokerId> in_sync = without(partition.isr, [&](BrokerId broker) { return !online(broker); });
+  if (!in_sync.empty()) {
+    next.isr = in_sync;
+  } else if (!partition.isr.empty()) {
+    // The last one keeps its place: it has everything that was acknowledged.
+    bool leader_in_isr = contains(partition.isr, partition.leader);
+    next.isr = {leader_in_isr && partition.leader != kNoBroker ? partition.leader : partition.isr.back()};
+  }
+  if (partition.leader != kNoBroker && online(partition.leader)) return next;
+
+  next.leader = kNoBroker;
+  for (BrokerId replica : partition.replicas) {
+    if (online(replica) && contains(in_sync, replica)) {
+      next.leader = replica;
+      return next;
+    }
+  }
+  if (!unclean) return next;
+  for (BrokerId replica : partition.replicas) {
+    if (online(replica)) return {replica, {replica}, true};
+  }
+  return next;
+}
+
+std::optional<Leadership> elect_preferred(const PartitionRecord& partition, const Online& online) {
+  if (partition.replicas.empty()) return std::nullopt;
+  BrokerId preferred = partition.replicas.front();
+  if (preferred == partition.leader || !online(preferred) || !contains(partition.isr, preferred)) return std::nullopt;
+  return Leadership{preferred, partition.isr, partition.recovering};
+}
+
+std::optional<Leadership> elect_for_reassignment(const PartitionRecord& partition, const std::vector<BrokerId>& targets, const Online& online) {
+  for (BrokerId target : targets) {
+    if (online(target) && contains(partition.isr, target)) return Leadership{target, partition.isr, partition.recovering};
+  }
+  return std::nullopt;
+}
+
+}  // namespace odradek::controller

@@ -1,0 +1,34 @@
+// Who leads a partition, as pure functions: a record and who is online in, the new leader and ISR out. Source: interbroker.md §5, §9,
+// §11, §12; zookeeper.md §5.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "controller/state.h"
+
+namespace odradek::controller {
+
+struct Leadership {
+  BrokerId leader = kNoBroker;
+  std::vector<BrokerId> isr;
+  bool recovering = false;
+  friend bool operator==(const Leadership&, const Leadership&) = default;
+};
+using Online = std::function<bool(BrokerId)>;
+
+Leadership leadership_of(const PartitionRecord& partition);
+
+// A partition without a state: the first live replica leads, all live ones are in sync. Nullopt: none is live.
+std::optional<Leadership> elect_first(const PartitionRecord& partition, const Online& online);
+// What holds when only `online` replicas count: offline ones leave the ISR (its last member stays), a leader that is not online is
+// replaced by the first replica in assignment order that is online and in sync; else, if `unclean`, by the first one online, which
+// then recovers; else by nobody. Equal to leadership_of(): nothing to do.
+Leadership elect_among_online(const PartitionRecord& partition, const Online& online, bool unclean);
+// The first replica, if it is online and in sync and does not lead already.
+std::optional<Leadership> elect_preferred(const PartitionRecord& partition, const Online& online);
+// The first of `targets` that is online and in sync. The ISR stays.
+std::optional<Leadership> elect_for_reassignment(const PartitionRecord& partition, const std::vector<BrokerId>& targets, const Online& online);
+
+}  // namespace odradek::controller

@@ -1,0 +1,93 @@
+// What the controller knows while it is in office, read from the tree and kept in step with its own writes. Data and questions;
+// no decisions (elections.h) and no effects (controller_impl.h). Read by nobody but the controller.
+// Thread: the metadata executor.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "metadata/registration.h"
+#include "metadata/znode_json.h"
+#include "model/types.h"
+
+namespace odradek::controller {
+
+using metadata::BrokerInfo;
+
+struct LiveBroker {
+  BrokerInfo info;
+  int64_t epoch = -1;  // czxid of its node
+};
+
+struct PartitionRecord {
+  std::vector<BrokerId> replicas;  // preferred leader first; under reassignment targets first, then those to be removed
+  std::vector<BrokerId> adding;
+  std::vector<BrokerId> removing;
+
+  bool has_state = false;  // false: the state node does not exist yet (no replica was live)
+  BrokerId leader = kNoBroker;
+  LeaderEpoch leader_epoch;
+  std::vector<BrokerId> isr;
+  bool recovering = false;
+  int32_t controller_epoch = 0;
+  int32_t partition_epoch = 0;  // version of the state node
+
+  bool is_reassigning() const { return !adding.empty() || !removing.empty(); }
+  // What a running reassignment leads to, and where it came from.
+  std::vector<BrokerId> target_replicas() const;
+  std::vector<BrokerId> original_replicas() const;
+};
+
+struct TopicRecord {
+  Uuid id;
+  std::map<int32_t, PartitionRecord> partitions;
+  int32_t node_version = -1;
+};
+
+// A topic on its way out.
+struct Deletion {
+  bool announced = false;                              // UpdateMetadata -2 and the first StopReplica are on their way
+  std::set<std::pair<BrokerId, int32_t>> asked;        // StopReplica with delete is on its way
+  std::set<std::pair<BrokerId, int32_t>> done;         // answered without error
+  std::set<std::pair<BrokerId, int32_t>> failed;       // until the broker comes again
+};
+
+struct ControllerState {
+  int32_t epoch = -1;
+  int32_t epoch_version = -1;  // of the /controller_epoch node: what every write checks
+
+  std::map<BrokerId, LiveBroker> live;  // registered ones, those shutting down too
+  std::set<BrokerId> shutting_down;
+  std::set<std::pair<BrokerId, TopicPartition>> offline_replicas;  // on live brokers: their log dir failed
+  std::map<std::string, TopicRecord> topics;
+  absl::flat_hash_map<Uuid, std::string> names;
+  std::map<std::string, Deletion> deletions;
+
+  bool is_live(BrokerId broker) const { return live.contains(broker) && !shutting_down.contains(broker); }
+  bool is_online(BrokerId broker, const TopicPartition& tp) const { return is_live(broker) && !offline_replicas.contains({broker, tp}); }
+  PartitionRecord* find(const TopicPartition& tp);
+  const PartitionRecord* find(const TopicPartition& tp) const;
+  bool is_deleting(const std::string& topic) const { return deletions.contains(topic); }
+  std::vector<TopicPartition> all_partitions() const;
+  std::vector<TopicPartition> partitions_on(BrokerId broker) const;
+  void forget_topic(const std::string& topic);
+};
+
+bool contains(const std::vector<BrokerId>& brokers, BrokerId broker);
+// `brokers` without those for which `drop` is true, order kept.
+template <class Drop>
+std::vector<BrokerId> without(const std::vector<BrokerId>& brokers, Drop&& drop) {
+  std::vector<BrokerId> rest;
+  for (BrokerId broker : brokers) {
+    if (!drop(broker)) rest.push_back(broker);
+  }
+  return rest;
+}
+
+}  // namespace odradek::controller

@@ -1,0 +1,458 @@
+#include "metadata/cluster_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "metadata/paths.h"
+#include "metadata/tree_client.h"
+#include "metadata/znode_json.h"
+#include "model/error_code.h"
+
+namespace odradek::metadata {
+
+namespace {
+
+constexpr int64_t kNotificationsKeptMs = 15 * 60 * 1000;
+
+bool is_plain(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+// Names in paths: topics, brokers and addresses stand as they are, clients and users sanitised.
+std::string element(std::string_view name) { return name == kDefaultEntity ? std::string(name) : sanitise(name); }
+std::string name_of_element(std::string_view text) { return text == kDefaultEntity ? std::string(text) : desanitise(text); }
+
+const std::shared_ptr<const Properties>& no_properties() {
+  static const auto none = std::make_shared<const Properties>();
+  return none;
+}
+
+bool vanishes_when_empty(EntityType type) { return type != EntityType::kTopic && type != EntityType::kBroker; }
+
+}  // namespace
+
+std::string sanitise(std::string_view name) {
+  std::string text;
+  for (char c : name) {
+    if (is_plain(c)) {
+      text += c;
+    } else {
+      text += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
+}
+
+std::string desanitise(std::string_view text) {
+  std::string name;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
+      name += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+      i += 2;
+    } else {
+      name += text[i];
+    }
+  }
+  return name;
+}
+
+std::string ConfigEntity::path() const {
+  switch (type) {
+    case EntityType::kTopic: return "topics/" + name;
+    case EntityType::kBroker: return "brokers/" + name;
+    case EntityType::kClient: return "clients/" + element(name);
+    case EntityType::kUser: return "users/" + element(name);
+    case EntityType::kUserClient: return "users/" + element(name) + "/clients/" + element(client);
+    case EntityType::kIp: return "ips/" + name;
+  }
+  return {};
+}
+
+std::optional<ConfigEntity> ConfigEntity::parse(std::string_view path) {
+  std::vector<std::string_view> parts;
+  for (size_t begin = 0; begin <= path.size();) {
+    size_t end = std::min(path.find('/', begin), path.size());
+    if (end == begin) return std::nullopt;
+    parts.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (parts.size() == 2) {
+    if (parts[0] == "topics") return ConfigEntity{EntityType::kTopic, std::string(parts[1]), {}};
+    if (parts[0] == "brokers") return ConfigEntity{EntityType::kBroker, std::string(parts[1]), {}};
+    if (parts[0] == "clients") return ConfigEntity{EntityType::kClient, name_of_element(parts[1]), {}};
+    if (parts[0] == "users") return ConfigEntity{EntityType::kUser, name_of_element(parts[1]), {}};
+    if (parts[0] == "ips") return ConfigEntity{EntityType::kIp, std::string(parts[1]), {}};
+  }
+  if (parts.size() == 4 && parts[0] == "users" && parts[2] == "clients") {
+    return ConfigEntity{EntityType::kUserClient, name_of_element(parts[1]), name_of_element(parts[3])};
+  }
+  return std::nullopt;
+}
+
+struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
+  State(base::Runtime& runtime, base::Executor& executor, Store& store, std::function<bool(EntityType, std::string_view)> own)
+      : tree(runtime, executor, store), is_own_key(std::move(own)) {}
+
+  static std::string kafka_path(const ConfigEntity& entity) { return paths::child(paths::kConfig, entity.path()); }
+  static std::string own_path(const ConfigEntity& entity) { return paths::child(paths::kOwnConfig, entity.path()); }
+
+  // --- reading --------------------------------------------------------------------------------------------------------------------
+
+  static Result<Properties> merged(const StoreResult<NodeData>& kafka, const StoreResult<NodeData>& own, const std::string& path) {
+    Properties all;
+    for (const auto* node : {&kafka, &own}) {
+      if (!*node && node->error() == StoreError::kNoNode) continue;
+      if (!*node) return fail(to_error(node->error(), "read config of " + path));
+      auto one = decode_config((*node)->data);
+      if (!one) return fail(one.error().code, path + ": " + one.error().what);
+      all.merge(*one);
+    }
+    return all;
+  }
+
+  Async<Result<Properties>> read(ConfigEntity entity) {
+    std::vector<std::string> both;
+    both.push_back(kafka_path(entity));
+    both.push_back(own_path(entity));
+    auto nodes = co_await tree.get_all(std::move(both));
+    co_return merged(nodes[0], nodes[1], entity.path());
+  }
+
+  void put(const ConfigEntity& entity, Properties now) {
+    std::string path = entity.path();
+    auto shared = std::make_shared<const Properties>(std::move(now));
+    {
+      base::MutexLock lock(mutex);
+      auto& known = configs[path];
+      bool changed = known == nullptr ? !shared->empty() : *known != *shared;
+      known = shared;
+      if (!changed) return;
+    }
+    for (const Listener& listener : listeners) listener(entity, *shared);
+  }
+
+  Async<Result<void>> refresh(ConfigEntity entity) {
+    auto properties = co_await read(entity);
+    if (!properties) co_return fail(properties.error());
+    put(entity, std::move(*properties));
+    co_return Result<void>();
+  }
+
+  // Every entity that has a node in one of the two places.
+  Async<Result<std::vector<ConfigEntity>>> list_entities() {
+    std::set<std::string> found;
+    for (const char* root : {paths::kConfig, paths::kOwnConfig}) {
+      for (const char* type : {"topics", "brokers", "clients", "users", "ips"}) {
+        auto list = co_await tree.children(paths::child(root, type));
+        if (!list && list.error() == StoreError::kNoNode) continue;
+        if (!list) co_return fail(to_error(list.error(), "list configs"));
+        for (const std::string& name : list->names) {
+          std::string path = paths::child(type, name);
+          if (std::string_view(type) == "users") {
+            auto clients = co_await tree.children(paths::child(root, path + "/clients"));
+            if (clients) {
+              for (const std::string& client : clients->names) found.insert(path + "/clients/" + client);
+            }
+          }
+          found.insert(std::move(path));
+        }
+      }
+    }
+    std::vector<ConfigEntity> entities;
+    for (const std::string& path : found) {
+      if (auto entity = ConfigEntity::parse(path)) entities.push_back(std::move(*entity));
+    }
+    co_return entities;
+  }
+
+  Async<void> load([[maybe_unused]] std::shared_ptr<State> self, UniqueFunction<void(Result<void>)> done) {
+    // The watch first: what changes from now on is heard of.
+    auto changes = co_await tree.children(paths::kConfigChanges, watch());
+    if (!changes) co_return done(fail(to_error(changes.error(), "watch /config/changes")));
+    for (const std::string& name : changes->names) last_change = std::max(last_change, paths::sequence_number(name));
+    auto entities = co_await list_entities();
+    if (!entities) co_return done(fail(entities.error()));
+    std::vector<std::string> nodes;
+    for (const ConfigEntity& entity : *entities) {
+      nodes.push_back(kafka_path(entity));
+      nodes.push_back(own_path(entity));
+    }
+    auto data = co_await tree.get_all(std::move(nodes));
+    for (size_t i = 0; i < entities->size(); ++i) {
+      auto properties = merged(data[2 * i], data[2 * i + 1], (*entities)[i].path());
+      if (properties) {
+        put((*entities)[i], std::move(*properties));
+      } else if (properties.error().code == ErrorCode::kUnknownServerError) {
+        log::error("metadata", "{}: ignored", properties.error().what);
+      } else {
+        co_return done(fail(properties.error()));
+      }
+    }
+    done({});
+  }
+
+  // --- notifications ----------------------------------------------------------------------------------------------------------------
+
+  TreeClient::SharedWatch watch() {
+    return [weak = weak_from_this()](const WatchEvent&) {
+      if (auto self = weak.lock()) self->on_changes();
+    };
+  }
+
+  // One walk over the list at a time; a change meanwhile makes another one.
+  void on_changes() {
+    changes_pending = true;
+    if (walking) return;
+    walking = true;
+    spawn(walk(shared_from_this()));
+  }
+
+  Async<void> walk([[maybe_unused]] std::shared_ptr<State> self) {
+    while (std::exchange(changes_pending, false)) {
+      auto list = co_await tree.children(paths::kConfigChanges, watch());
+      if (!list) {
+        if (list.error() == StoreError::kStorage) log::error("metadata", "configs: {}", to_error(list.error(), "list changes").what);
+        break;  // session over: load() comes again
+      }
+      std::sort(list->names.begin(), list->names.end(),
+                [](const std::string& a, const std::string& b) { return paths::sequence_number(a) < paths::sequence_number(b); });
+      for (const std::string& name : list->names) {
+        std::string path = paths::child(paths::kConfigChanges, name);
+        bool is_new = paths::sequence_number(name) > last_change;
+        auto node = co_await tree.get(path);
+        if (!node) continue;
+        if (is_new) {
+          co_await handle(name, node->data);
+          last_change = std::max(last_change, paths::sequence_number(name));
+        }
+        if (tree.runtime().clock().wall_ms() - node->stat.ctime_ms > kNotificationsKeptMs) {
+          auto removed = co_await tree.remove(path);
+          if (!removed && removed.error() != StoreError::kNoNode) break;
+        }
+      }
+    }
+    walking = false;
+  }
+
+  Async<void> handle(std::string name, Bytes data) {
+    auto path = decode_config_change(data);
+    std::optional<ConfigEntity> entity;
+    if (path) entity = ConfigEntity::parse(*path);
+    if (!entity) {
+      log::warn("metadata", "{}: not a config change that is understood: {}", name, path ? *path : path.error().what);
+      co_return;
+    }
+    auto done = co_await refresh(*entity);
+    if (!done) log::error("metadata", "{}", done.error().what);
+  }
+
+  // --- writing ----------------------------------------------------------------------------------------------------------------------
+
+  struct Alter {
+    ConfigEntity entity;
+    Change change;
+    bool validate_only;
+    UniqueFunction<void(Result<void>)> done;
+  };
+
+  Async<void> run_alters([[maybe_unused]] std::shared_ptr<State> self) {
+    while (!alters.empty()) {
+      Alter alter = std::move(alters.front());
+      alters.pop_front();
+      auto result = co_await run_one(alter);
+      alter.done(std::move(result));
+    }
+    altering = false;
+  }
+
+  Async<Result<void>> run_one(Alter& alter) {
+    if (alter.entity.type == EntityType::kTopic) {
+      auto topic = co_await tree.exists(paths::topic(alter.entity.name));
+      if (!topic && topic.error() == StoreError::kNoNode) {
+        co_return fail(ErrorCode::kUnknownTopicOrPartition, fmt::format("The topic '{}' does not exist.", alter.entity.name));
+      }
+      if (!topic) co_return fail(to_error(topic.error(), "read topic"));
+    }
+    std::vector<std::string> both;
+    both.push_back(kafka_path(alter.entity));
+    both.push_back(own_path(alter.entity));
+    auto nodes = co_await tree.get_all(std::move(both));
+    auto present = merged(nodes[0], nodes[1], alter.entity.path());
+    if (!present) co_return fail(present.error());
+    auto wanted = alter.change(*present);
+    if (!wanted) co_return fail(wanted.error());
+    if (alter.validate_only) co_return Result<void>();
+
+    Properties kafka, own;
+    for (auto& [key, value] : *wanted) (is_own_key(alter.entity.type, key) ? own : kafka)[key] = value;
+    auto written = co_await write(kafka_path(alter.entity), kafka, vanishes_when_empty(alter.entity.type));
+    if (!written) co_return written;
+    // Keys of our own have a node only while there are any.
+    if (!own.empty() || nodes[1]) {
+      auto own_written = co_await write(own_path(alter.entity), own, true);
+      if (!own_written) co_return own_written;
+    }
+    auto notified = co_await notify(alter.entity.path());
+    co_return notified;
+  }
+
+  // As a 3.9 broker: set under a check of /controller, create if there is no node. The check guards against a migration to KRaft.
+  Async<Result<void>> write(std::string path, Properties properties, bool remove_if_empty) {
+    if (properties.empty() && remove_if_empty) {
+      co_return co_await remove_with_parents(path);
+    }
+    Bytes data = encode_config(properties);
+    for (;;) {
+      auto controller = co_await tree.get(paths::kController);
+      std::vector<StoreOp> ops;
+      if (controller) {
+        auto node = decode_controller(controller->data);
+        if (node && node->kraft_epoch > 0) {
+          co_return fail(ErrorCode::kNotController, "configs cannot be changed: the cluster is being migrated to KRaft");
+        }
+        ops.push_back(StoreOp::check(paths::kController, controller->stat.version));
+      }
+      int32_t checks = static_cast<int32_t>(ops.size());
+      ops.push_back(StoreOp::set(path, data, kAnyVersion));
+      auto set = co_await tree.multi(std::move(ops));
+      if (set) co_return Result<void>();
+      if (set.error().op >= 0 && set.error().op < checks) continue;  // another controller meanwhile
+      if (set.error().error != StoreError::kNoNode) co_return fail(to_error(set.error().error, "write " + path));
+      auto created = co_await tree.ensure(std::string(parent_of(path)));
+      if (!created) co_return fail(to_error(created.error(), "create " + path));
+      auto node = co_await tree.create(path, data);
+      if (node) co_return Result<void>();
+      if (node.error() != StoreError::kNodeExists) co_return fail(to_error(node.error(), "create " + path));
+    }
+  }
+
+  // The node, and the parents that it leaves empty (users/<u>/clients, users/<u>). A node with children stays, without properties.
+  Async<Result<void>> remove_with_parents(std::string path) {
+    auto removed = co_await tree.remove(path);
+    if (!removed && removed.error() == StoreError::kNotEmpty) {
+      auto emptied = co_await tree.set(path, Bytes(), kAnyVersion);
+      if (!emptied) co_return fail(to_error(emptied.error(), "write " + path));
+      co_return Result<void>();
+    }
+    if (!removed && removed.error() != StoreError::kNoNode) co_return fail(to_error(removed.error(), "remove " + path));
+    // Below /config/<type>/<entity> only.
+    for (std::string parent(parent_of(path)); std::count(parent.begin(), parent.end(), '/') > (parent.rfind(paths::kOwnConfig, 0) == 0 ? 3 : 2);
+         parent = std::string(parent_of(parent))) {
+      auto node = co_await tree.get(parent);
+      if (!node || node->stat.num_children != 0) break;
+      auto properties = decode_config(node->data);
+      if (properties && !properties->empty()) break;
+      auto gone = co_await tree.remove(parent, node->stat.version);
+      if (!gone) break;
+    }
+    co_return Result<void>();
+  }
+
+  Async<Result<void>> notify(std::string entity_path) {
+    Bytes data = encode_config_change(entity_path);
+    auto created = co_await tree.create(paths::kConfigChangePrefix, data, CreateMode::kPersistentSequential);
+    if (!created && created.error() == StoreError::kNoNode) {
+      auto made = co_await tree.ensure(paths::kConfigChanges);
+      if (!made) co_return fail(to_error(made.error(), "create /config/changes"));
+      created = co_await tree.create(paths::kConfigChangePrefix, data, CreateMode::kPersistentSequential);
+    }
+    if (!created) co_return fail(to_error(created.error(), "notify of a config change"));
+    co_return Result<void>();
+  }
+
+  Async<void> run_ensure_topics([[maybe_unused]] std::shared_ptr<State> self, std::vector<std::string> topics, Task then) {
+    std::vector<std::string> nodes;
+    for (const std::string& topic : topics) {
+      nodes.push_back(kafka_path(ConfigEntity::topic(topic)));
+      nodes.push_back(own_path(ConfigEntity::topic(topic)));
+    }
+    auto data = co_await tree.get_all(std::move(nodes));
+    for (size_t i = 0; i < topics.size(); ++i) {
+      auto properties = merged(data[2 * i], data[2 * i + 1], topics[i]);
+      if (properties) {
+        put(ConfigEntity::topic(topics[i]), std::move(*properties));
+      } else {
+        log::error("metadata", "{}: topic {} starts with the broker's settings", properties.error().what, topics[i]);
+      }
+    }
+    then();
+  }
+
+  TreeClient tree;
+  const std::function<bool(EntityType, std::string_view)> is_own_key;
+  std::vector<Listener> listeners;  // filled before load()
+
+  mutable base::Mutex mutex;
+  absl::flat_hash_map<std::string, std::shared_ptr<const Properties>> configs GUARDED_BY(mutex);
+
+  // On the executor.
+  int64_t last_change = -1;
+  bool walking = false;
+  bool changes_pending = false;
+  std::deque<Alter> alters;
+  bool altering = false;
+};
+
+ConfigStore::ConfigStore(base::Runtime& runtime, base::Executor& executor, Store& store,
+                         std::function<bool(EntityType, std::string_view)> is_own_key)
+    : state_(std::make_shared<State>(runtime, executor, store, std::move(is_own_key))) {}
+ConfigStore::~ConfigStore() = default;
+
+void ConfigStore::load(UniqueFunction<void(Result<void>)> done) {
+  state_->tree.executor().post([state = state_, done = std::move(done)]() mutable { spawn(state->load(state, std::move(done))); });
+}
+
+void ConfigStore::subscribe(Listener listener) { state_->listeners.push_back(std::move(listener)); }
+
+std::shared_ptr<const Properties> ConfigStore::find(const ConfigEntity& entity) const {
+  std::string path = entity.path();
+  base::MutexLock lock(state_->mutex);
+  auto found = state_->configs.find(path);
+  return found == state_->configs.end() ? no_properties() : found->second;
+}
+
+std::shared_ptr<const Properties> ConfigStore::topic(std::string_view name) const { return find(ConfigEntity::topic(std::string(name))); }
+
+void ConfigStore::ensure_topics(std::vector<std::string> topics, Task then) {
+  {
+    base::MutexLock lock(state_->mutex);
+    std::erase_if(topics, [&](const std::string& topic) { return state_->configs.contains("topics/" + topic); });
+  }
+  if (topics.empty()) return then();
+  state_->tree.executor().post([state = state_, topics = std::move(topics), then = std::move(then)]() mutable {
+    spawn(state->run_ensure_topics(state, std::move(topics), std::move(then)));
+  });
+}
+
+void ConfigStore::forget_topic(const std::string& topic) {
+  base::MutexLock lock(state_->mutex);
+  state_->configs.erase("topics/" + topic);
+}
+
+void ConfigStore::read(const ConfigEntity& entity, UniqueFunction<void(Result<Properties>)> done) {
+  auto run = [](std::shared_ptr<State> state, ConfigEntity which, UniqueFunction<void(Result<Properties>)> reply) -> Async<void> {
+    auto properties = co_await state->read(which);
+    reply(std::move(properties));
+  };
+  state_->tree.executor().post([run, state = state_, entity, done = std::move(done)]() mutable { spawn(run(state, entity, std::move(done))); });
+}
+
+void ConfigStore::alter(const ConfigEntity& entity, Change change, bool validate_only, UniqueFunction<void(Result<void>)> done) {
+  state_->tree.executor().post([state = state_, alter = State::Alter{entity, std::move(change), validate_only, std::move(done)}]() mutable {
+    state->alters.push_back(std::move(alter));
+    if (std::exchange(state->altering, true)) return;
+    spawn(state->run_alters(state));
+  });
+}
+
+}  // namespace odradek::metadata
