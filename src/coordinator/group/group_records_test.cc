@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file.h"
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/group_test_util.h"
 #include "coordinator/runtime/fake_log.h"
@@ -243,6 +244,84 @@ TEST_F(Loading, CompressedBatchesAreRead) {
   log.put(builder.build());
   auto state = load();
   EXPECT_EQ(state.groups.at("g").offsets.size(), 50u);
+}
+
+// Written by Apache Kafka 3.9.2 (ZooKeeper mode): a static member, a group of two, simple commits with and without a retention time,
+// a deleted group, deleted offsets, a group that lost its member, and three transactions: committed, aborted, open.
+TEST_F(Loading, LogOfAKafkaBrokerIsReadAsKafkaReadsIt) {
+  auto bytes = base::read_file(base::posix_files(), std::string(ODRADEK_SOURCE_DIR) + "/src/coordinator/group/testdata/consumer-offsets-3.9.2.log", 1 << 20);
+  ASSERT_TRUE(bytes) << bytes.error().what;
+  GroupLoader loader(tp);
+  ASSERT_TRUE(loader.add(*bytes));
+  LoadedState state = std::move(loader).finish();
+  EXPECT_EQ(state.end.value, 22);
+  EXPECT_EQ(state.unreadable, 0);
+  ASSERT_EQ(state.groups.size(), 5u);
+
+  auto& fixed = state.groups.at("static-group");
+  ASSERT_TRUE(fixed.stored);
+  ASSERT_EQ(fixed.stored->members.size(), 1u);
+  EXPECT_EQ(fixed.stored->members[0].id, "inst0-c81b4c21-6058-46a2-ac13-7f33a7fc8ddf");
+  EXPECT_EQ(fixed.stored->members[0].instance_id, "inst0");
+  EXPECT_EQ(fixed.stored->members[0].client_host, "/127.0.0.1");
+  EXPECT_EQ(fixed.stored->members[0].session_timeout_ms, 300'000);
+  EXPECT_EQ(fixed.stored->members[0].rebalance_timeout_ms, 8'000);
+  EXPECT_EQ(fixed.stored->members[0].assignment, text("to 0"));
+  EXPECT_EQ(fixed.offsets.find("orders", 0)->metadata, "m");
+  EXPECT_EQ(fixed.offsets.find("orders", 0)->leader_epoch.value, 7);
+
+  EXPECT_EQ(state.groups.at("two-members").stored->members.size(), 2u);
+  EXPECT_EQ(state.groups.at("two-members").offsets.find("orders", 1)->offset.value, 7);
+
+  auto& simple = state.groups.at("simple");
+  EXPECT_FALSE(simple.stored);
+  EXPECT_EQ(simple.offsets.size(), 2u);
+  EXPECT_EQ(simple.offsets.find("orders", 0)->offset.value, 12);
+  EXPECT_EQ(simple.offsets.find("orders", 1)->offset.value, 13);
+  EXPECT_EQ(simple.offsets.find("orders", 1)->expire_timestamp_ms, 1797989496827);
+
+  EXPECT_TRUE(state.groups.at("emptied").stored->members.empty());
+  EXPECT_EQ(state.groups.at("emptied").stored->generation, 2);
+
+  auto& transactional = state.groups.at("txn-group");
+  EXPECT_EQ(transactional.offsets.find("orders", 0)->offset.value, 100);
+  EXPECT_EQ(transactional.offsets.find("orders", 1)->offset.value, 101);
+  EXPECT_EQ(transactional.offsets.find("orders", 2), nullptr);
+  EXPECT_TRUE(transactional.offsets.has_pending("orders", 2));
+}
+
+TEST_F(Loading, WhatKafkaWroteIsWrittenAgainByteForByte) {
+  auto bytes = base::read_file(base::posix_files(), std::string(ODRADEK_SOURCE_DIR) + "/src/coordinator/group/testdata/consumer-offsets-3.9.2.log", 1 << 20);
+  ASSERT_TRUE(bytes);
+  GroupConfig config;
+  ByteView rest = *bytes;
+  record::Decompressor decompressor;
+  int groups = 0, offsets = 0;
+  for (auto batch = record::next_batch(rest); batch && *batch; batch = record::next_batch(rest)) {
+    if (batch->is_control()) continue;
+    auto reader = record::RecordReader::open(*batch, decompressor);
+    record::RecordView view;
+    while (*reader->next(view)) {
+      auto parsed = parse_record(*view.key, view.value);
+      ASSERT_TRUE(parsed);
+      if (auto* offset = std::get_if<OffsetRecord>(&*parsed)) {
+        EXPECT_EQ(hex(*view.key), hex(offset_key(offset->group, offset->topic, offset->partition)));
+        ASSERT_EQ(view.value.has_value(), offset->offset.has_value());
+        if (offset->offset) {
+          EXPECT_EQ(hex(*view.value), hex(offset_value(*offset->offset)));
+        }
+        ++offsets;
+      } else if (auto* group = std::get_if<GroupRecord>(&*parsed)) {
+        EXPECT_EQ(hex(*view.key), hex(group_key(group->group)));
+        if (group->stored) {
+          EXPECT_EQ(hex(*view.value), hex(group_value(Group(group->group, config, std::move(*group->stored)))));
+        }
+        ++groups;
+      }
+    }
+  }
+  EXPECT_EQ(groups, 4);
+  EXPECT_EQ(offsets, 15);
 }
 
 TEST_F(Loading, StopsWhenItIsNoLongerWanted) {
