@@ -1,11 +1,13 @@
 // A file of entries of one size that rise, appended at its end: what offset and time index share.
 // New entries stay in memory until 64 of them can be written at once, or the file is trimmed: an index is only believed after a clean
 // close, so nothing is lost. While appended to, the file is preallocated (sparse) as Kafka does.
+// The descriptor cache may close the file of an index that is appended to although it is not synced: such an index is built again after
+// any stop that is not clean.
 // Searches read blocks of 4 KiB through a small cache per thread: entries in the file never change (truncation takes a new identity).
 // Thread: one appender; count, read and search from any.
 #pragma once
 
-#include <atomic>
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +28,8 @@ class IndexFile : private FileCache::Client {
   IndexFile(base::FileSystem& files, FileCache& cache, std::string path, uint32_t entry_size, bool exists);
   ~IndexFile();
 
+  // A new file, preallocated.
+  Result<void> create(int32_t max_bytes);
   // Errors: kKafkaStorageError: I/O; kCorruptMessage: the size is no multiple of the entry size.
   Result<uint32_t> count();
   Result<void> append(ByteView entry, int32_t max_bytes);
@@ -45,8 +49,12 @@ class IndexFile : private FileCache::Client {
  private:
   bool try_close_file() override;
   Result<void> open() REQUIRES(mutex_);
+  Result<void> ensure_counted() REQUIRES(mutex_);
+  Result<void> preallocate(int32_t max_bytes) REQUIRES(mutex_);
   Result<void> write_pending() REQUIRES(mutex_);
-  Result<const uint8_t*> block_of(const std::shared_ptr<base::File>& file, uint64_t identity, uint32_t at, uint32_t written);
+  uint32_t pending_count() const REQUIRES(mutex_) { return static_cast<uint32_t>(pending_.size() / entry_size_); }
+  // The entry `at` of the file, which has `written`; valid until the thread's next call.
+  Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written) const;
 
   base::FileSystem& files_;
   FileCache& cache_;
@@ -57,8 +65,11 @@ class IndexFile : private FileCache::Client {
   bool exists_ GUARDED_BY(mutex_);
   bool counted_ GUARDED_BY(mutex_) = false;
   bool preallocated_ GUARDED_BY(mutex_) = false;
+  bool unsynced_ GUARDED_BY(mutex_) = false;
   uint32_t written_ GUARDED_BY(mutex_) = 0;     // entries in the file
   std::vector<uint8_t> pending_ GUARDED_BY(mutex_);  // entries behind them
+  std::array<uint8_t, kMaxEntrySize> last_ GUARDED_BY(mutex_){};
+  bool last_known_ GUARDED_BY(mutex_) = false;
   uint64_t identity_ GUARDED_BY(mutex_);
 };
 

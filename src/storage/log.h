@@ -31,8 +31,8 @@ struct LoadedLog;
 
 class Log : public std::enable_shared_from_this<Log> {
  public:
-  // From log_loader.h.
-  Log(LogDir& dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded);
+  // `loaded`: from load_log or create_log (`is_new`).
+  Log(LogDir& dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded, bool is_new = false);
   ~Log();
   Log(const Log&) = delete;
 
@@ -116,64 +116,84 @@ class Log : public std::enable_shared_from_this<Log> {
   // As flush(), then indexes trimmed, producer snapshot and epoch file written. No append is taken any more.
   Result<void> close_cleanly();
 
+  // --- for the log manager ------------------------------------------------------------------------------------------------
+  // The folder was renamed; no append is taken any more.
+  void renamed_to(const std::string& path);
+  // No append, roll or truncation runs when this returns, and none comes.
+  void stop_appends();
+  Offset first_segment_base() const;
+
  private:
   friend class Flusher;
-  friend class LogManager;
-  struct ProducerCheck;
+  enum class FlushState : uint8_t { kIdle, kQueued, kRunning, kRunningAgain };
+  // Whether leader-epoch-checkpoint lags behind: not at all; by an epoch without records, which tells nobody anything; by more.
+  enum class EpochFile : uint8_t { kCurrent, kLacksEmptyEpoch, kOld };
 
-  tl::unexpected<Error> offline() const;
-  Result<void> flush_up_to(bool active_too);
-  void request_flush(bool active_too);
-  void run_flush_task();
-
-  tl::expected<AppendInfo, AppendError> write_batches(ByteView batches, record::AppendOrigin origin, AppendInfo info, int64_t now_ms)
+  Error offline_error() const;
+  Error fail_dir(Error error) const;
+  // The same for a change that may be half done: no appends any more.
+  Error fail_for_good(Error error) REQUIRES(mutex_);
+  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch new_epoch, int64_t now_ms, const LogConfig& config, AppendInfo info)
       REQUIRES(mutex_);
-  Result<void> maybe_roll(int64_t new_bytes, Offset last_offset, int64_t max_timestamp, int64_t now_ms) REQUIRES(mutex_);
-  Result<void> roll_locked() REQUIRES(mutex_);
-  Result<void> write_producer_snapshot() REQUIRES(mutex_);
-  Result<void> save_epochs_if_dirty();
-  Result<void> drop_segments(std::vector<std::shared_ptr<Segment>> segments, bool delayed) REQUIRES(mutex_);
-  Result<void> rebuild_producer_state(Offset upto) REQUIRES(mutex_);
-  void publish_end(Offset end);
-  void refresh_first_unstable() REQUIRES(mutex_);
-  void fail_dir(const Error& error) const;
-  void remove_old_snapshots() REQUIRES(mutex_);
+  Result<void> note_written(const record::BatchView& batch, bool collect_epoch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
+  Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
+  Result<void> roll_to(Offset base, const LogConfig& config) REQUIRES(mutex_);
+  void after_append(const LogConfig& config);
+  void refresh_unstable() REQUIRES(mutex_);
+  void epochs_changed(EpochFile lag);
+
+  Result<void> sync_up_to(bool active_too, bool closing);
+  Result<void> save_epochs();
+  void request_flush(bool active_too);
+  void flush_is_due();  // by time
+  void run_flush();
+
+  Result<void> lower_recovery_point(Offset offset) REQUIRES(mutex_);
+  Result<void> drop_segments(const std::vector<std::shared_ptr<Segment>>& segments, bool at_once) REQUIRES(mutex_);
+  size_t count_deletable(const std::vector<std::shared_ptr<Segment>>& segments, const LogConfig& config, int64_t now_ms) const;
+  Result<void> drop_snapshots(Offset from, Offset to) REQUIRES(mutex_);
   std::vector<std::shared_ptr<Segment>> segments() const;
-  std::shared_ptr<Segment> active() const;
-  std::string segment_path(Offset base) const;
-  void renamed_to(std::string path);
+  // The segment that holds `offset`, or the first one behind it; null: none.
+  std::shared_ptr<Segment> segment_for(Offset offset) const;
+  std::shared_ptr<Segment> segment_after(Offset base) const;
 
   LogDir& dir_;
   const TopicPartition name_;
+  const std::string label_;  // "orders-0"
 
-  mutable base::Mutex mutex_;        // appends, rolls, truncation, retention: one at a time; held during pwritev, never during fsync
+  mutable base::Mutex mutex_;        // appends, rolls, truncation, retention: one at a time; held during pwritev, not during fsync
   mutable base::Mutex state_mutex_;  // what readers look up; taken after mutex_, held for moments
   std::string path_ GUARDED_BY(state_mutex_);
   std::shared_ptr<const LogConfig> config_ GUARDED_BY(state_mutex_);  // shared: one per topic, kept by who reads it
   Uuid topic_id_ GUARDED_BY(state_mutex_);
-  std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(state_mutex_);  // by base offset, never empty; shared: readers and the flusher work on one without a lock
-  TailRing tail_ GUARDED_BY(state_mutex_);                                   // newest batches of the last segment
+  // By base offset, never empty; changed under both locks. Shared: readers and flush threads work on one without a lock.
+  std::vector<std::shared_ptr<Segment>> segments_ GUARDED_BY(state_mutex_);
+  TailRing tail_ GUARDED_BY(state_mutex_);  // newest batches of the last segment
   LeaderEpochCache epochs_ GUARDED_BY(state_mutex_);
-  std::vector<std::string> old_snapshots_ GUARDED_BY(mutex_);
+  EpochFile epoch_file_ GUARDED_BY(state_mutex_) = EpochFile::kCurrent;
+  std::vector<std::string> unsynced_files_ GUARDED_BY(state_mutex_);  // small files for the next flush
 
+  Segment* active_ GUARDED_BY(mutex_);  // the last of segments_
   ProducerStateManager producers_ GUARDED_BY(mutex_);
-  bool closed_ GUARDED_BY(mutex_) = false;  // no appends any more
+  std::vector<Offset> snapshots_ GUARDED_BY(mutex_);  // files that exist, rising
+  bool closed_ GUARDED_BY(mutex_) = false;            // no appends any more
   int64_t roll_jitter_ms_ GUARDED_BY(mutex_) = 0;
 
-  std::atomic<int64_t> log_start_{0};
-  std::atomic<int64_t> log_end_{0};
-  std::atomic<int64_t> high_watermark_{0};
-  std::atomic<int64_t> recovery_point_{0};
+  std::atomic<int64_t> log_start_;
+  std::atomic<int64_t> log_end_;
+  std::atomic<int64_t> high_watermark_;
+  std::atomic<int64_t> recovery_point_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
-  std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // smallest last offset of transactions that ended above the high watermark
+  std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
+  std::atomic<bool> epoch_may_be_empty_{false};         // epoch_file_ is kLacksEmptyEpoch: the next append makes it kOld
 
-  base::Mutex flush_mutex_;  // one flush at a time; taken before mutex_
-  std::atomic<uint8_t> flush_state_{0};
+  base::Mutex flush_mutex_;  // one flush at a time; taken before the others
+  std::atomic<FlushState> flush_state_{FlushState::kIdle};
   std::atomic<bool> flush_active_too_{false};
   std::atomic<bool> flush_timer_set_{false};
   std::atomic<uint64_t> truncations_{0};
-  std::atomic<bool> directory_changed_{false};
-  std::atomic<bool> metadata_unsynced_{false};
+  std::atomic<bool> directory_changed_;
+  std::atomic<bool> folder_is_new_{false};
 };
 
 }  // namespace odradek::storage

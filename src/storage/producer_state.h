@@ -74,8 +74,8 @@ class ProducerStateManager {
   // The same from a header alone (recovery below the recovery point); `marker` for control batches.
   std::optional<CompletedTransaction> update(const record::BatchHeader& batch, const std::optional<record::EndTxnMarker>& marker);
 
-  // Last stable offset once `ended` is over, with `log_end` behind its marker.
-  Offset last_stable_after(const CompletedTransaction& ended, Offset log_end) const;
+  // Last stable offset once `ended` is over and its marker is the last record.
+  Offset last_stable_after(const CompletedTransaction& ended) const;
   void end_transaction(const CompletedTransaction& ended);
   // First offset of a transaction that is open, or ended above the high watermark.
   std::optional<Offset> first_unstable() const;
@@ -89,6 +89,7 @@ class ProducerStateManager {
   // Transactions wholly below `start` go.
   void truncate_start(Offset start);
   bool empty() const { return producers_.empty(); }
+  size_t size() const { return producers_.size(); }
   std::vector<ProducerStateEntry> list() const;
   // Offset up to which the state goes (exclusive).
   Offset end() const { return end_; }

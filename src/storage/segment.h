@@ -73,45 +73,51 @@ class Segment : private FileCache::Client {
   Result<TimestampOffset> max_timestamp();
   // As Kafka: the greatest timestamp, else the time of the last change of the file.
   Result<int64_t> largest_timestamp();
-  // First record at or above `lowest` with a timestamp at or after the given one.
+  // First record at or above `lowest` with a timestamp at or after the given one. For v0 and v1 the answer is by message or wrapper.
   Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
   TxnIndex& txn_index() { return txn_index_; }
 
   // --- truncate, flush, drop --------------------------------------------------------------------------------------------
   // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
-  Result<void> truncate_to(Offset offset, const LogConfig& config);
+  Result<void> truncate_to(Offset offset);
   bool unflushed() const { return synced_.load(std::memory_order_acquire) < size() || indexes_unsynced_.load(std::memory_order_acquire); }
   // fdatasync of the log, and of the indexes if `closed`. Blocks on the disk.
   Result<void> sync(bool closed);
   // Everything that is in the files counts as durable (clean start), or nothing.
   void assume_synced(bool synced);
+  // No send of what readers hold runs any more, and none begins.
+  void invalidate_readers();
   // Adds `.deleted` to all names (readers go on with their open file) / removes the files.
   Result<void> mark_deleted();
   Result<void> remove_files();
   void renamed_folder(const std::string& folder);
 
   // --- recovery ---------------------------------------------------------------------------------------------------------
-  // Walks all batches, checks the CRC of those that reach beyond `check_crc_from`, builds the indexes again, and cuts the file at the first
-  // batch that is not good. `visit` sees each good batch (whole only if `needs_body`, as for control batches).
-  using Visit = std::function<Result<void>(const record::BatchView& batch)>;
+  // Sees a good batch; `whole` is false where only the header was read (it is read for control batches).
+  using Visit = std::function<Result<void>(const BatchMeta& batch, const record::BatchView& whole)>;
   struct Recovered {
-    Offset next_offset;
+    Offset next_offset{0};
     int64_t truncated_bytes = 0;
     std::string reason;  // of the truncation
   };
+  // Walks all batches by their headers, reads those that reach to or beyond `check_crc_from` and checks their CRC, builds the offset and
+  // time index again (and leaves the txn index empty, for `visit` to fill), and cuts the file at the first batch that is not good.
   Result<Recovered> recover(Offset check_crc_from, const LogConfig& config, const Visit& visit);
-  // Offset behind the last batch, found from the last index entry. nullopt: the file does not end with a whole batch.
+  // Offset behind the last batch, found from the last index entry. nullopt: the file does not end with a whole good batch.
   Result<std::optional<Offset>> find_next_offset();
-  // Whole batches from `from` on, in order, each with its bytes.
+  // Batches that reach to or beyond `from`, in order.
   Result<void> for_each_batch(Offset from, const Visit& visit);
   bool has_offset_index() const { return found_offset_index_; }
 
  private:
   bool try_close_file() override;
-  Result<void> open() REQUIRES(file_mutex_);
-  Result<void> load_times();
-  // Reads the indexes if they are sound, else builds them again from the log.
+  Result<void> open(base::OpenMode mode = base::OpenMode::kReadWrite) REQUIRES(file_mutex_);
+  Result<void> load_times() REQUIRES(times_mutex_);
+  // The indexes were found on the disk: believed if they are sound, else built again from the log.
   Result<void> ensure_indexes();
+  Result<void> rebuild_indexes(const LogConfig& config);
+  Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
+  Result<Range> read_from(int64_t position, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
 
   LogDir& dir_;
   const Offset base_;
@@ -122,12 +128,16 @@ class Segment : private FileCache::Client {
   std::weak_ptr<base::SharedFile> last_file_ GUARDED_BY(file_mutex_);  // so that one file has one generation
   bool preallocated_ GUARDED_BY(file_mutex_) = false;
 
+  uint64_t truncations_ GUARDED_BY(file_mutex_) = 0;
+
+  std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
   std::atomic<int64_t> size_;
   std::atomic<int64_t> synced_{0};
   std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
   std::atomic<bool> indexes_checked_{false};
-  bool found_offset_index_;
+  base::Mutex check_mutex_;  // one check of the indexes at a time
+  const bool found_offset_index_;
   int64_t created_ms_;
 
   OffsetIndex offset_index_;
@@ -139,6 +149,7 @@ class Segment : private FileCache::Client {
   TimestampOffset max_timestamp_ GUARDED_BY(times_mutex_);
   std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
   int64_t bytes_since_index_ = 0;           // the appender's
+  bool changed_ = false;                    // the appender's: since the indexes were trimmed
 };
 
 }  // namespace odradek::storage

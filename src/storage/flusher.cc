@@ -1,0 +1,79 @@
+#include "storage/flusher.h"
+
+#include <algorithm>
+#include <map>
+
+#include "storage/log.h"
+
+namespace odradek::storage {
+
+struct Flusher::Due : std::enable_shared_from_this<Due> {
+  explicit Due(base::Runtime& r) : runtime(r) {}
+
+  // One timer, for the earliest task.
+  void arm() REQUIRES(mutex) {
+    if (tasks.empty() || (timer != 0 && timer_due <= tasks.begin()->first)) return;
+    if (timer != 0) runtime.timers().cancel(timer);
+    timer_due = tasks.begin()->first;
+    int64_t delay = std::max<int64_t>(timer_due - runtime.clock().monotonic_ms(), 0);
+    timer = runtime.timers().after(std::chrono::milliseconds(delay), [self = shared_from_this()] { self->fire(); });
+  }
+  void fire() {
+    base::MutexLock lock(mutex);
+    timer = 0;
+    if (executor == nullptr) return;
+    auto end = tasks.upper_bound(runtime.clock().monotonic_ms());
+    for (auto entry = tasks.begin(); entry != end; ++entry) executor->post(std::move(entry->second));
+    tasks.erase(tasks.begin(), end);
+    arm();
+  }
+
+  base::Runtime& runtime;
+  base::Mutex mutex;
+  base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
+  std::multimap<int64_t, Task> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
+  base::TimerId timer GUARDED_BY(mutex) = 0;
+  int64_t timer_due GUARDED_BY(mutex) = 0;
+};
+
+Flusher::Flusher(base::Runtime& runtime, const std::string& name, int threads)
+    : due_(std::make_shared<Due>(runtime)), executor_(runtime.make_executor(name, threads)) {
+  base::MutexLock lock(due_->mutex);
+  due_->executor = executor_.get();
+}
+
+Flusher::~Flusher() { stop(); }
+
+void Flusher::stop() {
+  std::multimap<int64_t, Task> dropped;  // destroyed outside the lock: tasks own logs
+  base::TimerId timer;
+  {
+    base::MutexLock lock(due_->mutex);
+    due_->executor = nullptr;
+    dropped.swap(due_->tasks);
+    timer = due_->timer;
+  }
+  if (timer != 0) due_->runtime.timers().cancel(timer);
+  executor_.reset();
+}
+
+void Flusher::post(Task task) {
+  base::MutexLock lock(due_->mutex);
+  if (due_->executor != nullptr) due_->executor->post(std::move(task));
+}
+
+void Flusher::post_after(int64_t delay_ms, Task task) {
+  base::MutexLock lock(due_->mutex);
+  if (due_->executor == nullptr) return;
+  const int64_t now = due_->runtime.clock().monotonic_ms();
+  due_->tasks.emplace(delay_ms > INT64_MAX - now ? INT64_MAX : now + delay_ms, std::move(task));
+  due_->arm();
+}
+
+void Flusher::flush_after(int64_t delay_ms, std::weak_ptr<Log> weak) {
+  post_after(delay_ms, [weak = std::move(weak)] {
+    if (auto log = weak.lock()) log->flush_is_due();
+  });
+}
+
+}  // namespace odradek::storage

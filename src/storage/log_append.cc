@@ -1,0 +1,219 @@
+// The append path of a log.
+#include <algorithm>
+
+#include "base/random.h"
+#include "storage/flusher.h"
+#include "storage/log.h"
+#include "storage/log_dir.h"
+#include "storage/log_loader.h"
+
+namespace odradek::storage {
+namespace {
+
+tl::unexpected<AppendError> refuse(Error error) { return tl::unexpected<AppendError>(AppendError{std::move(error), {}}); }
+tl::unexpected<AppendError> refuse(ErrorCode code, std::string what) { return refuse(Error{code, std::move(what), 0}); }
+
+}  // namespace
+
+tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView records, LeaderEpoch epoch, const AppendOptions& options) {
+  if (!dir_.online()) return refuse(offline_error());
+  const std::shared_ptr<const LogConfig> config = this->config();
+  const int64_t now_ms = dir_.clock().wall_ms();
+
+  // Checked outside the lock, as if for offset 0: the base offset is written last, and no CRC covers it.
+  record::ValidateOptions rules;
+  rules.partition = label_;
+  rules.compacted = config->compact_policy;
+  rules.timestamp_type = config->timestamp_type;
+  rules.now_ms = now_ms;
+  rules.before_max_ms = config->timestamp_before_max_ms;
+  rules.after_max_ms = config->timestamp_after_max_ms;
+  rules.leader_epoch = epoch;
+  rules.target_codec = config->compression;
+  rules.level = config->level();
+  rules.max_message_bytes = config->max_message_bytes;
+  rules.origin = options.origin;
+  rules.produce_version = options.produce_version;
+  auto valid = record::validate_and_assign_offsets(records, rules);
+  if (!valid) return tl::unexpected<AppendError>(std::move(valid.error()));
+  if (valid->bytes.size() > static_cast<size_t>(config->segment_bytes)) {
+    return refuse(ErrorCode::kRecordListTooLarge, "Message batch size is " + std::to_string(valid->bytes.size()) + " bytes in append to partition " +
+                                                      label_ + ", which exceeds the maximum configured segment size of " +
+                                                      std::to_string(config->segment_bytes) + ".");
+  }
+  AppendInfo info;
+  info.log_append_time_ms = valid->log_append_time_ms;
+  info.max_timestamp = valid->max_timestamp;
+  info.record_count = valid->record_count;
+  info.size_bytes = static_cast<int64_t>(valid->bytes.size());
+
+  base::MutexLock lock(mutex_);
+  if (closed_ || !dir_.online()) return refuse(offline_error());
+  info.log_start_offset = log_start_offset();
+  const record::BatchView batch = valid->batch();
+  if (batch.has_producer()) {
+    const bool client = options.origin == record::AppendOrigin::kClient;
+    if (const ProducerBatch* before = client ? producers_.find_duplicate(batch) : nullptr) {
+      info.first_offset = before->first_offset();
+      info.last_offset = before->last_offset;
+      info.log_append_time_ms = before->timestamp;
+      info.duplicate = true;
+      return info;
+    }
+    if (auto legal = producers_.check(batch, !client); !legal) return refuse(std::move(legal.error()));
+  }
+  info.first_offset = log_end_offset();
+  info.last_offset = info.first_offset + batch.last_offset_delta();
+  record::set_base_offset(valid->bytes, info.first_offset);
+  return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
+}
+
+tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
+  if (!dir_.online()) return refuse(offline_error());
+  const std::shared_ptr<const LogConfig> config = this->config();
+  const int64_t now_ms = dir_.clock().wall_ms();
+
+  AppendInfo info;
+  ByteView rest = records;
+  bool first = true;
+  for (;;) {
+    auto next = record::next_batch(rest);
+    if (!next) return refuse(std::move(next.error()));
+    if (!*next) break;
+    const record::BatchView& batch = *next;
+    if (!batch.crc_matches()) return refuse(ErrorCode::kCorruptMessage, label_ + ": CRC of the " + batch.where() + " is wrong");
+    if (batch.last_offset_delta() < 0 || (!first && batch.base_offset() <= info.last_offset)) {
+      return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offsets do not rise at the " + batch.where());
+    }
+    if (first) info.first_offset = batch.base_offset();
+    first = false;
+    info.last_offset = batch.last_offset();
+    info.max_timestamp = std::max(info.max_timestamp, batch.max_timestamp());
+    info.record_count += std::max(batch.count(), 0);
+  }
+  info.size_bytes = static_cast<int64_t>(records.size() - rest.size());
+
+  base::MutexLock lock(mutex_);
+  if (closed_ || !dir_.online()) return refuse(offline_error());
+  info.log_start_offset = log_start_offset();
+  if (first) {
+    info.first_offset = info.last_offset = {-1};
+    return info;
+  }
+  if (info.first_offset < log_end_offset()) {
+    return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offset " + std::to_string(info.first_offset.value) + " is below the log end " +
+                                                    std::to_string(log_end_offset().value));
+  }
+  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), kNoLeaderEpoch, now_ms, *config, std::move(info));
+}
+
+// `new_epoch`: of a leader; -1: epochs are collected from the batches.
+tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderEpoch new_epoch, int64_t now_ms, const LogConfig& config,
+                                                         AppendInfo info) {
+  ByteView rest = bytes;
+  while (!rest.empty()) {
+    // As many batches as go into one segment; of a leader there is only one.
+    ByteView ahead = rest;
+    auto first = *record::next_batch(ahead);
+    if (auto rolled = maybe_roll(static_cast<int64_t>(first.size_in_bytes()), first.last_offset(), first.max_timestamp(), now_ms, config); !rolled) {
+      return refuse(std::move(rolled.error()));
+    }
+    size_t group = first.size_in_bytes();
+    while (!ahead.empty()) {
+      auto next = *record::next_batch(ahead);
+      int64_t size = active_->size() + static_cast<int64_t>(group + next.size_in_bytes());
+      if (size > config.segment_bytes || next.last_offset() - active_->base_offset() > INT32_MAX) break;
+      group += next.size_in_bytes();
+    }
+    ByteView written = rest.first(group);
+    auto noted = active_->write(written, config);
+    while (noted && !written.empty()) noted = note_written(*record::next_batch(written), new_epoch == kNoLeaderEpoch, now_ms, config);
+    if (!noted) {
+      return refuse(fail_for_good(std::move(noted.error())));
+    }
+    rest = rest.subspan(group);
+  }
+  after_append(config);
+  return info;
+}
+
+Result<void> Log::note_written(const record::BatchView& batch, bool collect_epoch, int64_t now_ms, const LogConfig& config) {
+  const TailRing::Entry entry{batch.base_offset().value, batch.last_offset().value, static_cast<int32_t>(active_->size()),
+                              static_cast<int32_t>(batch.size_in_bytes())};
+  if (auto noted = active_->note_batch(batch.last_offset(), static_cast<int64_t>(batch.size_in_bytes()), batch.max_timestamp(), config, now_ms); !noted) {
+    return noted;
+  }
+  if (batch.has_producer()) {
+    auto ended = producers_.update(batch);
+    if (ended) {
+      Offset stable = producers_.last_stable_after(*ended);
+      producers_.end_transaction(*ended);
+      if (ended->aborted) {
+        auto noted = active_->note_aborted({ended->producer_id, ended->first_offset, ended->last_offset, stable});
+        if (!noted) return noted;
+      }
+    }
+    if (ended || batch.is_transactional()) refresh_unstable();
+  }
+  producers_.set_end(batch.next_offset());
+  bool epoch_is_new = false;
+  {
+    base::MutexLock lock(state_mutex_);
+    tail_.push(entry);
+    if (collect_epoch && batch.leader_epoch() > epochs_.latest()) epoch_is_new = epochs_.assign(batch.leader_epoch(), batch.base_offset());
+  }
+  if (epoch_is_new || epoch_may_be_empty_.load(std::memory_order_relaxed)) epochs_changed(EpochFile::kOld);
+  log_end_.store(batch.next_offset().value, std::memory_order_release);  // pairs with log_end_offset(): what lies below is written
+  return {};
+}
+
+Result<void> Log::maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) {
+  auto roll = active_->should_roll(bytes, last, max_timestamp, roll_jitter_ms_, config, now_ms);
+  if (!roll) return fail(fail_dir(std::move(roll.error())));
+  if (!*roll) return {};
+  return roll_to(std::max(log_end_offset(), Offset{last.value - INT32_MAX}), config);
+}
+
+Result<void> Log::roll_to(Offset base, const LogConfig& config) {
+  const std::string folder = path();
+  if (auto done = active_->become_inactive(config); !done) return fail(fail_for_good(std::move(done.error())));
+  if (auto wrote = write_snapshot(dir_, folder, base, producers_, snapshots_); !wrote) return fail(fail_for_good(std::move(wrote.error())));
+  auto segment = Segment::create(dir_, folder, base, config, dir_.clock().wall_ms());
+  if (!segment) return fail(fail_for_good(std::move(segment.error())));
+  {
+    base::MutexLock lock(state_mutex_);
+    // An empty segment of the same base has just been emptied again.
+    if (segments_.back()->base_offset() == base) segments_.pop_back();
+    segments_.push_back(std::move(*segment));
+    active_ = segments_.back().get();
+    tail_.clear();
+    unsynced_files_.push_back(snapshot_path(folder, base));
+  }
+  if (config.segment_jitter_ms > 0) {
+    roll_jitter_ms_ = static_cast<int64_t>(dir_.random().below(static_cast<uint64_t>(std::min(config.segment_jitter_ms, config.segment_ms))));
+  }
+  directory_changed_.store(true, std::memory_order_release);
+  request_flush(false);
+  return {};
+}
+
+Result<void> Log::roll() {
+  if (!dir_.online()) return fail(offline_error());
+  const std::shared_ptr<const LogConfig> config = this->config();
+  base::MutexLock lock(mutex_);
+  if (closed_) return fail(offline_error());
+  if (active_->size() == 0) return {};
+  return roll_to(log_end_offset(), *config);
+}
+
+void Log::after_append(const LogConfig& config) {
+  const int64_t unflushed = log_end_.load(std::memory_order_relaxed) - recovery_point_.load(std::memory_order_relaxed);
+  if (unflushed >= config.flush_messages) {
+    request_flush(true);
+  } else if (config.flush_ms != INT64_MAX && !flush_timer_set_.load(std::memory_order_relaxed) &&
+             !flush_timer_set_.exchange(true, std::memory_order_acq_rel)) {
+    dir_.flusher().flush_after(config.flush_ms, weak_from_this());
+  }
+}
+
+}  // namespace odradek::storage

@@ -1,0 +1,214 @@
+// Changes at the ends of a log: truncation at the back, retention at the front.
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "storage/flusher.h"
+#include "storage/log.h"
+#include "storage/log_dir.h"
+#include "storage/log_loader.h"
+
+namespace odradek::storage {
+
+// Before bytes below the recovery point are written anew, no checkpoint may say that they are good.
+Result<void> Log::lower_recovery_point(Offset offset) {
+  {
+    base::MutexLock lock(state_mutex_);
+    truncations_.fetch_add(1, std::memory_order_acq_rel);
+    if (recovery_point() <= offset) return {};
+    recovery_point_.store(offset.value, std::memory_order_release);
+  }
+  return dir_.checkpoint_recovery_points();
+}
+
+Result<void> Log::drop_snapshots(Offset from, Offset to) {
+  const std::string folder = path();
+  for (auto at = snapshots_.begin(); at != snapshots_.end();) {
+    if (*at < from || *at >= to) {
+      ++at;
+      continue;
+    }
+    if (auto removed = dir_.files().remove(snapshot_path(folder, *at)); !removed) return removed;
+    at = snapshots_.erase(at);
+  }
+  return {};
+}
+
+// The segments are out of the list already.
+Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& segments, bool at_once) {
+  if (segments.empty()) return {};
+  for (const auto& segment : segments) {
+    if (auto dropped = drop_snapshots(segment->base_offset(), segment->base_offset() + 1); !dropped) return dropped;
+    auto gone = at_once ? segment->remove_files() : segment->mark_deleted();
+    if (!gone) return gone;
+    if (at_once) segment->invalidate_readers();
+  }
+  directory_changed_.store(true, std::memory_order_release);
+  if (!at_once) {
+    dir_.flusher().post_after(config()->file_delete_delay_ms, [segments, &dir = dir_] {
+      if (!dir.online()) return;
+      for (const auto& segment : segments) {
+        if (auto removed = segment->remove_files(); !removed) dir.fail(removed.error());
+      }
+    });
+  }
+  return {};
+}
+
+Result<void> Log::truncate_to(Offset offset) {
+  if (!dir_.online()) return fail(offline_error());
+  if (offset < first_segment_base()) return truncate_fully_and_start_at(offset);
+  base::MutexLock lock(mutex_);
+  if (closed_) return fail(offline_error());
+  bool epochs_cut;
+  {
+    base::MutexLock state(state_mutex_);
+    epochs_cut = epochs_.truncate_from_end(offset);
+  }
+  if (epochs_cut) epochs_changed(EpochFile::kOld);
+  if (offset >= log_end_offset()) return {};
+
+  auto segment = segment_for(offset);
+  auto batch = segment->find_batch(offset);
+  if (!batch) return fail(fail_for_good(std::move(batch.error())));
+  // Whole batches only: the log ends where the one that holds `offset` began.
+  Offset end = *batch ? std::min((*batch)->base, offset) : offset;
+  if (auto lowered = lower_recovery_point(end); !lowered) return fail(fail_for_good(std::move(lowered.error())));
+
+  std::vector<std::shared_ptr<Segment>> dropped;
+  {
+    base::MutexLock state(state_mutex_);
+    tail_.clear();  // before the file changes: see read()
+    auto first = std::find(segments_.begin(), segments_.end(), segment);
+    dropped.assign(first + 1, segments_.end());
+    segments_.erase(first + 1, segments_.end());
+    active_ = segment.get();
+    epochs_.truncate_from_end(end);
+  }
+  log_end_.store(end.value, std::memory_order_seq_cst);
+  int64_t high_watermark = high_watermark_.load(std::memory_order_relaxed);
+  if (high_watermark > end.value) high_watermark_.store(end.value, std::memory_order_release);
+  if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
+  if (auto cut = segment->truncate_to(offset); !cut) return fail(fail_for_good(std::move(cut.error())));
+  if (log_start_offset() > end) log_start_.store(end.value, std::memory_order_release);
+  if (auto dropped_snapshots = drop_snapshots(end + 1, Offset{INT64_MAX}); !dropped_snapshots) return fail(fail_for_good(std::move(dropped_snapshots.error())));
+  if (auto loaded = load_producers(dir_, path(), segments(), log_start_offset(), end, snapshots_, producers_); !loaded) {
+    return fail(fail_for_good(std::move(loaded.error())));
+  }
+  producers_.advance_high_watermark(this->high_watermark());
+  refresh_unstable();
+  return {};
+}
+
+Result<void> Log::truncate_fully_and_start_at(Offset offset) {
+  if (!dir_.online()) return fail(offline_error());
+  const std::shared_ptr<const LogConfig> config = this->config();
+  base::MutexLock lock(mutex_);
+  if (closed_) return fail(offline_error());
+  if (auto lowered = lower_recovery_point(offset); !lowered) return fail(fail_for_good(std::move(lowered.error())));
+  std::vector<std::shared_ptr<Segment>> dropped = segments();
+  {
+    base::MutexLock state(state_mutex_);
+    tail_.clear();
+  }
+  if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
+  if (auto gone = drop_snapshots(Offset{0}, Offset{INT64_MAX}); !gone) return fail(fail_for_good(std::move(gone.error())));
+  auto segment = Segment::create(dir_, path(), offset, *config, dir_.clock().wall_ms());
+  if (!segment) return fail(fail_for_good(std::move(segment.error())));
+  {
+    base::MutexLock state(state_mutex_);
+    segments_.assign(1, std::move(*segment));
+    active_ = segments_.back().get();
+    epochs_.clear();
+    log_start_.store(offset.value, std::memory_order_release);
+    log_end_.store(offset.value, std::memory_order_release);
+    high_watermark_.store(offset.value, std::memory_order_release);
+    recovery_point_.store(offset.value, std::memory_order_release);
+  }
+  epochs_changed(EpochFile::kOld);
+  producers_.clear();
+  producers_.set_end(offset);
+  refresh_unstable();
+  dir_.changed(LogDir::Changed::kLogStart);
+  request_flush(true);
+  return {};
+}
+
+Result<void> Log::maybe_advance_start_offset(Offset offset) {
+  if (!dir_.online()) return fail(offline_error());
+  base::MutexLock lock(mutex_);
+  if (offset <= log_start_offset()) return {};
+  if (offset > high_watermark()) {
+    return fail(ErrorCode::kOffsetOutOfRange, label_ + ": log start " + std::to_string(offset.value) + " would be above the high watermark " +
+                                                  std::to_string(high_watermark().value));
+  }
+  log_start_.store(offset.value, std::memory_order_release);
+  bool epochs_cut;
+  {
+    base::MutexLock state(state_mutex_);
+    epochs_cut = epochs_.truncate_from_start(offset);
+  }
+  if (epochs_cut) epochs_changed(EpochFile::kOld);
+  producers_.truncate_start(offset);
+  refresh_unstable();
+  dir_.changed(LogDir::Changed::kLogStart);
+  return {};
+}
+
+// How many of the first segments may go. Without the lock: the largest timestamp may have to be read.
+size_t Log::count_deletable(const std::vector<std::shared_ptr<Segment>>& segments, const LogConfig& config, int64_t now_ms) const {
+  int64_t left = 0;
+  for (const auto& segment : segments) left += segment->size();
+  size_t count = 0;
+  for (; count < segments.size(); ++count) {
+    Segment& segment = *segments[count];
+    const bool last = count + 1 == segments.size();
+    const Offset end = last ? log_end_offset() : segments[count + 1]->base_offset();
+    if (end > high_watermark() || (last && segment.size() == 0)) break;
+    bool goes = !last && end <= log_start_offset();
+    if (config.delete_policy && !goes) {
+      goes = config.retention_bytes >= 0 && left - segment.size() >= config.retention_bytes;
+      if (!goes && config.retention_ms >= 0) {
+        auto largest = segment.largest_timestamp();
+        goes = largest && now_ms - *largest > config.retention_ms;
+      }
+    }
+    if (!goes) break;
+    left -= segment.size();
+  }
+  return count;
+}
+
+Result<int> Log::delete_old_segments() {
+  if (!dir_.online()) return fail(offline_error());
+  const std::shared_ptr<const LogConfig> config = this->config();
+  std::vector<std::shared_ptr<Segment>> all = segments();
+  const size_t count = count_deletable(all, *config, dir_.clock().wall_ms());
+  if (count == 0) return 0;
+
+  base::MutexLock lock(mutex_);
+  if (closed_) return fail(offline_error());
+  if (count == all.size()) {
+    // The active one goes too, unless something was appended to it since then.
+    if (log_end_offset() > high_watermark()) return 0;
+    if (auto rolled = roll_to(log_end_offset(), *config); !rolled) return fail(std::move(rolled.error()));
+  }
+  all.resize(count);
+  Offset start;
+  {
+    base::MutexLock state(state_mutex_);
+    if (segments_.size() <= count || !std::equal(all.begin(), all.end(), segments_.begin())) return 0;  // changed meanwhile: next time
+    segments_.erase(segments_.begin(), segments_.begin() + static_cast<ptrdiff_t>(count));
+    start = std::max(segments_.front()->base_offset(), log_start_offset());
+    log_start_.store(start.value, std::memory_order_release);
+    if (epochs_.truncate_from_start(start)) epoch_file_ = EpochFile::kOld;
+  }
+  producers_.truncate_start(start);
+  refresh_unstable();
+  dir_.changed(LogDir::Changed::kLogStart);
+  if (auto dropped = drop_segments(all, false); !dropped) return fail(fail_dir(std::move(dropped.error())));
+  log::info("storage", "{}: {} segments deleted, the log starts at {}", label_, count, start.value);
+  return static_cast<int>(count);
+}
+
+}  // namespace odradek::storage

@@ -1,0 +1,681 @@
+#include "storage/log_manager.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "metrics/registry.h"
+#include "storage/checkpoint.h"
+#include "storage/flusher.h"
+#include "storage/log_dir.h"
+#include "storage/log_loader.h"
+#include "storage/meta_properties.h"
+#include "storage/slice_reader.h"
+
+namespace odradek::storage {
+namespace {
+
+constexpr std::string_view kLockFile = ".lock";
+constexpr std::string_view kCleanShutdownFile = ".kafka_cleanshutdown";
+constexpr std::string_view kCleanShutdownContent = "{\"version\":0,\"brokerEpoch\":-1}";
+constexpr std::string_view kDeleteSuffix = "-delete";
+constexpr size_t kLongestName = 255;
+
+enum class FolderKind { kLive, kDeleted, kFuture, kStray, kIgnored, kForeign };
+
+// "<topic>-<partition>", or with ".<32 hex>-delete" and its kind behind.
+FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
+  if (name == "remote-log-index-cache") return FolderKind::kIgnored;
+  for (auto [suffix, kind] : {std::pair{kDeleteSuffix, FolderKind::kDeleted}, std::pair{std::string_view("-future"), FolderKind::kFuture},
+                              std::pair{std::string_view("-stray"), FolderKind::kStray}}) {
+    if (!name.ends_with(suffix)) continue;
+    size_t dot = name.rfind('.', name.size() - suffix.size());
+    if (dot != std::string::npos && name.size() - suffix.size() - dot - 1 == 32 &&
+        name.find_first_not_of("0123456789abcdef", dot + 1) == name.size() - suffix.size()) {
+      return kind;
+    }
+  }
+  size_t dash = name.rfind('-');
+  if (dash == std::string::npos || dash + 1 == name.size()) return FolderKind::kForeign;
+  tp.topic = name.substr(0, dash);
+  if (tp.topic == "__cluster_metadata") return FolderKind::kIgnored;
+  auto [end, error] = std::from_chars(name.data() + dash + 1, name.data() + name.size(), tp.partition);
+  if (error != std::errc() || end != name.data() + name.size() || tp.partition < 0 || !topic_name_fault(tp.topic).empty()) return FolderKind::kForeign;
+  return FolderKind::kLive;
+}
+
+}  // namespace
+
+struct LogManager::Impl {
+  // One log dir with what the manager knows of it.
+  struct Dir {
+    LogDir* dir = nullptr;
+    std::unique_ptr<base::FileLock> lock;
+    bool was_clean = false;
+    bool loaded = false;  // every log here was loaded
+    base::Mutex checkpoint_mutex;  // one writer of the checkpoint files at a time
+    // Names that stand in some checkpoint file, and what the files say (to write them only when they change).
+    absl::flat_hash_set<TopicPartition> checkpointed GUARDED_BY(checkpoint_mutex);
+    std::string written[3] GUARDED_BY(checkpoint_mutex);
+    std::atomic<bool> timer_set[3]{};
+    std::atomic<int> partitions{0};
+  };
+  using Changed = LogDir::Changed;
+  struct Alive {
+    base::Mutex mutex;
+    bool stopped GUARDED_BY(mutex) = false;
+  };
+
+  Impl(base::Runtime& runtime, LogManagerOptions options, metrics::Registry& metrics);
+  ~Impl();
+
+  std::string file_in(const Dir& dir, std::string_view name) const { return dir.dir->path() + "/" + std::string(name); }
+  Dir& entry_of(const LogDir& dir) { return *dirs[dir.number()]; }
+  std::vector<std::shared_ptr<Log>> logs_in(const LogDir& dir) const;
+  std::vector<std::shared_ptr<Log>> all() const;
+
+  Result<void> load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver);
+  void load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config);
+  void register_log(std::shared_ptr<Log> log);
+  void delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms);
+  Result<void> checkpoint(Dir& dir, Changed what);
+  Result<void> checkpoint_all(Dir& dir);
+  void on_change(LogDir& dir, Changed what);
+  void on_failure(LogDir& dir);
+  void retention();
+  void expire_producers();
+
+  base::Runtime& runtime;
+  const LogManagerOptions options;
+  FileCache cache;
+  std::shared_ptr<Alive> alive = std::make_shared<Alive>();  // shared with timers that may outlive this
+  std::vector<std::unique_ptr<LogDir>> log_dirs;
+  std::vector<std::unique_ptr<Dir>> dirs;
+  SliceReader reader{log_dirs};
+
+  mutable base::SharedMutex map_mutex;
+  absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them
+  absl::flat_hash_set<TopicPartition> lost GUARDED_BY(map_mutex);                        // were in a dir that failed
+
+  base::Mutex create_mutex;  // one creation or deletion at a time
+  base::Mutex start_mutex;
+  std::vector<std::string> start_errors GUARDED_BY(start_mutex);
+  bool locked = false;
+  bool started = false;
+  bool stopped = false;
+
+  base::Mutex listener_mutex;
+  DirOffline offline_listener GUARDED_BY(listener_mutex);
+
+  std::unique_ptr<base::Executor> scheduler;
+  std::unique_ptr<base::PeriodicTask> retention_task, expiry_task;
+  std::vector<metrics::Registration> registrations;
+};
+
+LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
+    : runtime(r), options(std::move(o)), cache(options.max_open_files), scheduler(runtime.make_executor("log-scheduler", 1)) {
+  LogDir::Options dir_options{options.flush_threads_per_dir, options.producer_id_expiration_ms, metrics.histogram(metrics::kLogFlushTime)};
+  for (const std::string& path : options.dirs) {
+    auto number = static_cast<uint32_t>(log_dirs.size());
+    log_dirs.push_back(std::make_unique<LogDir>(runtime, path, number, cache, dir_options));
+    dirs.push_back(std::make_unique<Dir>());
+    dirs.back()->dir = log_dirs.back().get();
+    log_dirs.back()->on_failure([this](LogDir& dir) { on_failure(dir); });
+    log_dirs.back()->on_change([this](LogDir& dir, Changed what) { on_change(dir, what); });
+    log_dirs.back()->on_checkpoint_needed([this](LogDir& dir) { return checkpoint(entry_of(dir), Changed::kRecoveryPoint); });
+  }
+  registrations.push_back(metrics.callback(metrics::kOfflineLogDirectoryCount, {}, [this] {
+    return static_cast<double>(std::count_if(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return !dir->online(); }));
+  }));
+  registrations.push_back(metrics.collector(metrics::kLogDirectoryOffline, [this](metrics::SampleSink& sink) {
+    for (const auto& dir : log_dirs) sink.add({dir->path()}, int64_t{!dir->online()});
+  }));
+  registrations.push_back(metrics.collector(
+      {&metrics::kLogSize, &metrics::kLogEndOffset, &metrics::kLogStartOffset, &metrics::kLogSegments}, [this](std::vector<metrics::SampleSink*>& sinks) {
+        for (const auto& log : all()) {
+          std::string partition = std::to_string(log->name().partition);
+          sinks[0]->add({log->name().topic, partition}, log->size_bytes());
+          sinks[1]->add({log->name().topic, partition}, log->log_end_offset().value);
+          sinks[2]->add({log->name().topic, partition}, log->log_start_offset().value);
+          sinks[3]->add({log->name().topic, partition}, static_cast<int64_t>(log->segment_count()));
+        }
+      }));
+}
+
+LogManager::Impl::~Impl() {
+  registrations.clear();
+  {
+    base::MutexLock lock(alive->mutex);
+    alive->stopped = true;
+  }
+  retention_task.reset();
+  expiry_task.reset();
+  for (auto& dir : log_dirs) dir->stop_flusher();
+  scheduler.reset();
+}
+
+std::vector<std::shared_ptr<Log>> LogManager::Impl::all() const {
+  base::ReaderLock lock(map_mutex);
+  std::vector<std::shared_ptr<Log>> all;
+  all.reserve(logs.size());
+  for (const auto& [tp, log] : logs) all.push_back(log);
+  return all;
+}
+
+std::vector<std::shared_ptr<Log>> LogManager::Impl::logs_in(const LogDir& dir) const {
+  base::ReaderLock lock(map_mutex);
+  std::vector<std::shared_ptr<Log>> found;
+  for (const auto& [tp, log] : logs) {
+    if (&log->dir() == &dir) found.push_back(log);
+  }
+  return found;
+}
+
+void LogManager::Impl::register_log(std::shared_ptr<Log> log) {
+  entry_of(log->dir()).partitions.fetch_add(1, std::memory_order_relaxed);
+  base::WriterLock lock(map_mutex);
+  logs[log->name()] = std::move(log);
+}
+
+// --- start ------------------------------------------------------------------------------------------------------------------
+
+void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config) {
+  if (!dir.dir->online()) return;
+  const std::string folder = dir.dir->path() + "/" + tp.to_string();
+  auto loaded = load_log(*dir.dir, folder, *config, load);
+  if (!loaded) {
+    if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
+    // A file that is not what it should be: nothing here may be believed.
+    Error error = loaded.error();
+    error.os_error = EIO;
+    return dir.dir->fail(error);
+  }
+  register_log(std::make_shared<Log>(*dir.dir, tp, folder, std::move(config), std::move(*loaded)));
+}
+
+Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver) {
+  base::FileSystem& files = runtime.files();
+  // The marker counts once: it is gone for good before a log is touched.
+  std::string marker = file_in(dir, kCleanShutdownFile);
+  dir.was_clean = files.exists(marker);
+  if (dir.was_clean) {
+    auto removed = files.remove(marker);
+    if (removed) removed = files.sync_directory(dir.dir->path());
+    if (!removed) return removed;
+  }
+  auto checkpointed = [&](std::string_view name) {
+    auto offsets = read_offsets(files, file_in(dir, name));
+    if (offsets) return std::move(*offsets);
+    log::warn("storage", "{}: counts as empty", offsets.error().what);
+    return OffsetMap{};
+  };
+  OffsetMap recovery_points = checkpointed(kRecoveryPointFile);
+  OffsetMap log_starts = checkpointed(kLogStartFile);
+  OffsetMap high_watermarks = checkpointed(kHighWatermarkFile);
+  {
+    base::MutexLock lock(dir.checkpoint_mutex);
+    for (const OffsetMap* map : {&recovery_points, &log_starts, &high_watermarks}) {
+      for (const auto& [tp, offset] : *map) dir.checkpointed.insert(tp);
+    }
+  }
+  for (auto name : {kRecoveryPointFile, kLogStartFile, kHighWatermarkFile, kCleanerFile}) {
+    if (files.exists(file_in(dir, name))) continue;
+    if (auto made = files.open(file_in(dir, name), base::OpenMode::kCreate); !made) return fail(std::move(made.error()));
+  }
+  auto entries = files.list(dir.dir->path());
+  if (!entries) return fail(std::move(entries.error()));
+  auto offset_in = [](const OffsetMap& map, const TopicPartition& tp) {
+    auto found = map.find(tp);
+    return found == map.end() ? Offset{0} : found->second;
+  };
+  absl::flat_hash_map<std::string, std::shared_ptr<const LogConfig>> configs;
+  for (const auto& entry : *entries) {
+    if (!entry.is_directory) continue;
+    TopicPartition tp;
+    switch (parse_folder(entry.name, tp)) {
+      case FolderKind::kLive: {
+        auto& config = configs[tp.topic];
+        if (config == nullptr) config = resolver(tp.topic);
+        LoadOptions load{dir.was_clean, offset_in(recovery_points, tp), offset_in(log_starts, tp), offset_in(high_watermarks, tp)};
+        loaders.post([this, &dir, tp, load, config] { load_one(dir, tp, load, config); });
+        break;
+      }
+      case FolderKind::kDeleted: delete_folder_later(dir, dir.dir->path() + "/" + entry.name, 0); break;
+      case FolderKind::kFuture:
+      case FolderKind::kStray:
+        log::warn("storage", "{}/{} is left as it is: moves between log dirs are not served", dir.dir->path(), entry.name);
+        break;
+      case FolderKind::kIgnored:
+      case FolderKind::kForeign: break;
+    }
+  }
+  return {};
+}
+
+LogManager::LogManager(base::Runtime& runtime, LogManagerOptions options, metrics::Registry& metrics)
+    : impl_(std::make_unique<Impl>(runtime, std::move(options), metrics)) {}
+LogManager::~LogManager() = default;
+
+Result<void> LogManager::lock_dirs() {
+  Impl& impl = *impl_;
+  if (impl.locked) return {};
+  impl.locked = true;
+  base::FileSystem& files = impl.runtime.files();
+  bool any = false;
+  std::string last_error = "log.dirs names no directory";
+  for (auto& dir : impl.dirs) {
+    auto made = files.exists(dir->dir->path()) ? Result<void>() : files.create_directories(dir->dir->path());
+    if (made) {
+      auto lock = files.lock(impl.file_in(*dir, kLockFile));
+      if (lock) {
+        dir->lock = std::move(*lock);
+        any = true;
+        continue;
+      }
+      if (lock.error().os_error == EAGAIN || lock.error().os_error == EACCES) {
+        return fail(ErrorCode::kKafkaStorageError, "log dir " + dir->dir->path() + " is in use by another process (" + lock.error().what +
+                                                       "): stop that broker or choose another log.dirs");
+      }
+      made = fail(std::move(lock.error()));
+    }
+    last_error = made.error().what;
+    dir->dir->fail(made.error());
+  }
+  if (!any) return fail(ErrorCode::kKafkaStorageError, "no log dir can be used: " + last_error);
+  return {};
+}
+
+Result<Identity> LogManager::read_identity() {
+  Impl& impl = *impl_;
+  Identity identity;
+  std::string cluster_from, broker_from;
+  for (auto& dir : impl.dirs) {
+    if (!dir->dir->online()) continue;
+    auto properties = read_meta_properties(impl.runtime.files(), dir->dir->path());
+    if (!properties) return fail(std::move(properties.error()));
+    if (!*properties) continue;
+    const std::string path = impl.file_in(*dir, kMetaPropertiesFile);
+    if (const auto& id = (*properties)->cluster_id) {
+      if (identity.cluster_id && *identity.cluster_id != *id) {
+        return fail(ErrorCode::kInconsistentClusterId, path + " says cluster.id " + *id + ", but " + cluster_from + " says " + *identity.cluster_id);
+      }
+      identity.cluster_id = *id;
+      cluster_from = path;
+    }
+    if (const auto& id = (*properties)->broker_id) {
+      if (identity.broker_id && *identity.broker_id != *id) {
+        return fail(ErrorCode::kInvalidConfig, path + " says broker.id " + std::to_string(id->value) + ", but " + broker_from + " says " +
+                                                   std::to_string(identity.broker_id->value));
+      }
+      identity.broker_id = *id;
+      broker_from = path;
+    }
+  }
+  return identity;
+}
+
+Result<void> LogManager::write_identity(const std::string& cluster_id, BrokerId broker_id) {
+  Impl& impl = *impl_;
+  for (auto& dir : impl.dirs) {
+    if (!dir->dir->online()) continue;
+    auto known = read_meta_properties(impl.runtime.files(), dir->dir->path());
+    if (!known) return fail(std::move(known.error()));
+    MetaProperties properties = *known ? **known : MetaProperties{};
+    const std::string path = impl.file_in(*dir, kMetaPropertiesFile);
+    if (properties.cluster_id && *properties.cluster_id != cluster_id) {
+      return fail(ErrorCode::kInconsistentClusterId, path + " belongs to cluster " + *properties.cluster_id + ", not to " + cluster_id);
+    }
+    if (properties.broker_id && *properties.broker_id != broker_id) {
+      return fail(ErrorCode::kInvalidConfig, path + " belongs to broker " + std::to_string(properties.broker_id->value) + ", not to " +
+                                                 std::to_string(broker_id.value));
+    }
+    if (properties.cluster_id && properties.broker_id) continue;
+    properties.cluster_id = cluster_id;
+    properties.broker_id = broker_id;
+    if (auto written = write_meta_properties(impl.runtime.files(), dir->dir->path(), properties); !written) dir->dir->fail(written.error());
+  }
+  return {};
+}
+
+Result<void> LogManager::start(ConfigResolver resolver) {
+  Impl& impl = *impl_;
+  CHECK(!impl.started);
+  if (auto locked = lock_dirs(); !locked) return locked;
+  const int64_t began = impl.runtime.clock().monotonic_ms();
+
+  // A partition in two dirs: nobody knows which one counts.
+  absl::flat_hash_map<std::string, std::string> seen;
+  for (auto& dir : impl.dirs) {
+    if (!dir->dir->online()) continue;
+    auto entries = impl.runtime.files().list(dir->dir->path());
+    if (!entries) {
+      dir->dir->fail(entries.error());
+      continue;
+    }
+    for (const auto& entry : *entries) {
+      TopicPartition tp;
+      if (!entry.is_directory) continue;
+      const FolderKind kind = parse_folder(entry.name, tp);
+      if (kind == FolderKind::kForeign) {
+        return fail(ErrorCode::kKafkaStorageError, "the directory '" + entry.name + "' in log dir " + dir->dir->path() +
+                                                       " is no partition (<topic>-<number>): move it elsewhere");
+      }
+      if (kind != FolderKind::kLive) continue;
+      auto [first, is_new] = seen.emplace(entry.name, dir->dir->path());
+      if (!is_new) {
+        return fail(ErrorCode::kKafkaStorageError, "partition " + entry.name + " is in two log dirs, " + first->second + " and " +
+                                                       dir->dir->path() + ": remove one of them");
+      }
+    }
+  }
+  {
+    std::vector<std::unique_ptr<base::Executor>> loaders;
+    for (auto& dir : impl.dirs) {
+      if (!dir->dir->online()) continue;
+      loaders.push_back(impl.runtime.make_executor("log-recovery-" + std::to_string(dir->dir->number()), impl.options.recovery_threads_per_dir));
+      auto loading = impl.load_dir(*dir, *loaders.back(), resolver);
+      if (!loading) dir->dir->fail(loading.error());
+    }
+    // Their destructors wait for all of it.
+  }
+  bool any = false;
+  for (auto& dir : impl.dirs) {
+    dir->loaded = dir->dir->online();
+    any |= dir->loaded;
+  }
+  if (!any) return fail(ErrorCode::kKafkaStorageError, "every log dir has failed; server.log says why");
+  impl.started = true;
+  auto every = [](int64_t ms) { return std::chrono::milliseconds(ms); };
+  impl.retention_task = std::make_unique<base::PeriodicTask>(impl.runtime, *impl.scheduler, every(impl.options.retention_check_interval_ms),
+                                                             [&impl] { impl.retention(); });
+  impl.expiry_task = std::make_unique<base::PeriodicTask>(impl.runtime, *impl.scheduler, every(impl.options.producer_expiry_check_interval_ms),
+                                                          [&impl] { impl.expire_producers(); });
+  log::info("storage", "{} logs loaded in {} ms", size(), impl.runtime.clock().monotonic_ms() - began);
+  return {};
+}
+
+// --- stop -------------------------------------------------------------------------------------------------------------------
+
+void LogManager::stop() {
+  Impl& impl = *impl_;
+  if (impl.stopped || !impl.started) return;
+  impl.stopped = true;
+  impl.retention_task.reset();
+  impl.expiry_task.reset();
+  {
+    base::MutexLock lock(impl.alive->mutex);
+    impl.alive->stopped = true;
+  }
+  {
+    std::vector<std::unique_ptr<base::Executor>> closers;
+    for (auto& dir : impl.dirs) {
+      if (!dir->dir->online()) continue;
+      closers.push_back(impl.runtime.make_executor("log-close-" + std::to_string(dir->dir->number()),
+                                                   std::max(impl.options.recovery_threads_per_dir, impl.options.flush_threads_per_dir)));
+      for (auto& log : impl.logs_in(*dir->dir)) {
+        closers.back()->post([log, dir = dir.get()] {
+          auto closed = log->close_cleanly();
+          if (closed) return;
+          log::error("storage", "{}: {}", log->name().to_string(), closed.error().what);
+          dir->loaded = false;  // no marker: recovered at the next start
+        });
+      }
+    }
+  }
+  for (auto& dir : impl.dirs) {
+    if (!dir->dir->online()) continue;
+    auto written = impl.checkpoint_all(*dir);
+    if (written && dir->loaded) {
+      written = base::write_file_atomically(impl.runtime.files(), impl.file_in(*dir, kCleanShutdownFile), as_bytes(kCleanShutdownContent));
+    }
+    if (!written) dir->dir->fail(written.error());
+    dir->lock.reset();
+  }
+}
+
+// --- checkpoints ------------------------------------------------------------------------------------------------------------
+
+Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
+  base::MutexLock lock(dir.checkpoint_mutex);
+  dir.dir->clear_changed(what);  // before the offsets are read: a later change asks for another checkpoint
+  OffsetMap offsets;
+  for (const auto& log : logs_in(*dir.dir)) {
+    switch (what) {
+      case Changed::kHighWatermark: offsets[log->name()] = log->high_watermark(); break;
+      case Changed::kRecoveryPoint: offsets[log->name()] = log->recovery_point(); break;
+      case Changed::kLogStart:
+        if (log->log_start_offset() > log->first_segment_base()) offsets[log->name()] = log->log_start_offset();
+        break;
+    }
+  }
+  for (const auto& [tp, offset] : offsets) dir.checkpointed.insert(tp);
+  std::string text = encode_offsets(offsets);
+  std::string& before = dir.written[static_cast<size_t>(what)];
+  if (text == before) return {};
+  static constexpr std::string_view kNames[] = {kHighWatermarkFile, kRecoveryPointFile, kLogStartFile};
+  auto written = base::write_file_atomically(runtime.files(), file_in(dir, kNames[static_cast<size_t>(what)]), as_bytes(text));
+  if (written) before = std::move(text);
+  return written;
+}
+
+Result<void> LogManager::Impl::checkpoint_all(Dir& dir) {
+  for (Changed what : {Changed::kRecoveryPoint, Changed::kLogStart, Changed::kHighWatermark}) {
+    if (auto written = checkpoint(dir, what); !written) return written;
+  }
+  base::MutexLock lock(dir.checkpoint_mutex);
+  dir.checkpointed.clear();
+  for (const auto& log : logs_in(*dir.dir)) dir.checkpointed.insert(log->name());
+  return {};
+}
+
+// The first change after a checkpoint sets the timer for the next one: without changes nothing wakes up.
+void LogManager::Impl::on_change(LogDir& log_dir, Changed what) {
+  Dir& dir = entry_of(log_dir);
+  auto& timer_set = dir.timer_set[static_cast<size_t>(what)];
+  if (timer_set.exchange(true, std::memory_order_acq_rel)) return;
+  int64_t delay = what == Changed::kHighWatermark   ? options.high_watermark_checkpoint_interval_ms
+                  : what == Changed::kRecoveryPoint ? options.recovery_point_checkpoint_interval_ms
+                                                    : options.start_offset_checkpoint_interval_ms;
+  runtime.timers().after(std::chrono::milliseconds(delay), [this, alive = alive, &dir, &timer_set, what] {
+    base::MutexLock lock(alive->mutex);
+    if (alive->stopped) return;
+    scheduler->post([this, &dir, &timer_set, what] {
+      timer_set.store(false, std::memory_order_seq_cst);
+      if (!dir.dir->online()) return;
+      if (auto written = checkpoint(dir, what); !written) dir.dir->fail(written.error());
+    });
+  });
+}
+
+void LogManager::write_checkpoints() {
+  for (auto& dir : impl_->dirs) {
+    if (!dir->dir->online()) continue;
+    if (auto written = impl_->checkpoint_all(*dir); !written) dir->dir->fail(written.error());
+  }
+}
+
+std::optional<Offset> LogManager::high_watermark_checkpoint(const TopicPartition& tp) const {
+  auto log = find(tp);
+  if (log == nullptr) return std::nullopt;
+  return log->high_watermark();
+}
+
+// --- logs -------------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Log> LogManager::find(const TopicPartition& tp) const {
+  base::ReaderLock lock(impl_->map_mutex);
+  auto found = impl_->logs.find(tp);
+  return found == impl_->logs.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Log>> LogManager::all() const { return impl_->all(); }
+
+size_t LogManager::size() const {
+  base::ReaderLock lock(impl_->map_mutex);
+  return impl_->logs.size();
+}
+
+Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
+                                                       bool is_new) {
+  Impl& impl = *impl_;
+  base::MutexLock creating(impl.create_mutex);
+  if (auto log = find(tp)) {
+    if (!topic_id.is_zero() && !log->topic_id().is_zero() && log->topic_id() != topic_id) {
+      return fail(ErrorCode::kInconsistentTopicId, tp.to_string() + " has topic id " + log->topic_id().to_string() + " on the disk, not " +
+                                                       topic_id.to_string());
+    }
+    return log;
+  }
+  {
+    base::ReaderLock lock(impl.map_mutex);
+    if (impl.lost.contains(tp) || (!is_new && has_offline_dir())) {
+      return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " may be in a log dir that is offline");
+    }
+  }
+  Impl::Dir* target = nullptr;
+  for (auto& dir : impl.dirs) {
+    if (!dir->dir->online()) continue;
+    if (target == nullptr || dir->partitions.load(std::memory_order_relaxed) < target->partitions.load(std::memory_order_relaxed)) target = dir.get();
+  }
+  if (target == nullptr) return fail(ErrorCode::kKafkaStorageError, "no log dir is online");
+  bool named;
+  {
+    base::MutexLock lock(target->checkpoint_mutex);
+    named = target->checkpointed.contains(tp);
+  }
+  auto failed = [&](Error error) {
+    target->dir->fail(error);
+    error.code = ErrorCode::kKafkaStorageError;
+    return fail(std::move(error));
+  };
+  // What the checkpoints say of a deleted log of this name must not be taken for the new one's. (Rare: it blocks on the disk.)
+  if (named) {
+    if (auto written = impl.checkpoint_all(*target); !written) return failed(std::move(written.error()));
+  }
+  const std::string folder = target->dir->path() + "/" + tp.to_string();
+  auto created = create_log(*target->dir, folder, *config);
+  if (!created) return failed(std::move(created.error()));
+  auto log = std::make_shared<Log>(*target->dir, tp, folder, std::move(config), std::move(*created), true);
+  if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
+  impl.register_log(log);
+  return log;
+}
+
+void LogManager::Impl::delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms) {
+  dir.dir->flusher().post_after(delay_ms, [this, path, log_dir = dir.dir] {
+    if (!log_dir->online()) return;
+    auto removed = runtime.files().remove_all(path);
+    if (!removed) return log_dir->fail(removed.error());
+    log::info("storage", "{} deleted", path);
+  });
+}
+
+Result<void> LogManager::remove_async(const TopicPartition& tp) {
+  Impl& impl = *impl_;
+  base::MutexLock creating(impl.create_mutex);
+  auto log = find(tp);
+  if (log == nullptr) return {};
+  log->stop_appends();
+  Impl::Dir& dir = impl.entry_of(log->dir());
+  std::string suffix = "." + base::random_uuid(impl.runtime.random()).to_hex() + std::string(kDeleteSuffix);
+  std::string name = tp.topic.substr(0, kLongestName - suffix.size() - std::to_string(tp.partition).size() - 1) + "-" + std::to_string(tp.partition);
+  std::string renamed = dir.dir->path() + "/" + name + suffix;
+  auto done = impl.runtime.files().rename(log->path(), renamed);
+  {
+    base::WriterLock lock(impl.map_mutex);
+    impl.logs.erase(tp);
+  }
+  dir.partitions.fetch_sub(1, std::memory_order_relaxed);
+  if (!done) {
+    dir.dir->fail(done.error());
+    return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
+  }
+  log->renamed_to(renamed);
+  dir.dir->flusher().post([&impl, &dir] {
+    auto synced = impl.runtime.files().sync_directory(dir.dir->path());
+    if (synced) synced = impl.checkpoint_all(dir);
+    if (!synced) dir.dir->fail(synced.error());
+  });
+  impl.delete_folder_later(dir, renamed, log->config()->file_delete_delay_ms);
+  return {};
+}
+
+// --- retention, failures, descriptions --------------------------------------------------------------------------------------
+
+void LogManager::Impl::retention() {
+  for (const auto& log : all()) {
+    if (!log->dir().online()) continue;
+    if (auto deleted = log->delete_old_segments(); !deleted) log::error("storage", "{}: {}", log->name().to_string(), deleted.error().what);
+  }
+}
+
+void LogManager::Impl::expire_producers() {
+  const int64_t now_ms = runtime.clock().wall_ms();
+  for (const auto& log : all()) log->expire_producers(now_ms);
+}
+
+void LogManager::run_retention() { impl_->retention(); }
+
+void LogManager::Impl::on_failure(LogDir& dir) {
+  scheduler->post([this, &dir] {
+    std::vector<TopicPartition> partitions;
+    {
+      base::WriterLock lock(map_mutex);
+      for (auto log = logs.begin(); log != logs.end();) {
+        if (&log->second->dir() != &dir) {
+          ++log;
+          continue;
+        }
+        partitions.push_back(log->first);
+        lost.insert(log->first);
+        logs.erase(log++);
+      }
+    }
+    std::sort(partitions.begin(), partitions.end());
+    bool any_left = std::any_of(log_dirs.begin(), log_dirs.end(), [](const auto& d) { return d->online(); });
+    DirOffline listener;
+    {
+      base::MutexLock lock(listener_mutex);
+      listener = offline_listener;
+    }
+    if (listener) listener(dir.path(), partitions, any_left);
+  });
+}
+
+void LogManager::on_dir_offline(DirOffline callback) {
+  base::MutexLock lock(impl_->listener_mutex);
+  impl_->offline_listener = std::move(callback);
+}
+
+bool LogManager::has_offline_dir() const {
+  return std::any_of(impl_->log_dirs.begin(), impl_->log_dirs.end(), [](const auto& dir) { return !dir->online(); });
+}
+
+std::vector<LogDirDescription> LogManager::describe_dirs() const {
+  std::vector<LogDirDescription> described;
+  for (const auto& dir : impl_->log_dirs) {
+    LogDirDescription& entry = described.emplace_back();
+    entry.path = dir->path();
+    if (!dir->online()) {
+      entry.error = ErrorCode::kKafkaStorageError;
+      continue;
+    }
+    if (auto space = impl_->runtime.files().disk_space(dir->path())) {
+      entry.total_bytes = space->total_bytes;
+      entry.usable_bytes = space->available_bytes;
+    }
+    for (const auto& log : impl_->logs_in(*dir)) entry.replicas.push_back({log->name(), log->size_bytes()});
+    std::sort(entry.replicas.begin(), entry.replicas.end(), [](const auto& a, const auto& b) { return a.partition < b.partition; });
+  }
+  return described;
+}
+
+base::SliceLoader& LogManager::slice_loader() { return impl_->reader; }
+
+}  // namespace odradek::storage

@@ -1,0 +1,20 @@
+#include "config/config.h"
+#include "storage/log_manager.h"
+
+namespace odradek::storage {
+
+LogManagerOptions make_log_manager_options(const config::BrokerConfig& config) {
+  LogManagerOptions options;
+  options.dirs = config.log_dirs();
+  options.recovery_threads_per_dir = config.get_int("num.recovery.threads.per.data.dir");
+  options.flush_threads_per_dir = config.get_int("log.flush.threads.per.dir");
+  options.retention_check_interval_ms = config.get_long("log.retention.check.interval.ms");
+  options.recovery_point_checkpoint_interval_ms = config.get_long("log.flush.offset.checkpoint.interval.ms");
+  options.start_offset_checkpoint_interval_ms = config.get_long("log.flush.start.offset.checkpoint.interval.ms");
+  options.high_watermark_checkpoint_interval_ms = config.get_long("replica.high.watermark.checkpoint.interval.ms");
+  options.producer_id_expiration_ms = config.get_long("producer.id.expiration.ms");
+  options.producer_expiry_check_interval_ms = config.get_long("producer.id.expiration.check.interval.ms");
+  return options;
+}
+
+}  // namespace odradek::storage

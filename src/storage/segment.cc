@@ -1,0 +1,645 @@
+#include "storage/segment.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "base/check.h"
+#include "base/crc.h"
+#include "base/log.h"
+#include "record/record.h"
+#include "storage/log_dir.h"
+
+namespace odradek::storage {
+namespace {
+
+constexpr int64_t kRecoveryBuffer = 1 << 20;
+constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
+constexpr int64_t kLargestControlBatch = 1 << 16;
+
+// Where a v0 or v1 message has its CRC and what it covers.
+constexpr size_t kOldCrcAt = 12;
+constexpr size_t kOldCrcFrom = 16;
+
+bool crc_is_good(ByteView frame, int8_t magic) {
+  if (magic == record::kMagicV2) return record::BatchView(frame).crc_matches();
+  return base::load_be<uint32_t>(frame.data() + kOldCrcAt) == base::crc32(frame.subspan(kOldCrcFrom));
+}
+
+Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
+  Bytes bytes(static_cast<size_t>(size));
+  auto got = file.pread(position, bytes);
+  if (!got) return fail(std::move(got.error()));
+  if (*got != bytes.size()) return fail(ErrorCode::kKafkaStorageError, "a segment is shorter than it was");
+  return bytes;
+}
+
+// The first record at or above `lowest` whose timestamp is at or after the given one.
+Result<std::optional<TimestampOffset>> first_record(const record::BatchView& batch, int64_t timestamp, Offset lowest) {
+  static thread_local record::Decompressor decompressor;
+  auto reader = record::RecordReader::open(batch, decompressor);
+  if (!reader) return fail(std::move(reader.error()));
+  record::RecordView record;
+  for (;;) {
+    auto more = reader->next(record);
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return std::nullopt;
+    if (record.timestamp >= timestamp && record.offset >= lowest) return TimestampOffset{record.timestamp, record.offset, batch.leader_epoch()};
+  }
+}
+
+}  // namespace
+
+std::string segment_name(Offset base) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%020lld", static_cast<long long>(base.value));
+  return name;
+}
+
+Segment::Segment(LogDir& dir, const std::string& folder, Offset base, const Found& found)
+    : dir_(dir),
+      base_(base),
+      path_(folder + "/" + segment_name(base)),
+      size_(found.size),
+      modified_ms_(found.modified_ms),
+      found_offset_index_(found.offset_index),
+      created_ms_(dir.clock().wall_ms()),
+      offset_index_(dir.files(), dir.cache(), path_ + ".index", base, found.offset_index),
+      time_index_(dir.files(), dir.cache(), path_ + ".timeindex", base, found.time_index),
+      txn_index_(dir.files(), path_ + ".txnindex", found.txn_index) {}
+
+Segment::~Segment() { dir_.cache().closed(*this); }
+
+Result<std::shared_ptr<Segment>> Segment::create(LogDir& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms) {
+  auto segment = std::make_shared<Segment>(dir, folder, base, Found{.modified_ms = now_ms});
+  segment->indexes_checked_.store(true, std::memory_order_relaxed);
+  segment->changed_ = true;
+  {
+    base::MutexLock lock(segment->file_mutex_);
+    if (auto opened = segment->open(base::OpenMode::kCreate); !opened) return fail(std::move(opened.error()));
+    // What may be left of an earlier file of this name is gone.
+    if (auto cut = segment->file_->file().truncate(0); !cut) return fail(std::move(cut.error()));
+    if (config.preallocate) {
+      if (auto grown = segment->file_->file().truncate(config.segment_bytes); !grown) return fail(std::move(grown.error()));
+      segment->preallocated_ = true;
+    }
+  }
+  if (auto made = segment->offset_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
+  if (auto made = segment->time_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
+  base::MutexLock lock(segment->times_mutex_);
+  segment->times_loaded_ = true;
+  segment->max_timestamp_ = {kNoTimestamp, base};
+  return segment;
+}
+
+// --- files ------------------------------------------------------------------------------------------------------------------
+
+Result<void> Segment::open(base::OpenMode mode) {
+  used.store(true, std::memory_order_relaxed);
+  if (file_ != nullptr) return {};
+  file_ = last_file_.lock();  // a response may still hold it: one file, one generation
+  if (file_ != nullptr) {
+    dir_.cache().opened(*this);
+    return {};
+  }
+  auto file = dir_.files().open(path_ + ".log" + suffix_, mode);
+  if (!file) return fail(std::move(file.error()));
+  file_ = std::make_shared<base::SharedFile>(std::move(*file), dir_.number());
+  last_file_ = file_;
+  dir_.cache().opened(*this);
+  return {};
+}
+
+Result<std::shared_ptr<base::SharedFile>> Segment::file() {
+  base::MutexLock lock(file_mutex_);
+  if (auto opened = open(); !opened) return fail(std::move(opened.error()));
+  return file_;
+}
+
+bool Segment::try_close_file() {
+  if (!file_mutex_.try_lock()) return false;
+  bool may = !writing_.load(std::memory_order_acquire) && synced_.load(std::memory_order_acquire) >= size();
+  if (may) file_ = nullptr;
+  file_mutex_.unlock();
+  return may;
+}
+
+// --- append -----------------------------------------------------------------------------------------------------------------
+
+Result<void> Segment::write(ByteView batches, const LogConfig& config) {
+  std::shared_ptr<base::SharedFile> file;
+  {
+    base::MutexLock lock(file_mutex_);
+    if (auto opened = open(); !opened) return opened;
+    if (config.preallocate && !preallocated_ && size() == 0) {
+      if (auto grown = file_->file().truncate(config.segment_bytes); !grown) return grown;
+      preallocated_ = true;
+    }
+    writing_.store(true, std::memory_order_release);
+    file = file_;
+  }
+  const int64_t end = size_.load(std::memory_order_relaxed);
+  auto written = file->file().pwrite(end, batches);
+  // Nothing of it may be found by a recovery: the offsets are given again.
+  if (!written) (void)file->file().truncate(end);
+  return written;
+}
+
+Result<void> Segment::note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms) {
+  if (auto ready = ensure_indexes(); !ready) return ready;
+  const int64_t position = size_.load(std::memory_order_relaxed);
+  changed_ = true;
+  TimestampOffset largest;
+  {
+    base::MutexLock lock(times_mutex_);
+    if (!times_loaded_) {
+      if (auto loaded = load_times(); !loaded) return loaded;
+    }
+    if (max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {max_timestamp, last};
+    largest = max_timestamp_;
+  }
+  if (position == 0) first_timestamp_ = max_timestamp;
+  if (bytes_since_index_ > config.index_interval_bytes) {
+    if (auto noted = offset_index_.append(last, static_cast<int32_t>(position), config.segment_index_bytes); !noted) return noted;
+    if (auto noted = time_index_.maybe_append(largest.timestamp, largest.offset, config.segment_index_bytes); !noted) return noted;
+    bytes_since_index_ = 0;
+  }
+  bytes_since_index_ += size;
+  modified_ms_.store(now_ms, std::memory_order_relaxed);
+  size_.store(position + size, std::memory_order_release);  // pairs with size(): the bytes below are written
+  writing_.store(false, std::memory_order_release);
+  return {};
+}
+
+Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms) {
+  const int64_t size = size_.load(std::memory_order_relaxed);
+  if (last - base_ > INT32_MAX) return true;
+  if (size == 0) return false;
+  if (size > config.segment_bytes - bytes || size + bytes > INT32_MAX) return true;
+  auto full = offset_index_.full(config.segment_index_bytes);
+  if (full && !*full) full = time_index_.full(config.segment_index_bytes);
+  if (!full || *full) return full;
+
+  if (!first_timestamp_) {
+    auto file = this->file();
+    if (!file) return fail(std::move(file.error()));
+    BatchWalk walk((*file)->file(), 0, size, base_);
+    auto first = walk.next();
+    if (!first) return fail(std::move(first.error()));
+    first_timestamp_ = *first ? (*first)->max_timestamp : kNoTimestamp;
+  }
+  int64_t age = *first_timestamp_ >= 0 && max_timestamp >= 0 ? max_timestamp - *first_timestamp_ : now_ms - created_ms_;
+  return age > config.segment_ms - jitter_ms;
+}
+
+Result<void> Segment::become_inactive(const LogConfig& config) {
+  if (!changed_) return {};
+  std::optional<TimestampOffset> largest;
+  {
+    base::MutexLock lock(times_mutex_);
+    if (times_loaded_) largest = max_timestamp_;
+  }
+  if (largest) {
+    if (auto noted = time_index_.maybe_append(largest->timestamp, largest->offset, config.segment_index_bytes, true); !noted) return noted;
+  }
+  if (auto cut = offset_index_.file().trim(); !cut) return cut;
+  if (auto cut = time_index_.file().trim(); !cut) return cut;
+  indexes_unsynced_.store(true, std::memory_order_release);
+  changed_ = false;
+  base::MutexLock lock(file_mutex_);
+  if (preallocated_) {
+    if (auto opened = open(); !opened) return opened;
+    if (auto cut = file_->file().truncate(size()); !cut) return cut;
+    preallocated_ = false;
+  }
+  return {};
+}
+
+// --- read -------------------------------------------------------------------------------------------------------------------
+
+Result<void> Segment::ensure_indexes() {
+  if (indexes_checked_.load(std::memory_order_acquire)) return {};
+  base::MutexLock lock(check_mutex_);
+  if (indexes_checked_.load(std::memory_order_acquire)) return {};
+  auto sound = offset_index_.check(size());
+  if (sound) sound = time_index_.check();
+  if (!sound) {
+    if (sound.error().code != ErrorCode::kCorruptMessage) return sound;
+    log::warn("storage", "{}: {}: the indexes are built again", segment_name(base_), sound.error().what);
+    if (auto built = rebuild_indexes(LogConfig{}); !built) return built;
+  }
+  indexes_checked_.store(true, std::memory_order_release);
+  return {};
+}
+
+Result<void> Segment::rebuild_indexes(const LogConfig& config) {
+  auto file = this->file();
+  if (!file) return fail(std::move(file.error()));
+  if (auto cleared = offset_index_.file().reset(); !cleared) return cleared;
+  if (auto cleared = time_index_.file().reset(); !cleared) return cleared;
+  base::MutexLock lock(times_mutex_);
+  times_loaded_ = true;
+  max_timestamp_ = {kNoTimestamp, base_};
+  BatchWalk walk((*file)->file(), 0, size(), base_);
+  int64_t since_index = 0;
+  for (;;) {
+    auto batch = walk.next();
+    if (!batch) return fail(std::move(batch.error()));
+    if (!*batch) break;
+    if ((*batch)->max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {(*batch)->max_timestamp, (*batch)->last};
+    if (since_index > config.index_interval_bytes) {
+      if (auto noted = offset_index_.append((*batch)->last, static_cast<int32_t>((*batch)->position), config.segment_index_bytes); !noted) return noted;
+      if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes); !noted) return noted;
+      since_index = 0;
+    }
+    since_index += (*batch)->size;
+  }
+  if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes, true); !noted) return noted;
+  if (auto cut = offset_index_.file().trim(); !cut) return cut;
+  if (auto cut = time_index_.file().trim(); !cut) return cut;
+  indexes_unsynced_.store(true, std::memory_order_release);
+  return {};
+}
+
+Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached) {
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  auto start = offset_index_.lookup(from);
+  if (!start) return fail(std::move(start.error()));
+  auto range = read_from(start->position, from, max_bytes, upper_bound, at_least_one, only_cached);
+  if (!range && range.error().code == ErrorCode::kCorruptMessage && start->position > 0) {
+    // The index may be wrong where the log is right.
+    log::warn("storage", "{}: {}: read again from the start of the segment", segment_name(base_), range.error().what);
+    range = read_from(0, from, max_bytes, upper_bound, at_least_one, only_cached);
+  }
+  return range;
+}
+
+Result<Segment::Range> Segment::read_from(int64_t position, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one,
+                                          bool only_cached) {
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  base::SharedFile& shared = **opened;
+  Range range;
+  // Generation before size: a truncation lowers the size first, so a slice of the new generation never reaches beyond it.
+  range.slice.generation = shared.generation();
+  range.next_offset = from;
+  const int64_t end = size();
+  if (only_cached && position < end) {
+    int64_t wanted = std::min({end - position, std::max<int64_t>(max_bytes, 1), kLargestProbe});
+    if (!shared.file().resident(position, wanted)) {
+      range.slice.file = std::move(*opened);
+      range.slice.position = position;
+      range.slice.size = wanted;
+      range.cold = range.found = true;
+      return range;
+    }
+  }
+  BatchWalk walk(shared.file(), position, end, base_);
+  int64_t total = 0;
+  for (;;) {
+    auto next = walk.next();
+    if (!next) {
+      if (total == 0) return fail(ErrorCode::kCorruptMessage, segment_name(base_) + ".log, " + next.error().what);
+      log::error("storage", "{}.log is broken at {}", segment_name(base_), next.error().what);
+      break;
+    }
+    if (!*next) break;
+    const BatchMeta& batch = **next;
+    if (batch.last < from) continue;
+    range.found = true;
+    if (batch.last >= upper_bound) break;
+    if (total + batch.size > max_bytes && !(total == 0 && at_least_one)) break;
+    if (total == 0) range.slice.position = batch.position;
+    total += batch.size;
+    range.next_offset = batch.last + 1;
+  }
+  range.slice.size = total;
+  range.slice.file = std::move(*opened);
+  return range;
+}
+
+Result<std::optional<BatchMeta>> Segment::find_batch(Offset offset) {
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  auto start = offset_index_.lookup(offset);
+  if (!start) return fail(std::move(start.error()));
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  BatchWalk walk((*opened)->file(), start->position, size(), base_);
+  for (;;) {
+    auto batch = walk.next();
+    if (!batch) return fail(std::move(batch.error()));
+    if (!*batch) return std::nullopt;
+    if ((*batch)->last < offset) continue;
+    (*batch)->header = {};
+    return *batch;
+  }
+}
+
+Result<void> Segment::load_times() {
+  if (times_loaded_) return {};
+  auto last = time_index_.last();
+  if (!last) return fail(std::move(last.error()));
+  max_timestamp_ = *last;
+  times_loaded_ = true;
+  return {};
+}
+
+Result<TimestampOffset> Segment::max_timestamp() {
+  // Before the lock: building the indexes again takes it.
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  base::MutexLock lock(times_mutex_);
+  if (auto loaded = load_times(); !loaded) return fail(std::move(loaded.error()));
+  return max_timestamp_;
+}
+
+Result<int64_t> Segment::largest_timestamp() {
+  auto largest = max_timestamp();
+  if (!largest) return fail(std::move(largest.error()));
+  return largest->timestamp >= 0 ? largest->timestamp : modified_ms();
+}
+
+Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp, Offset lowest) {
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  auto near = time_index_.lookup(timestamp);
+  if (!near) return fail(std::move(near.error()));
+  auto start = offset_index_.lookup(std::max(near->offset, lowest));
+  if (!start) return fail(std::move(start.error()));
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  BatchWalk walk((*opened)->file(), start->position, size(), base_);
+  for (;;) {
+    auto batch = walk.next();
+    if (!batch) return fail(std::move(batch.error()));
+    if (!*batch) return std::nullopt;
+    if ((*batch)->max_timestamp < timestamp || (*batch)->last < lowest) continue;
+    if ((*batch)->magic != record::kMagicV2) return TimestampOffset{(*batch)->max_timestamp, (*batch)->last, kNoLeaderEpoch};
+    auto bytes = read_exactly((*opened)->file(), (*batch)->position, (*batch)->size);
+    if (!bytes) return fail(std::move(bytes.error()));
+    auto found = first_record(record::BatchView(*bytes), timestamp, lowest);
+    if (!found || *found) return found;
+  }
+}
+
+// --- truncate, flush, drop --------------------------------------------------------------------------------------------------
+
+Result<void> Segment::truncate_to(Offset offset) {
+  auto first = find_batch(offset);
+  if (!first) return fail(std::move(first.error()));
+  if (!*first) return {};
+  const BatchMeta& batch = **first;
+  std::shared_ptr<base::SharedFile> file;
+  {
+    base::MutexLock lock(file_mutex_);
+    if (auto opened = open(); !opened) return opened;
+    file = file_;
+    ++truncations_;
+    // The size first: see read_from.
+    size_.store(batch.position, std::memory_order_seq_cst);
+    synced_.store(std::min(synced_.load(std::memory_order_relaxed), batch.position), std::memory_order_release);
+    preallocated_ = false;
+  }
+  file->invalidate();
+  if (auto cut = file->file().truncate(batch.position); !cut) return cut;
+  if (auto cut = offset_index_.truncate_to(batch.base); !cut) return cut;
+  if (auto cut = time_index_.truncate_to(batch.base); !cut) return cut;
+  if (auto cut = txn_index_.truncate_to(batch.base, base_); !cut) return cut;
+  indexes_unsynced_.store(true, std::memory_order_release);
+  changed_ = true;
+  bytes_since_index_ = 0;
+  if (batch.position == 0) {
+    first_timestamp_.reset();
+    created_ms_ = dir_.clock().wall_ms();
+  }
+
+  // Batches behind the last time index entry may have greater timestamps.
+  base::MutexLock lock(times_mutex_);
+  auto last = time_index_.last();
+  if (!last) return fail(std::move(last.error()));
+  max_timestamp_ = *last;
+  times_loaded_ = true;
+  auto start = offset_index_.lookup(last->offset);
+  if (!start) return fail(std::move(start.error()));
+  BatchWalk walk(file->file(), start->position, size(), base_);
+  for (;;) {
+    auto next = walk.next();
+    if (!next) return fail(std::move(next.error()));
+    if (!*next) return {};
+    if ((*next)->max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {(*next)->max_timestamp, (*next)->last};
+  }
+}
+
+Result<void> Segment::sync(bool closed) {
+  std::shared_ptr<base::SharedFile> file;
+  uint64_t truncations;
+  const int64_t upto = size();
+  if (upto == 0) {
+    // Nothing to keep: indexes of an empty segment are not believed if they are not empty.
+    indexes_unsynced_.store(false, std::memory_order_release);
+    return {};
+  }
+  {
+    base::MutexLock lock(file_mutex_);
+    if (auto opened = open(); !opened) return opened;
+    file = file_;
+    truncations = truncations_;
+  }
+  if (synced_.load(std::memory_order_acquire) < upto) {
+    if (auto synced = file->file().sync_data(); !synced) return synced;
+  }
+  if (closed) {
+    // Before the syncs: a change that comes while they run has to be synced again.
+    indexes_unsynced_.store(false, std::memory_order_release);
+    auto synced = offset_index_.file().sync();
+    if (synced) synced = time_index_.file().sync();
+    if (synced) synced = txn_index_.sync();
+    if (!synced) {
+      indexes_unsynced_.store(true, std::memory_order_release);
+      return synced;
+    }
+  }
+  base::MutexLock lock(file_mutex_);
+  if (truncations == truncations_) synced_.store(std::max(synced_.load(std::memory_order_relaxed), upto), std::memory_order_release);
+  return {};
+}
+
+void Segment::invalidate_readers() {
+  std::shared_ptr<base::SharedFile> file;
+  {
+    base::MutexLock lock(file_mutex_);
+    file = last_file_.lock();
+  }
+  if (file != nullptr) file->invalidate();
+}
+
+void Segment::assume_synced(bool synced) {
+  synced_.store(synced ? size() : 0, std::memory_order_release);
+  indexes_unsynced_.store(!synced, std::memory_order_release);
+}
+
+Result<void> Segment::mark_deleted() {
+  base::MutexLock lock(file_mutex_);
+  if (!suffix_.empty()) return {};
+  suffix_ = ".deleted";
+  Result<void> result;
+  for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
+    auto renamed = dir_.files().rename(path_ + kind, path_ + kind + suffix_);
+    if (!renamed && renamed.error().os_error != ENOENT && result) result = std::move(renamed);
+  }
+  offset_index_.file().renamed_to(path_ + ".index" + suffix_);
+  time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
+  txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
+  return result;
+}
+
+Result<void> Segment::remove_files() {
+  base::MutexLock lock(file_mutex_);
+  Result<void> result;
+  for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
+    auto removed = dir_.files().remove(path_ + kind + suffix_);
+    if (!removed && result) result = std::move(removed);
+  }
+  return result;
+}
+
+void Segment::renamed_folder(const std::string& folder) {
+  base::MutexLock lock(file_mutex_);
+  path_ = folder + "/" + segment_name(base_);
+  offset_index_.file().renamed_to(path_ + ".index" + suffix_);
+  time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
+  txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
+}
+
+// --- recovery ---------------------------------------------------------------------------------------------------------------
+
+Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConfig& config, const Visit& visit) {
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  base::File& file = (*opened)->file();
+  auto file_size = file.size();
+  if (!file_size) return fail(std::move(file_size.error()));
+  for (auto cleared : {offset_index_.file().reset(), time_index_.file().reset(), txn_index_.reset()}) {
+    if (!cleared) return fail(std::move(cleared.error()));
+  }
+  indexes_checked_.store(true, std::memory_order_release);
+  {
+    base::MutexLock lock(times_mutex_);
+    times_loaded_ = true;
+    max_timestamp_ = {kNoTimestamp, base_};
+  }
+  size_.store(0, std::memory_order_release);
+  first_timestamp_.reset();
+  bytes_since_index_ = 0;
+  const int64_t modified_ms = this->modified_ms();
+
+  Recovered result;
+  result.next_offset = base_;
+  Bytes buffer;
+  int64_t buffer_at = 0, buffer_size = 0;  // what of the file stands in it
+  auto bytes_at = [&](int64_t position, int64_t size) -> Result<ByteView> {
+    if (position < buffer_at || position + size > buffer_at + buffer_size) {
+      buffer.resize(static_cast<size_t>(std::min(std::max(size, kRecoveryBuffer), *file_size - position)));
+      auto got = file.pread(position, buffer);
+      if (!got) return fail(std::move(got.error()));
+      buffer_at = position;
+      buffer_size = static_cast<int64_t>(*got);
+    }
+    int64_t there = std::min(size, buffer_at + buffer_size - position);
+    return ByteView(buffer.data() + (position - buffer_at), static_cast<size_t>(std::max<int64_t>(there, 0)));
+  };
+
+  BatchWalk walk(file, 0, *file_size, base_);
+  int64_t good = 0;
+  while (good < *file_size) {
+    auto next = walk.next();
+    if (!next) {
+      if (next.error().code != ErrorCode::kCorruptMessage) return fail(std::move(next.error()));
+      result.reason = next.error().what;
+      break;
+    }
+    if (!*next) {
+      result.reason = "position " + std::to_string(good) + ": a batch is cut off";
+      break;
+    }
+    BatchMeta batch = **next;
+    if (batch.last - base_ > INT32_MAX) {
+      result.reason = "position " + std::to_string(good) + ": offset " + std::to_string(batch.last.value) + " is out of the segment's range";
+      break;
+    }
+    record::BatchView whole;
+    const bool check_crc = batch.last >= check_crc_from;
+    if (check_crc || (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch)) {
+      auto bytes = bytes_at(batch.position, batch.size);
+      if (!bytes) return fail(std::move(bytes.error()));
+      if (static_cast<int64_t>(bytes->size()) != batch.size || (check_crc && !crc_is_good(*bytes, batch.magic))) {
+        result.reason = "position " + std::to_string(good) + ": the CRC of the batch at offset " + std::to_string(batch.base.value) + " is wrong";
+        break;
+      }
+      if (batch.magic == record::kMagicV2) whole = record::BatchView(*bytes);
+    }
+    if (visit) {
+      if (auto seen = visit(batch, whole); !seen) return fail(std::move(seen.error()));
+    }
+    if (auto noted = note_batch(batch.last, batch.size, batch.max_timestamp, config, modified_ms); !noted) return fail(std::move(noted.error()));
+    good += batch.size;
+    result.next_offset = batch.last + 1;
+  }
+  if (good < *file_size) {
+    result.truncated_bytes = *file_size - good;
+    if (auto cut = file.truncate(good); !cut) return fail(std::move(cut.error()));
+  }
+  if (auto closed = become_inactive(config); !closed) return fail(std::move(closed.error()));
+  return result;
+}
+
+Result<std::optional<Offset>> Segment::find_next_offset() {
+  if (size() == 0) return base_;
+  auto last = offset_index_.last();
+  if (!last) {
+    if (last.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
+    return fail(std::move(last.error()));
+  }
+  if (last->position >= size() || last->offset < base_) return std::nullopt;
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  BatchWalk walk((*opened)->file(), last->position, size(), base_);
+  Offset next = base_;
+  for (;;) {
+    auto batch = walk.next();
+    if (!batch) {
+      if (batch.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
+      return fail(std::move(batch.error()));
+    }
+    if (!*batch) break;
+    next = (*batch)->last + 1;
+  }
+  if (walk.position() != size()) return std::nullopt;
+  return next;
+}
+
+Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
+  if (auto ready = ensure_indexes(); !ready) return ready;
+  auto start = offset_index_.lookup(from);
+  if (!start) return fail(std::move(start.error()));
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  base::File& file = (*opened)->file();
+  BatchWalk walk(file, start->position, size(), base_);
+  for (;;) {
+    auto next = walk.next();
+    if (!next) return fail(std::move(next.error()));
+    if (!*next) return {};
+    const BatchMeta& batch = **next;
+    if (batch.last < from) continue;
+    Bytes body;
+    record::BatchView whole;
+    if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
+      auto bytes = read_exactly(file, batch.position, batch.size);
+      if (!bytes) return fail(std::move(bytes.error()));
+      body = std::move(*bytes);
+      whole = record::BatchView(body);
+    }
+    if (auto seen = visit(batch, whole); !seen) return seen;
+  }
+}
+
+}  // namespace odradek::storage
