@@ -29,8 +29,11 @@ constexpr std::array kServed = {
     Api{ApiKey::kApiVersions, 0, 4, handle_api_versions},
     Api{ApiKey::kDeleteRecords, 0, 2, handle_delete_records},
     Api{ApiKey::kOffsetForLeaderEpoch, 0, 4, handle_offset_for_leader_epoch},
+    Api{ApiKey::kDescribeConfigs, 0, 4, handle_describe_configs},
+    Api{ApiKey::kAlterConfigs, 0, 2, handle_alter_configs},
     Api{ApiKey::kDescribeLogDirs, 0, 4, handle_describe_log_dirs},
     Api{ApiKey::kDeleteGroups, 0, 2, handle_delete_groups},
+    Api{ApiKey::kIncrementalAlterConfigs, 0, 1, handle_incremental_alter_configs},
     Api{ApiKey::kOffsetDelete, 0, 0, handle_offset_delete},
     Api{ApiKey::kDescribeProducers, 0, 0, handle_describe_producers},
 };
