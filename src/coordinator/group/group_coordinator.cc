@@ -14,6 +14,8 @@
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/group_shard.h"
 #include "coordinator/runtime/strand.h"
+#include "metrics/catalog.h"
+#include "metrics/registry.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/heartbeat.h"
@@ -98,6 +100,8 @@ struct GroupCoordinator::Impl {
   base::SharedMutex mutex;
   std::vector<SlotPtr> slots GUARDED_BY(mutex);  // by partition; null: never led here
   std::atomic<bool> stopped{false};
+  GroupCounts counts;
+  std::vector<metrics::Registration> metrics;  // read `counts`
 
   std::unique_ptr<base::Executor> work;
   std::unique_ptr<base::Executor> loaders;
@@ -201,7 +205,7 @@ struct GroupCoordinator::Impl {
       return;
     }
     const int64_t records = (*state)->records;
-    slot->shard = std::make_shared<GroupShard>(runtime, log, config, slot->strand, slot->tp, epoch);
+    slot->shard = std::make_shared<GroupShard>(runtime, log, config, counts, slot->strand, slot->tp, epoch);
     slot->shard->start(std::move(**state));
     slot->loading = false;
     log::info("group", "{}: {} groups with {} offsets loaded from {} records in {} ms, leader epoch {}", slot->tp.to_string(),
@@ -255,6 +259,24 @@ void GroupCoordinator::stop() {
   for (const auto& slot : impl_->all()) {
     slot->strand->run([impl = impl_.get(), slot] { impl->drop(*slot, ErrorCode::kCoordinatorNotAvailable); });
   }
+}
+
+void GroupCoordinator::register_metrics(metrics::Registry& registry) {
+  GroupCounts& counts = impl_->counts;
+  auto show = [&](const metrics::MetricDef& def, std::function<double()> value) {
+    impl_->metrics.push_back(registry.callback(def, {}, std::move(value)));
+  };
+  show(metrics::kNumGroups, [&counts] { return static_cast<double>(counts.total()); });
+  const std::pair<const metrics::MetricDef&, GroupState> states[] = {{metrics::kNumGroupsPreparingRebalance, GroupState::kPreparingRebalance},
+                                                                     {metrics::kNumGroupsCompletingRebalance, GroupState::kCompletingRebalance},
+                                                                     {metrics::kNumGroupsStable, GroupState::kStable},
+                                                                     {metrics::kNumGroupsEmpty, GroupState::kEmpty},
+                                                                     {metrics::kNumGroupsDead, GroupState::kDead}};
+  for (const auto& [def, state] : states) show(def, [&count = counts.of(state)] { return static_cast<double>(count.load(std::memory_order_relaxed)); });
+  show(metrics::kNumOffsets, [&counts] { return static_cast<double>(counts.offsets.load(std::memory_order_relaxed)); });
+  show(metrics::kOffsetCommits, [&counts] { return static_cast<double>(counts.commits.load(std::memory_order_relaxed)); });
+  show(metrics::kOffsetExpirations, [&counts] { return static_cast<double>(counts.expirations.load(std::memory_order_relaxed)); });
+  show(metrics::kGroupRebalances, [&counts] { return static_cast<double>(counts.rebalances.load(std::memory_order_relaxed)); });
 }
 
 int32_t GroupCoordinator::partition_for(std::string_view group_id) const { return impl_->partition_for(group_id); }

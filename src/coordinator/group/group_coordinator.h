@@ -21,6 +21,9 @@
 #include "model/types.h"
 #include "replication/leadership.h"
 
+namespace odradek::metrics {
+class Registry;
+}
 namespace odradek::protocol {
 struct JoinGroupRequest;
 struct JoinGroupResponse;
@@ -63,6 +66,8 @@ class GroupCoordinator : public replication::LeadershipListener {
   ~GroupCoordinator() override;
 
   void start();
+  // Shows the counts of groups and offsets; `registry` outlives the coordinator.
+  void register_metrics(metrics::Registry& registry);
   // Everything that waits is answered with COORDINATOR_NOT_AVAILABLE, and so is every later call.
   void stop();
 

@@ -7,6 +7,7 @@
 #include "coordinator/group/group_records.h"
 #include "coordinator/group/group_test_util.h"
 #include "coordinator/runtime/fake_log.h"
+#include "metrics/registry.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/heartbeat.h"
@@ -767,6 +768,38 @@ TEST_F(GroupAdmin, OffsetsOfDeletedTopicsGoFromEveryGroup) {
   EXPECT_EQ(offset_of("u", "g2"), 3);
   reload();
   EXPECT_EQ(offset_of("t", "g2"), -1);
+}
+
+TEST_F(GroupAdmin, MetricsCountGroupsByStateAndOffsets) {
+  metrics::Registry registry(runtime.clock());
+  groups->register_metrics(registry);
+  auto value = [&](const std::string& name) {
+    std::string text = registry.prometheus_text();
+    size_t at = text.find("\n" + name + " ");
+    return at == std::string::npos ? std::string("none") : text.substr(at + name.size() + 2, text.find('\n', at + 1) - at - name.size() - 2);
+  };
+  const std::string prefix = "kafka_coordinator_group_groupmetadatamanager_";
+  EXPECT_EQ(value(prefix + "numgroups"), "0");
+  std::string member = stable_member();
+  commit("topic", 1, member, 1);
+  commit("t", 1, "", -1, "", -1, "simple");
+  commit("t", 2, "", -1, "", -1, "simple");
+  EXPECT_EQ(value(prefix + "numgroups"), "2");
+  EXPECT_EQ(value(prefix + "numgroupsstable"), "1");
+  EXPECT_EQ(value(prefix + "numgroupsempty"), "1");
+  EXPECT_EQ(value(prefix + "numoffsets"), "2");
+  EXPECT_EQ(value("kafka_server_group_coordinator_metrics_offset_commit_total"), "3");
+  EXPECT_EQ(value("kafka_server_group_coordinator_metrics_group_completed_rebalance_total"), "1");
+  remove_group("simple");
+  EXPECT_EQ(value(prefix + "numgroups"), "1");
+  EXPECT_EQ(value(prefix + "numoffsets"), "1");
+  reload();
+  EXPECT_EQ(value(prefix + "numgroupsstable"), "1");
+  EXPECT_EQ(value(prefix + "numoffsets"), "1");
+  groups->on_follower(tp, {9});
+  EXPECT_EQ(value(prefix + "numgroups"), "0");
+  EXPECT_EQ(value(prefix + "numoffsets"), "0");
+  groups.reset();
 }
 
 // --- retention -------------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ struct GroupShard::Entry {
   uint64_t last_append = 0;  // what a reader of this group stands on
   base::TimerId timer = 0;
   int64_t timer_at_ms = 0;
+  std::optional<GroupState> counted_state;
+  size_t counted_offsets = 0;
   uint64_t timer_token = 0;  // of the timer that is set: an older one may still be on its way
 };
 
@@ -94,9 +96,9 @@ struct GroupShard::Journal : GroupJournal {
   Entry& entry;
 };
 
-GroupShard::GroupShard(base::Runtime& runtime, LogAccess& log, const GroupConfig& config, std::shared_ptr<Strand> strand, TopicPartition tp,
-                       LeaderEpoch epoch)
-    : runtime_(runtime), log_(log), config_(config), strand_(std::move(strand)), tp_(std::move(tp)), epoch_(epoch) {}
+GroupShard::GroupShard(base::Runtime& runtime, LogAccess& log, const GroupConfig& config, GroupCounts& counts, std::shared_ptr<Strand> strand,
+                       TopicPartition tp, LeaderEpoch epoch)
+    : runtime_(runtime), log_(log), config_(config), counts_(counts), strand_(std::move(strand)), tp_(std::move(tp)), epoch_(epoch) {}
 
 GroupShard::~GroupShard() = default;
 
@@ -112,6 +114,7 @@ void GroupShard::start(LoadedState state) {
     Journal journal(*this, placed);
     placed.group.on_loaded(now(), journal, none);
     arm_group_timer(placed);
+    count(placed);
   }
 }
 
@@ -122,6 +125,7 @@ void GroupShard::die(ErrorCode why) {
   for (auto& [id, entry] : groups_) {
     if (entry->timer != 0) runtime_.timers().cancel(std::exchange(entry->timer, 0));
     entry->group.die(why, answers);
+    count(*entry, true);
   }
   outbox_.fail_all(why);
   for (Answer& answer : answers) answer(ErrorCode::kNone);
@@ -252,8 +256,10 @@ void GroupShard::commit(protocol::OffsetCommitRequest request, Reply<protocol::O
                                          .expire_timestamp_ms = request.retention_time_ms < 0 ? -1 : now_ms + request.retention_time_ms,
                                          .record = record});
       record = record + 1;
+      counts_.commits.fetch_add(1, std::memory_order_relaxed);
     }
   }
+  count(*entry);
   if (outbox_.is_committed(*appended)) return reply(std::move(response));
   send_after(*appended, [reply = std::move(reply), response = std::move(response), set_all](ErrorCode lost) mutable {
     if (lost != ErrorCode::kNone) set_all(response, lost);
@@ -455,6 +461,8 @@ void GroupShard::expire_some(std::shared_ptr<std::vector<std::string>> ids, size
       continue;
     }
     log::debug("group", "{}: {} offsets of group {} expired{}", tp_.to_string(), expired.size(), (*ids)[i], whole ? ", and the group" : "");
+    counts_.expirations.fetch_add(expired.size(), std::memory_order_relaxed);
+    count(*entry);
     if (whole) forget((*ids)[i]);
   }
   if (end == ids->size()) return;
@@ -490,6 +498,7 @@ void GroupShard::forget(std::string_view group_id) {
   if (found == groups_.end()) return;
   Entry& entry = *found->second;
   if (entry.timer != 0) runtime_.timers().cancel(entry.timer);
+  count(entry, true);
   Answers answers;
   entry.group.die(ErrorCode::kUnknownMemberId, answers);
   CHECK(answers.empty());  // only empty groups are forgotten
@@ -502,8 +511,23 @@ void GroupShard::settle(Entry& entry, Answers answers) {
     forget(std::string(entry.group.id()));
   } else {
     arm_group_timer(entry);
+    count(entry);
   }
   for (Answer& answer : answers) send_after(stands_on, std::move(answer));
+}
+
+void GroupShard::count(Entry& entry, bool gone) {
+  const std::optional<GroupState> state = gone ? std::nullopt : std::optional(entry.group.state());
+  const size_t offsets = gone ? 0 : entry.offsets.size();
+  if (offsets != entry.counted_offsets) {
+    counts_.offsets.fetch_add(static_cast<int64_t>(offsets) - static_cast<int64_t>(entry.counted_offsets), std::memory_order_relaxed);
+    entry.counted_offsets = offsets;
+  }
+  if (state == entry.counted_state) return;
+  if (entry.counted_state == GroupState::kCompletingRebalance && state == GroupState::kStable) counts_.rebalances.fetch_add(1, std::memory_order_relaxed);
+  if (entry.counted_state) counts_.of(*entry.counted_state).fetch_sub(1, std::memory_order_relaxed);
+  if (state) counts_.of(*state).fetch_add(1, std::memory_order_relaxed);
+  entry.counted_state = state;
 }
 
 void GroupShard::send_after(uint64_t append, Answer answer) {

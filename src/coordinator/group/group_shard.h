@@ -13,6 +13,7 @@
 #include "base/executor.h"
 #include "base/string_map.h"
 #include "coordinator/group/group.h"
+#include "coordinator/group/group_counts.h"
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/offsets.h"
 #include "coordinator/runtime/log_access.h"
@@ -37,7 +38,8 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   using Reply = UniqueFunction<void(Response)>;
 
   // Shared: appends on their way and timers refer to it weakly. Everything passed by reference outlives it.
-  GroupShard(base::Runtime& runtime, LogAccess& log, const GroupConfig& config, std::shared_ptr<Strand> strand, TopicPartition tp, LeaderEpoch epoch);
+  GroupShard(base::Runtime& runtime, LogAccess& log, const GroupConfig& config, GroupCounts& counts, std::shared_ptr<Strand> strand,
+             TopicPartition tp, LeaderEpoch epoch);
   ~GroupShard();
 
   // Once, before anything else.
@@ -78,6 +80,8 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   // After an event on the group: answers leave or wait, its timer is set, a group without content is forgotten.
   void settle(Entry& entry, Answers answers);
   void send_after(uint64_t append, Answer answer);
+  // Brings the counts up to date; `gone`: the entry is on its way out.
+  void count(Entry& entry, bool gone = false);
   void arm_group_timer(Entry& entry);
   void arm_outbox_timer();
   void on_group_timer(const std::string& group_id, uint64_t token);
@@ -94,6 +98,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   base::Runtime& runtime_;
   LogAccess& log_;
   const GroupConfig& config_;
+  GroupCounts& counts_;
   const std::shared_ptr<Strand> strand_;  // shared with the slot and with what is on its way
   const TopicPartition tp_;
   const LeaderEpoch epoch_;

@@ -1,0 +1,27 @@
+// What the metrics show of groups; kept by the shards, read by the web thread. Thread: any.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "coordinator/group/group.h"
+
+namespace odradek::coordinator {
+
+struct GroupCounts {
+  std::array<std::atomic<int64_t>, 5> groups{};  // by GroupState
+  std::atomic<int64_t> offsets{0};
+  std::atomic<uint64_t> commits{0};              // offsets committed
+  std::atomic<uint64_t> expirations{0};          // offsets expired
+  std::atomic<uint64_t> rebalances{0};           // completed
+
+  std::atomic<int64_t>& of(GroupState state) { return groups[static_cast<size_t>(state)]; }
+  int64_t total() const {
+    int64_t sum = 0;
+    for (const auto& count : groups) sum += count.load(std::memory_order_relaxed);
+    return sum;
+  }
+};
+
+}  // namespace odradek::coordinator
