@@ -12,8 +12,8 @@
 
 namespace odradek::storage {
 
-Log::Log(LogDir& dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded, bool is_new)
-    : dir_(dir),
+Log::Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded, bool is_new)
+    : dir_(std::move(dir)),
       name_(std::move(name)),
       label_(name_.to_string()),
       path_(std::move(path)),
@@ -35,7 +35,7 @@ Log::Log(LogDir& dir, TopicPartition name, std::string path, std::shared_ptr<con
   producers_.advance_high_watermark(loaded.high_watermark);
   refresh_unstable();
   if (config_->segment_jitter_ms > 0) {
-    roll_jitter_ms_ = static_cast<int64_t>(dir_.random().below(static_cast<uint64_t>(std::min(config_->segment_jitter_ms, config_->segment_ms))));
+    roll_jitter_ms_ = static_cast<int64_t>(dir_->random().below(static_cast<uint64_t>(std::min(config_->segment_jitter_ms, config_->segment_ms))));
   }
 }
 
@@ -72,7 +72,7 @@ Result<void> Log::set_topic_id(const Uuid& id) {
     }
     folder = path_;
   }
-  if (auto written = write_partition_metadata(dir_.files(), folder, id); !written) return fail(fail_dir(std::move(written.error())));
+  if (auto written = write_partition_metadata(dir_->files(), folder, id); !written) return fail(fail_dir(std::move(written.error())));
   {
     base::MutexLock lock(state_mutex_);
     topic_id_ = id;
@@ -83,10 +83,10 @@ Result<void> Log::set_topic_id(const Uuid& id) {
   return {};
 }
 
-Error Log::offline_error() const { return {ErrorCode::kKafkaStorageError, label_ + ": log dir " + dir_.path() + " is offline", 0}; }
+Error Log::offline_error() const { return {ErrorCode::kKafkaStorageError, label_ + ": log dir " + dir_->path() + " is offline", 0}; }
 
 Error Log::fail_dir(Error error) const {
-  dir_.fail(error);
+  dir_->fail(error);
   error.code = ErrorCode::kKafkaStorageError;
   return error;
 }
@@ -149,7 +149,7 @@ void Log::update_high_watermark(Offset high_watermark) {
   while (before < high_watermark.value && !high_watermark_.compare_exchange_weak(before, high_watermark.value, std::memory_order_acq_rel)) {
   }
   if (before >= high_watermark.value) return;
-  dir_.changed(LogDir::Changed::kHighWatermark);
+  dir_->changed(LogDir::Changed::kHighWatermark);
   if (first_unreplicated_.load(std::memory_order_acquire) >= high_watermark.value) return;
   base::MutexLock lock(mutex_);
   if (producers_.advance_high_watermark(high_watermark)) refresh_unstable();
@@ -162,7 +162,7 @@ std::vector<ProducerStateEntry> Log::active_producers() const {
 
 void Log::expire_producers(int64_t now_ms) {
   base::MutexLock lock(mutex_);
-  if (!producers_.empty()) producers_.expire(now_ms, dir_.options().producer_id_expiration_ms);
+  if (!producers_.empty()) producers_.expire(now_ms, dir_->options().producer_id_expiration_ms);
 }
 
 std::vector<AbortedTransaction> Log::aborted_transactions(Offset from, Offset upto) const {

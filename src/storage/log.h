@@ -32,13 +32,13 @@ struct LoadedLog;
 class Log : public std::enable_shared_from_this<Log> {
  public:
   // `loaded`: from load_log or create_log (`is_new`).
-  Log(LogDir& dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded, bool is_new = false);
+  Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std::shared_ptr<const LogConfig> config, LoadedLog loaded, bool is_new = false);
   ~Log();
   Log(const Log&) = delete;
 
   const TopicPartition& name() const { return name_; }
   std::string path() const;  // of its folder
-  LogDir& dir() const { return dir_; }
+  LogDir& dir() const { return *dir_; }
   std::shared_ptr<const LogConfig> config() const;
   void update_config(std::shared_ptr<const LogConfig> config);
   Uuid topic_id() const;  // zero: none
@@ -157,7 +157,7 @@ class Log : public std::enable_shared_from_this<Log> {
   std::shared_ptr<Segment> segment_for(Offset offset) const;
   std::shared_ptr<Segment> segment_after(Offset base) const;
 
-  LogDir& dir_;
+  const std::shared_ptr<LogDir> dir_;  // shared: who holds a log may outlive the log manager
   const TopicPartition name_;
   const std::string label_;  // "orders-0"
 

@@ -16,9 +16,9 @@ tl::unexpected<AppendError> refuse(ErrorCode code, std::string what) { return re
 }  // namespace
 
 tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView records, LeaderEpoch epoch, const AppendOptions& options) {
-  if (!dir_.online()) return refuse(offline_error());
+  if (!dir_->online()) return refuse(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
-  const int64_t now_ms = dir_.clock().wall_ms();
+  const int64_t now_ms = dir_->clock().wall_ms();
 
   // Checked outside the lock, as if for offset 0: the base offset is written last, and no CRC covers it.
   record::ValidateOptions rules;
@@ -48,7 +48,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   info.size_bytes = static_cast<int64_t>(valid->bytes.size());
 
   base::MutexLock lock(mutex_);
-  if (closed_ || !dir_.online()) return refuse(offline_error());
+  if (closed_ || !dir_->online()) return refuse(offline_error());
   info.log_start_offset = log_start_offset();
   const record::BatchView batch = valid->batch();
   if (batch.has_producer()) {
@@ -69,9 +69,9 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
-  if (!dir_.online()) return refuse(offline_error());
+  if (!dir_->online()) return refuse(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
-  const int64_t now_ms = dir_.clock().wall_ms();
+  const int64_t now_ms = dir_->clock().wall_ms();
 
   AppendInfo info;
   ByteView rest = records;
@@ -94,7 +94,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) 
   info.size_bytes = static_cast<int64_t>(records.size() - rest.size());
 
   base::MutexLock lock(mutex_);
-  if (closed_ || !dir_.online()) return refuse(offline_error());
+  if (closed_ || !dir_->online()) return refuse(offline_error());
   info.log_start_offset = log_start_offset();
   if (first) {
     info.first_offset = info.last_offset = {-1};
@@ -177,8 +177,8 @@ Result<void> Log::maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, 
 Result<void> Log::roll_to(Offset base, const LogConfig& config) {
   const std::string folder = path();
   if (auto done = active_->become_inactive(config); !done) return fail(fail_for_good(std::move(done.error())));
-  if (auto wrote = write_snapshot(dir_, folder, base, producers_, snapshots_); !wrote) return fail(fail_for_good(std::move(wrote.error())));
-  auto segment = Segment::create(dir_, folder, base, config, dir_.clock().wall_ms());
+  if (auto wrote = write_snapshot(*dir_, folder, base, producers_, snapshots_); !wrote) return fail(fail_for_good(std::move(wrote.error())));
+  auto segment = Segment::create(dir_, folder, base, config, dir_->clock().wall_ms());
   if (!segment) return fail(fail_for_good(std::move(segment.error())));
   {
     base::MutexLock lock(state_mutex_);
@@ -190,7 +190,7 @@ Result<void> Log::roll_to(Offset base, const LogConfig& config) {
     unsynced_files_.push_back(snapshot_path(folder, base));
   }
   if (config.segment_jitter_ms > 0) {
-    roll_jitter_ms_ = static_cast<int64_t>(dir_.random().below(static_cast<uint64_t>(std::min(config.segment_jitter_ms, config.segment_ms))));
+    roll_jitter_ms_ = static_cast<int64_t>(dir_->random().below(static_cast<uint64_t>(std::min(config.segment_jitter_ms, config.segment_ms))));
   }
   directory_changed_.store(true, std::memory_order_release);
   request_flush(false);
@@ -198,7 +198,7 @@ Result<void> Log::roll_to(Offset base, const LogConfig& config) {
 }
 
 Result<void> Log::roll() {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
@@ -212,7 +212,7 @@ void Log::after_append(const LogConfig& config) {
     request_flush(true);
   } else if (config.flush_ms != INT64_MAX && !flush_timer_set_.load(std::memory_order_relaxed) &&
              !flush_timer_set_.exchange(true, std::memory_order_acq_rel)) {
-    dir_.flusher().flush_after(config.flush_ms, weak_from_this());
+    dir_->flusher().flush_after(config.flush_ms, weak_from_this());
   }
 }
 

@@ -9,32 +9,58 @@
 namespace odradek::storage {
 
 bool is_disk_failure(const Error& error) {
-  return error.os_error != 0 && error.os_error != EMFILE && error.os_error != ENFILE && error.os_error != ENOMEM;
+  return error.os_error != 0 && error.os_error != EMFILE && error.os_error != ENFILE && error.os_error != ENOMEM && error.os_error != ENOENT;
 }
 
-LogDir::LogDir(base::Runtime& runtime, std::string path, uint32_t number, FileCache& cache, const Options& options)
+LogDir::LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::shared_ptr<FileCache> cache, const Options& options, Owner& owner)
     : path_(std::move(path)),
       number_(number),
       files_(runtime.files()),
       clock_(runtime.clock()),
       random_(runtime.random()),
-      cache_(cache),
+      cache_(std::move(cache)),
       options_(options),
+      owner_(&owner),
+      checkpointer_(&owner),
       reader_(runtime.make_executor("reader-" + std::to_string(number), 1)),
       flusher_(std::make_unique<Flusher>(runtime, "flush-" + std::to_string(number), options.flush_threads)) {}
 
 LogDir::~LogDir() = default;
 
-void LogDir::stop_flusher() { flusher_->stop(); }
-
 void LogDir::fail(const Error& error) {
-  if (!is_disk_failure(error)) {
+  if (!is_disk_failure(error) && (error.os_error != ENOENT || files_.exists(path_))) {
     log::error("storage", "{}: {}", path_, error.what);
     return;
   }
   if (!online_.exchange(false, std::memory_order_acq_rel)) return;
   log::error("storage", "log dir {} goes offline: {}", path_, error.what);
-  if (on_failure_) on_failure_(*this);
+  base::MutexLock lock(owner_mutex_);
+  if (owner_ != nullptr) owner_->on_failure(*this);
+}
+
+void LogDir::changed(Changed what) {
+  auto& flag = changed_[static_cast<size_t>(what)];
+  // Relaxed first: the flag is set most of the time.
+  if (flag.load(std::memory_order_relaxed) || flag.exchange(true, std::memory_order_acq_rel)) return;
+  base::MutexLock lock(owner_mutex_);
+  if (owner_ != nullptr) owner_->on_change(*this, what);
+}
+
+Result<void> LogDir::checkpoint_recovery_points() {
+  base::MutexLock lock(checkpoint_mutex_);
+  return checkpointer_ == nullptr ? Result<void>() : checkpointer_->checkpoint_recovery_points(*this);
+}
+
+void LogDir::detach() {
+  flusher_->stop();
+  online_.store(false, std::memory_order_release);
+  {
+    base::MutexLock lock(owner_mutex_);
+    owner_ = nullptr;
+  }
+  base::MutexLock lock(checkpoint_mutex_);
+  checkpointer_ = nullptr;
+  reader_.reset();
 }
 
 }  // namespace odradek::storage

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/file.h"
+#include "base/mutex.h"
 #include "metrics/registry.h"
 #include "storage/file_cache.h"
 
@@ -28,10 +28,20 @@ class LogDir {
     int64_t producer_id_expiration_ms = 86'400'000;
     std::shared_ptr<metrics::Histogram> flush_time;  // may be null; shared with the registry
   };
-  LogDir(base::Runtime& runtime, std::string path, uint32_t number, FileCache& cache, const Options& options);
+  // Something that the high watermark, recovery point or log start checkpoint holds has changed.
+  enum class Changed { kHighWatermark, kRecoveryPoint, kLogStart };
+  // Who runs the dirs: the log manager.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void on_failure(LogDir& dir) = 0;             // once
+    virtual void on_change(LogDir& dir, Changed what) = 0;  // the first time since clear_changed
+    // Writes the recovery points of all logs here, now. Blocks on the disk.
+    virtual Result<void> checkpoint_recovery_points(LogDir& dir) = 0;
+  };
+
+  LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::shared_ptr<FileCache> cache, const Options& options, Owner& owner);
   ~LogDir();
-  // Waits for what was posted to the flush threads; what comes later is dropped.
-  void stop_flusher();
   LogDir(const LogDir&) = delete;
 
   const std::string& path() const { return path_; }
@@ -39,30 +49,21 @@ class LogDir {
   base::FileSystem& files() const { return files_; }
   const base::Clock& clock() const { return clock_; }
   base::Random& random() const { return random_; }
-  FileCache& cache() const { return cache_; }
+  FileCache& cache() const { return *cache_; }
   const Options& options() const { return options_; }
   Flusher& flusher() const { return *flusher_; }
   base::Executor& reader() const { return *reader_; }
 
   bool online() const { return online_.load(std::memory_order_acquire); }
-  // Only a disk failure counts. `what` was being done: for the log line.
+  // Only a disk failure counts; the rest is logged.
   void fail(const Error& error);
-  // Set before the dir is used.
-  void on_failure(std::function<void(LogDir&)> listener) { on_failure_ = std::move(listener); }
-  // Something that the high watermark, recovery point or log start checkpoint holds has changed. Set before the dir is used.
-  enum class Changed { kHighWatermark, kRecoveryPoint, kLogStart };
-  void on_change(std::function<void(LogDir&, Changed)> listener) { on_change_ = std::move(listener); }
-  void changed(Changed what) {
-    // Relaxed first: the flag is set most of the time.
-    auto& flag = changed_[static_cast<size_t>(what)];
-    if (flag.load(std::memory_order_relaxed) || flag.exchange(true, std::memory_order_acq_rel)) return;
-    if (on_change_) on_change_(*this, what);
-  }
+  void changed(Changed what);
   // The checkpoint is about to be written: later changes are told again.
   void clear_changed(Changed what) { changed_[static_cast<size_t>(what)].store(false, std::memory_order_seq_cst); }
-  // Writes the recovery points of all logs here, now. Set before the dir is used. Blocks on the disk.
-  void on_checkpoint_needed(std::function<Result<void>(LogDir&)> writer) { checkpoint_ = std::move(writer); }
-  Result<void> checkpoint_recovery_points() { return checkpoint_ ? checkpoint_(*this) : Result<void>(); }
+  Result<void> checkpoint_recovery_points();
+
+  // The owner goes away: waits for the flush threads, then nothing works here any more but reading what is open.
+  void detach();
 
  private:
   const std::string path_;
@@ -70,13 +71,14 @@ class LogDir {
   base::FileSystem& files_;
   const base::Clock& clock_;
   base::Random& random_;
-  FileCache& cache_;
+  const std::shared_ptr<FileCache> cache_;  // shared: segments that outlive the manager leave it
   const Options options_;
   std::atomic<bool> online_{true};
   std::atomic<bool> changed_[3]{};
-  std::function<void(LogDir&)> on_failure_;
-  std::function<void(LogDir&, Changed)> on_change_;
-  std::function<Result<void>(LogDir&)> checkpoint_;
+  base::Mutex owner_mutex_;
+  Owner* owner_ GUARDED_BY(owner_mutex_);
+  base::Mutex checkpoint_mutex_;
+  Owner* checkpointer_ GUARDED_BY(checkpoint_mutex_);
   std::unique_ptr<base::Executor> reader_;
   std::unique_ptr<Flusher> flusher_;
 };

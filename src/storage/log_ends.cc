@@ -18,7 +18,7 @@ Result<void> Log::lower_recovery_point(Offset offset) {
     if (recovery_point() <= offset) return {};
     recovery_point_.store(offset.value, std::memory_order_release);
   }
-  return dir_.checkpoint_recovery_points();
+  return dir_->checkpoint_recovery_points();
 }
 
 Result<void> Log::drop_snapshots(Offset from, Offset to) {
@@ -28,7 +28,7 @@ Result<void> Log::drop_snapshots(Offset from, Offset to) {
       ++at;
       continue;
     }
-    if (auto removed = dir_.files().remove(snapshot_path(folder, *at)); !removed) return removed;
+    if (auto removed = dir_->files().remove(snapshot_path(folder, *at)); !removed) return removed;
     at = snapshots_.erase(at);
   }
   return {};
@@ -45,10 +45,10 @@ Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& seg
   }
   directory_changed_.store(true, std::memory_order_release);
   if (!at_once) {
-    dir_.flusher().post_after(config()->file_delete_delay_ms, [segments, &dir = dir_] {
-      if (!dir.online()) return;
+    dir_->flusher().post_after(config()->file_delete_delay_ms, [segments, dir = dir_] {
+      if (!dir->online()) return;
       for (const auto& segment : segments) {
-        if (auto removed = segment->remove_files(); !removed) dir.fail(removed.error());
+        if (auto removed = segment->remove_files(); !removed) dir->fail(removed.error());
       }
     });
   }
@@ -56,7 +56,7 @@ Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& seg
 }
 
 Result<void> Log::truncate_to(Offset offset) {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   if (offset < first_segment_base()) return truncate_fully_and_start_at(offset);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
@@ -92,7 +92,7 @@ Result<void> Log::truncate_to(Offset offset) {
   if (auto cut = segment->truncate_to(offset); !cut) return fail(fail_for_good(std::move(cut.error())));
   if (log_start_offset() > end) log_start_.store(end.value, std::memory_order_release);
   if (auto dropped_snapshots = drop_snapshots(end + 1, Offset{INT64_MAX}); !dropped_snapshots) return fail(fail_for_good(std::move(dropped_snapshots.error())));
-  if (auto loaded = load_producers(dir_, path(), segments(), log_start_offset(), end, snapshots_, producers_); !loaded) {
+  if (auto loaded = load_producers(*dir_, path(), segments(), log_start_offset(), end, snapshots_, producers_); !loaded) {
     return fail(fail_for_good(std::move(loaded.error())));
   }
   producers_.advance_high_watermark(this->high_watermark());
@@ -101,7 +101,7 @@ Result<void> Log::truncate_to(Offset offset) {
 }
 
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
@@ -113,7 +113,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   }
   if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
   if (auto gone = drop_snapshots(Offset{0}, Offset{INT64_MAX}); !gone) return fail(fail_for_good(std::move(gone.error())));
-  auto segment = Segment::create(dir_, path(), offset, *config, dir_.clock().wall_ms());
+  auto segment = Segment::create(dir_, path(), offset, *config, dir_->clock().wall_ms());
   if (!segment) return fail(fail_for_good(std::move(segment.error())));
   {
     base::MutexLock state(state_mutex_);
@@ -129,13 +129,13 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   producers_.clear();
   producers_.set_end(offset);
   refresh_unstable();
-  dir_.changed(LogDir::Changed::kLogStart);
+  dir_->changed(LogDir::Changed::kLogStart);
   request_flush(true);
   return {};
 }
 
 Result<void> Log::maybe_advance_start_offset(Offset offset) {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   base::MutexLock lock(mutex_);
   if (offset <= log_start_offset()) return {};
   if (offset > high_watermark()) {
@@ -151,7 +151,7 @@ Result<void> Log::maybe_advance_start_offset(Offset offset) {
   if (epochs_cut) epochs_changed(EpochFile::kOld);
   producers_.truncate_start(offset);
   refresh_unstable();
-  dir_.changed(LogDir::Changed::kLogStart);
+  dir_->changed(LogDir::Changed::kLogStart);
   return {};
 }
 
@@ -180,10 +180,10 @@ size_t Log::count_deletable(const std::vector<std::shared_ptr<Segment>>& segment
 }
 
 Result<int> Log::delete_old_segments() {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
   std::vector<std::shared_ptr<Segment>> all = segments();
-  const size_t count = count_deletable(all, *config, dir_.clock().wall_ms());
+  const size_t count = count_deletable(all, *config, dir_->clock().wall_ms());
   if (count == 0) return 0;
 
   base::MutexLock lock(mutex_);
@@ -205,7 +205,7 @@ Result<int> Log::delete_old_segments() {
   }
   producers_.truncate_start(start);
   refresh_unstable();
-  dir_.changed(LogDir::Changed::kLogStart);
+  dir_->changed(LogDir::Changed::kLogStart);
   if (auto dropped = drop_segments(all, false); !dropped) return fail(fail_dir(std::move(dropped.error())));
   log::info("storage", "{}: {} segments deleted, the log starts at {}", label_, count, start.value);
   return static_cast<int>(count);

@@ -42,8 +42,8 @@ std::optional<SegmentFile> parse_name(const std::string& name) {
 
 class Loader {
  public:
-  Loader(LogDir& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options)
-      : dir_(dir), files_(dir.files()), folder_(folder), config_(config), options_(options) {}
+  Loader(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options)
+      : dir_(dir), files_(dir->files()), folder_(folder), config_(config), options_(options) {}
 
   Result<LoadedLog> run();
 
@@ -64,7 +64,7 @@ class Loader {
   Result<void> load_epochs();
   Result<void> load_producer_state();
 
-  LogDir& dir_;
+  const std::shared_ptr<LogDir>& dir_;
   base::FileSystem& files_;
   const std::string& folder_;
   const LogConfig& config_;
@@ -206,7 +206,7 @@ Result<void> Loader::drop_from(size_t at) {
 
 Result<void> Loader::start_empty_at(Offset start) {
   if (auto dropped = drop_from(0); !dropped) return dropped;
-  auto segment = Segment::create(dir_, folder_, start, config_, dir_.clock().wall_ms());
+  auto segment = Segment::create(dir_, folder_, start, config_, dir_->clock().wall_ms());
   if (!segment) return fail(std::move(segment.error()));
   log_.segments.push_back(std::move(*segment));
   log_.log_end = start;
@@ -266,12 +266,12 @@ Result<void> Loader::recover() {
   const Offset from = log_.segments[first]->base_offset();
   // Epochs that begin in what is walked are found there again.
   std::vector<std::shared_ptr<Segment>> before(log_.segments.begin(), log_.segments.begin() + static_cast<ptrdiff_t>(first));
-  auto loaded = load_producers(dir_, folder_, before, log_.log_start, from, log_.snapshots, log_.producers);
+  auto loaded = load_producers(*dir_, folder_, before, log_.log_start, from, log_.snapshots, log_.producers);
   if (!loaded) return loaded;
   for (size_t i = first; i < log_.segments.size(); ++i) {
     if (auto recovered = recover_segment(i); !recovered) return recovered;
     if (i + 1 < log_.segments.size()) {
-      if (auto wrote = write_snapshot(dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) return wrote;
+      if (auto wrote = write_snapshot(*dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) return wrote;
     }
   }
   producers_at_end_ = true;
@@ -301,7 +301,7 @@ Result<void> Loader::load_producer_state() {
     }
     return {};
   }
-  return load_producers(dir_, folder_, log_.segments, log_.log_start, log_.log_end, log_.snapshots, log_.producers);
+  return load_producers(*dir_, folder_, log_.segments, log_.log_start, log_.log_end, log_.snapshots, log_.producers);
 }
 
 Result<LoadedLog> Loader::run() {
@@ -357,7 +357,7 @@ Result<LoadedLog> Loader::run() {
   }
   log_.snapshots = std::move(snapshots);
   if (auto loaded = load_producer_state(); !loaded) return fail(std::move(loaded.error()));
-  log_.producers.expire(dir_.clock().wall_ms(), dir_.options().producer_id_expiration_ms);
+  log_.producers.expire(dir_->clock().wall_ms(), dir_->options().producer_id_expiration_ms);
 
   log_.high_watermark = std::clamp(options_.high_watermark, log_.log_start, log_.log_end);
   return std::move(log_);
@@ -367,14 +367,14 @@ Result<LoadedLog> Loader::run() {
 
 std::string snapshot_path(const std::string& folder, Offset offset) { return folder + "/" + segment_name(offset) + ".snapshot"; }
 
-Result<LoadedLog> load_log(LogDir& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options) {
+Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options) {
   return Loader(dir, folder, config, options).run();
 }
 
-Result<LoadedLog> create_log(LogDir& dir, const std::string& folder, const LogConfig& config) {
-  if (auto made = dir.files().create_directories(folder); !made) return fail(std::move(made.error()));
+Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config) {
+  if (auto made = dir->files().create_directories(folder); !made) return fail(std::move(made.error()));
   LoadedLog log;
-  auto segment = Segment::create(dir, folder, Offset{0}, config, dir.clock().wall_ms());
+  auto segment = Segment::create(dir, folder, Offset{0}, config, dir->clock().wall_ms());
   if (!segment) return fail(std::move(segment.error()));
   log.segments.push_back(std::move(*segment));
   log.directory_changed = true;

@@ -39,9 +39,9 @@ struct LoadedLog {
 std::string snapshot_path(const std::string& folder, Offset offset);
 
 // Errors: kKafkaStorageError: I/O, or a leader-epoch-checkpoint or partition.metadata that is broken.
-Result<LoadedLog> load_log(LogDir& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options);
+Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options);
 // A folder that does not exist yet. Nothing is synced.
-Result<LoadedLog> create_log(LogDir& dir, const std::string& folder, const LogConfig& config);
+Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config);
 
 // Brings `producers` to `upto`: newest good snapshot in [log_start, upto], then the batches behind it. Bad and later snapshots are
 // removed, from the disk too.

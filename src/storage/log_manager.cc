@@ -52,10 +52,10 @@ FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
 
 }  // namespace
 
-struct LogManager::Impl {
+struct LogManager::Impl final : LogDir::Owner {
   // One log dir with what the manager knows of it.
   struct Dir {
-    LogDir* dir = nullptr;
+    std::shared_ptr<LogDir> dir;  // shared with its logs, see Log
     std::unique_ptr<base::FileLock> lock;
     bool was_clean = false;
     bool loaded = false;  // every log here was loaded
@@ -73,7 +73,7 @@ struct LogManager::Impl {
   };
 
   Impl(base::Runtime& runtime, LogManagerOptions options, metrics::Registry& metrics);
-  ~Impl();
+  ~Impl() override;
 
   std::string file_in(const Dir& dir, std::string_view name) const { return dir.dir->path() + "/" + std::string(name); }
   Dir& entry_of(const LogDir& dir) { return *dirs[dir.number()]; }
@@ -86,16 +86,17 @@ struct LogManager::Impl {
   void delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms);
   Result<void> checkpoint(Dir& dir, Changed what);
   Result<void> checkpoint_all(Dir& dir);
-  void on_change(LogDir& dir, Changed what);
-  void on_failure(LogDir& dir);
+  void on_change(LogDir& dir, Changed what) override;
+  void on_failure(LogDir& dir) override;
+  Result<void> checkpoint_recovery_points(LogDir& dir) override { return checkpoint(entry_of(dir), Changed::kRecoveryPoint); }
   void retention();
   void expire_producers();
 
   base::Runtime& runtime;
   const LogManagerOptions options;
-  FileCache cache;
+  const std::shared_ptr<FileCache> cache;  // shared with the dirs
   std::shared_ptr<Alive> alive = std::make_shared<Alive>();  // shared with timers that may outlive this
-  std::vector<std::unique_ptr<LogDir>> log_dirs;
+  std::vector<std::shared_ptr<LogDir>> log_dirs;
   std::vector<std::unique_ptr<Dir>> dirs;
   SliceReader reader{log_dirs};
 
@@ -119,16 +120,13 @@ struct LogManager::Impl {
 };
 
 LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
-    : runtime(r), options(std::move(o)), cache(options.max_open_files), scheduler(runtime.make_executor("log-scheduler", 1)) {
+    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(options.max_open_files)), scheduler(runtime.make_executor("log-scheduler", 1)) {
   LogDir::Options dir_options{options.flush_threads_per_dir, options.producer_id_expiration_ms, metrics.histogram(metrics::kLogFlushTime)};
   for (const std::string& path : options.dirs) {
     auto number = static_cast<uint32_t>(log_dirs.size());
-    log_dirs.push_back(std::make_unique<LogDir>(runtime, path, number, cache, dir_options));
+    log_dirs.push_back(std::make_shared<LogDir>(runtime, path, number, cache, dir_options, *this));
     dirs.push_back(std::make_unique<Dir>());
-    dirs.back()->dir = log_dirs.back().get();
-    log_dirs.back()->on_failure([this](LogDir& dir) { on_failure(dir); });
-    log_dirs.back()->on_change([this](LogDir& dir, Changed what) { on_change(dir, what); });
-    log_dirs.back()->on_checkpoint_needed([this](LogDir& dir) { return checkpoint(entry_of(dir), Changed::kRecoveryPoint); });
+    dirs.back()->dir = log_dirs.back();
   }
   registrations.push_back(metrics.callback(metrics::kOfflineLogDirectoryCount, {}, [this] {
     return static_cast<double>(std::count_if(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return !dir->online(); }));
@@ -156,7 +154,7 @@ LogManager::Impl::~Impl() {
   }
   retention_task.reset();
   expiry_task.reset();
-  for (auto& dir : log_dirs) dir->stop_flusher();
+  for (auto& dir : log_dirs) dir->detach();
   scheduler.reset();
 }
 
@@ -188,7 +186,7 @@ void LogManager::Impl::register_log(std::shared_ptr<Log> log) {
 void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config) {
   if (!dir.dir->online()) return;
   const std::string folder = dir.dir->path() + "/" + tp.to_string();
-  auto loaded = load_log(*dir.dir, folder, *config, load);
+  auto loaded = load_log(dir.dir, folder, *config, load);
   if (!loaded) {
     if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
     // A file that is not what it should be: nothing here may be believed.
@@ -196,7 +194,7 @@ void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOp
     error.os_error = EIO;
     return dir.dir->fail(error);
   }
-  register_log(std::make_shared<Log>(*dir.dir, tp, folder, std::move(config), std::move(*loaded)));
+  register_log(std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*loaded)));
 }
 
 Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver) {
@@ -270,7 +268,12 @@ Result<void> LogManager::lock_dirs() {
   bool any = false;
   std::string last_error = "log.dirs names no directory";
   for (auto& dir : impl.dirs) {
-    auto made = files.exists(dir->dir->path()) ? Result<void>() : files.create_directories(dir->dir->path());
+    Result<void> made;
+    if (const std::string& path = dir->dir->path(); !files.exists(path)) {
+      made = files.create_directories(path);
+      size_t slash = path.find_last_of('/');
+      if (made) made = files.sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
+    }
     if (made) {
       auto lock = files.lock(impl.file_in(*dir, kLockFile));
       if (lock) {
@@ -559,9 +562,9 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     if (auto written = impl.checkpoint_all(*target); !written) return failed(std::move(written.error()));
   }
   const std::string folder = target->dir->path() + "/" + tp.to_string();
-  auto created = create_log(*target->dir, folder, *config);
+  auto created = create_log(target->dir, folder, *config);
   if (!created) return failed(std::move(created.error()));
-  auto log = std::make_shared<Log>(*target->dir, tp, folder, std::move(config), std::move(*created), true);
+  auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
   if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
   impl.register_log(log);
   return log;

@@ -8,7 +8,7 @@
 namespace odradek::storage {
 
 Result<LogRead> Log::read(Offset from, int32_t max_bytes, Offset upper_bound, bool at_least_one_batch, base::FileSlice* cold) const {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   const Offset end = log_end_offset();
   if (from < log_start_offset() || from > end) {
     return fail(ErrorCode::kOffsetOutOfRange, label_ + ": offset " + std::to_string(from.value) + " is not in [" +
@@ -59,7 +59,7 @@ Result<LogRead> Log::read(Offset from, int32_t max_bytes, Offset upper_bound, bo
 }
 
 Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timestamp, Offset upper_bound) const {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   const Offset start = log_start_offset();
   for (auto segment = segment_for(start); segment != nullptr && segment->base_offset() < upper_bound; segment = segment_after(segment->base_offset())) {
     auto largest = segment->max_timestamp();
@@ -73,7 +73,7 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
 }
 
 Result<std::optional<TimestampOffset>> Log::max_timestamp_offset() const {
-  if (!dir_.online()) return fail(offline_error());
+  if (!dir_->online()) return fail(offline_error());
   std::shared_ptr<Segment> holder;
   int64_t greatest = kNoTimestamp;
   for (const auto& segment : segments()) {
@@ -100,7 +100,7 @@ std::vector<Offset> Log::legacy_offsets_before(int64_t timestamp, int max_count)
   std::vector<Point> points;
   const auto all = segments();
   for (const auto& segment : all) points.push_back({std::max(segment->base_offset(), log_start_offset()), segment->modified_ms()});
-  if (all.back()->size() > 0) points.push_back({log_end_offset(), dir_.clock().wall_ms()});
+  if (all.back()->size() > 0) points.push_back({log_end_offset(), dir_->clock().wall_ms()});
 
   ptrdiff_t at = static_cast<ptrdiff_t>(points.size()) - 1;
   if (timestamp == kEarliest) {

@@ -56,21 +56,21 @@ std::string segment_name(Offset base) {
   return name;
 }
 
-Segment::Segment(LogDir& dir, const std::string& folder, Offset base, const Found& found)
-    : dir_(dir),
+Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found)
+    : dir_(std::move(dir)),
       base_(base),
       path_(folder + "/" + segment_name(base)),
       size_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
-      created_ms_(dir.clock().wall_ms()),
-      offset_index_(dir.files(), dir.cache(), path_ + ".index", base, found.offset_index),
-      time_index_(dir.files(), dir.cache(), path_ + ".timeindex", base, found.time_index),
-      txn_index_(dir.files(), path_ + ".txnindex", found.txn_index) {}
+      created_ms_(dir_->clock().wall_ms()),
+      offset_index_(dir_->files(), dir_->cache(), path_ + ".index", base, found.offset_index),
+      time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex", base, found.time_index),
+      txn_index_(dir_->files(), path_ + ".txnindex", found.txn_index) {}
 
-Segment::~Segment() { dir_.cache().closed(*this); }
+Segment::~Segment() { dir_->cache().closed(*this); }
 
-Result<std::shared_ptr<Segment>> Segment::create(LogDir& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms) {
+Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms) {
   auto segment = std::make_shared<Segment>(dir, folder, base, Found{.modified_ms = now_ms});
   segment->indexes_checked_.store(true, std::memory_order_relaxed);
   segment->changed_ = true;
@@ -99,14 +99,14 @@ Result<void> Segment::open(base::OpenMode mode) {
   if (file_ != nullptr) return {};
   file_ = last_file_.lock();  // a response may still hold it: one file, one generation
   if (file_ != nullptr) {
-    dir_.cache().opened(*this);
+    dir_->cache().opened(*this);
     return {};
   }
-  auto file = dir_.files().open(path_ + ".log" + suffix_, mode);
+  auto file = dir_->files().open(path_ + ".log" + suffix_, mode);
   if (!file) return fail(std::move(file.error()));
-  file_ = std::make_shared<base::SharedFile>(std::move(*file), dir_.number());
+  file_ = std::make_shared<base::SharedFile>(std::move(*file), dir_->number());
   last_file_ = file_;
-  dir_.cache().opened(*this);
+  dir_->cache().opened(*this);
   return {};
 }
 
@@ -408,7 +408,7 @@ Result<void> Segment::truncate_to(Offset offset) {
   bytes_since_index_ = 0;
   if (batch.position == 0) {
     first_timestamp_.reset();
-    created_ms_ = dir_.clock().wall_ms();
+    created_ms_ = dir_->clock().wall_ms();
   }
 
   // Batches behind the last time index entry may have greater timestamps.
@@ -482,7 +482,7 @@ Result<void> Segment::mark_deleted() {
   suffix_ = ".deleted";
   Result<void> result;
   for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
-    auto renamed = dir_.files().rename(path_ + kind, path_ + kind + suffix_);
+    auto renamed = dir_->files().rename(path_ + kind, path_ + kind + suffix_);
     if (!renamed && renamed.error().os_error != ENOENT && result) result = std::move(renamed);
   }
   offset_index_.file().renamed_to(path_ + ".index" + suffix_);
@@ -495,7 +495,7 @@ Result<void> Segment::remove_files() {
   base::MutexLock lock(file_mutex_);
   Result<void> result;
   for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
-    auto removed = dir_.files().remove(path_ + kind + suffix_);
+    auto removed = dir_->files().remove(path_ + kind + suffix_);
     if (!removed && result) result = std::move(removed);
   }
   return result;

@@ -36,11 +36,11 @@ class Segment : private FileCache::Client {
     bool time_index = false;
     bool txn_index = false;
   };
-  Segment(LogDir& dir, const std::string& folder, Offset base, const Found& found);
+  Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found);
   ~Segment();
 
   // A new, empty one, with preallocated indexes as the active segment has them.
-  static Result<std::shared_ptr<Segment>> create(LogDir& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms);
+  static Result<std::shared_ptr<Segment>> create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms);
 
   Offset base_offset() const { return base_; }
   int64_t size() const { return size_.load(std::memory_order_acquire); }
@@ -119,7 +119,7 @@ class Segment : private FileCache::Client {
   Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
   Result<Range> read_from(int64_t position, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
 
-  LogDir& dir_;
+  const std::shared_ptr<LogDir> dir_;  // shared: a response may keep a segment longer than the log manager lives
   const Offset base_;
   mutable base::Mutex file_mutex_;
   std::string path_ GUARDED_BY(file_mutex_);  // folder and base name, without the suffix

@@ -14,11 +14,11 @@ class LogDir;
 class SliceReader final : public base::SliceLoader {
  public:
   // `dirs` by their numbers; they outlive this.
-  explicit SliceReader(const std::vector<std::unique_ptr<LogDir>>& dirs) : dirs_(dirs) {}
+  explicit SliceReader(const std::vector<std::shared_ptr<LogDir>>& dirs) : dirs_(dirs) {}
   void load(const base::FileSlice& slice, Task done) override;
 
  private:
-  const std::vector<std::unique_ptr<LogDir>>& dirs_;
+  const std::vector<std::shared_ptr<LogDir>>& dirs_;
 };
 
 }  // namespace odradek::storage
