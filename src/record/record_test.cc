@@ -27,6 +27,35 @@ TEST(RecordReader, ReadsWhatTheBuilderWroteInEveryCodec) {
   }
 }
 
+// The same three records as Apache Kafka 3.9.2 compressed them for topics of each compression.type.
+TEST(RecordReader, ReadsWhatApacheKafkaCompressed) {
+  const std::string head = "00000002000001a206051bd4000001a206051bdbffffffffffffffffffffffffffff00000003";
+  const std::pair<Codec, std::string> batches[] = {
+      {Codec::kGzip, "00000000000000000000006c0000000002385af4ca0001" + head +
+                         "1f8b08000000000000ff3363606060c936502b4bcc294d5540260d182c18b89818b1c818323165300a30f0b1b0641b31320000212f12f342000000"},
+      {Codec::kSnappy, "00000000000000000000007200000000028bafbe780002" + head +
+                           "82534e415050590000000001000000010000002d423436000000046b302676616c7565202e060018300038000a02014a1a0034310202680110000e04046b3201"
+                           "00"},
+      {Codec::kLz4, "00000000000000000000006b0000000002314c76380003" + head +
+                        "04224d186040822b000000e836000000046b302676616c75652006007f300038000a02011a0000e0310202680110000e04046b32010000000000"},
+      {Codec::kZstd, "00000000000000000000006a00000000029fdee86c0004" + head +
+                         "28b52ffd00586c0100340236000000046b302676616c756520300038000a0201310202680110000e04046b32010002003d13235c5102010000"},
+  };
+  const std::vector<OwnedRecord> expected = {{1795397327828, "k0", "value value value 0", {}},
+                                             {1795397327833, {}, "value value value 1", {{"h", std::nullopt}}},
+                                             {1795397327835, "k2", {}, {}}};
+  for (const auto& [codec, hex] : batches) {
+    Bytes bytes = from_hex(hex);
+    BatchView batch(bytes);
+    EXPECT_EQ(batch.size_in_bytes(), BatchHeader(bytes.data()).size_in_bytes());
+    EXPECT_EQ(batch.codec(), codec);
+    EXPECT_TRUE(batch.crc_matches());
+    auto read = read_all(batch);
+    ASSERT_TRUE(read) << name_of(codec) << ": " << read.error().what;
+    EXPECT_EQ(*read, expected) << name_of(codec);
+  }
+}
+
 TEST(RecordReader, KeepsExtremeTimestamps) {
   std::vector<OwnedRecord> records = {{INT64_MIN, "a", "b", {}}, {INT64_MAX, {}, {}, {}}, {0, "", "", {}}, {-1, "x", {}, {}}};
   Bytes bytes = batch_of(records);

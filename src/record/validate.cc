@@ -127,7 +127,7 @@ tl::expected<void, AppendError> Validator::check_frame() const {
 
 tl::expected<void, AppendError> Validator::check_header() const {
   int64_t range = int64_t{batch_.last_offset_delta()} + 1;
-  auto ends = [&] { return "[" + std::to_string(batch_.base_offset().value) + ", " + std::to_string(batch_.last_offset().value) + "]"; };
+  auto ends = [&] { return std::string("[") + std::to_string(batch_.base_offset().value) + ", " + std::to_string(batch_.last_offset().value) + "]"; };
   if (range <= 0) return reject(ErrorCode::kInvalidRecord, "Batch has an invalid offset range: " + ends() + in_partition());
   if (batch_.count() <= 0) {
     return reject(ErrorCode::kInvalidRecord, "Invalid reported count for record batch: " + std::to_string(batch_.count()) + in_partition());
@@ -200,7 +200,7 @@ tl::expected<void, AppendError> Validator::collect_record_errors() const {
     int64_t timestamp = record_timestamp(record);
     int64_t offset = wrapping_add(batch_.base_offset().value, record.offset_delta);
     if (options_.compacted && record.key_size < 0) {
-      add("Compacted topic cannot accept message without key" + in_partition() + ".");
+      add("Compacted topic cannot accept message without key" + in_partition());
     } else if (options_.timestamp_type == TimestampType::kCreateTime && timestamp != kNoTimestamp) {
       if (!in_range(timestamp)) {
         bad_timestamp = true;
@@ -210,8 +210,12 @@ tl::expected<void, AppendError> Validator::collect_record_errors() const {
       }
     } else if (claims_append_time_) {
       bad_timestamp = true;
-      add("Invalid timestamp type in message with offset " + std::to_string(offset) +
-          ". Producer should not set timestamp type to LogAppendTime.");
+      // The name that Kafka gives the record: its reader of batches that need not be written again skips the fields.
+      bool skipped = batch_.is_compressed() && target_codec() == batch_.codec();
+      add(std::string("Invalid timestamp type in message ") + (skipped ? "PartialDefaultRecord" : "DefaultRecord") +
+          "(offset=" + std::to_string(offset) + ", timestamp=" + std::to_string(timestamp) +
+          ", key=" + std::to_string(std::max(record.key_size, 0)) + " bytes, value=" + std::to_string(std::max(record.value_size, 0)) +
+          " bytes). Producer should not set timestamp type to LogAppendTime.");
     }
     ++index;
   };
@@ -286,7 +290,8 @@ tl::expected<std::unique_ptr<Bytes>, AppendError> Validator::rebuild() const {
   size_t limit = static_cast<size_t>(options_.max_message_bytes);
   auto out = std::make_unique<Bytes>();
   out->reserve(std::min(limit, batch_.size_in_bytes() + 512));
-  out->insert(out->end(), batch_.bytes().begin(), batch_.bytes().begin() + kBatchHeaderSize);
+  out->resize(kBatchHeaderSize);
+  std::memcpy(out->data(), batch_.bytes().data(), kBatchHeaderSize);
 
   Decompressor& decompressor = thread_decompressor();
   Compressor& compressor = thread_compressor();

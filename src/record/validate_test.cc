@@ -241,7 +241,11 @@ TEST(Validate, RefusesRecordsWithoutKeyOnACompactedTopicAndNamesEach) {
     ASSERT_EQ(error.records.size(), 2u);
     EXPECT_EQ(error.records[0].batch_index, 1);
     EXPECT_EQ(error.records[1].batch_index, 4);
-    EXPECT_EQ(error.records[0].message, "Compacted topic cannot accept message without key in topic partition orders-0.");
+    EXPECT_EQ(error.error.what,
+              "One or more records have been rejected due to 2 record errors in total, and only showing the first three errors at most: "
+              "[RecordError(batchIndex=1, message='Compacted topic cannot accept message without key in topic partition orders-0'), "
+              "RecordError(batchIndex=4, message='Compacted topic cannot accept message without key in topic partition orders-0')]");
+    EXPECT_EQ(error.records[0].message, "Compacted topic cannot accept message without key in topic partition orders-0");
     given.compacted = false;
     EXPECT_TRUE(validate_and_assign_offsets(batch, given));
   }
@@ -314,7 +318,11 @@ TEST(Validate, RefusesAClaimOfLogAppendTimeOnALogAppendTimeTopic) {
   given.timestamp_type = TimestampType::kLogAppendTime;
   AppendError error = rejection(claiming_append_time(1500), given);
   EXPECT_EQ(error.error.code, ErrorCode::kInvalidTimestamp);
-  EXPECT_EQ(error.records.size(), 2u);
+  ASSERT_EQ(error.records.size(), 2u);
+  EXPECT_EQ(error.records[1].batch_index, 1);
+  EXPECT_EQ(error.records[1].message,
+            "Invalid timestamp type in message DefaultRecord(offset=1, timestamp=1500, key=2 bytes, value=20 bytes). Producer should not set "
+            "timestamp type to LogAppendTime.");
 }
 
 TEST(Validate, OnACreateTimeTopicAClaimOfLogAppendTimeIsRefusedOnlyWithoutTimestamp) {
