@@ -143,7 +143,7 @@ Result<std::string> Node::Parts::identify() {
           waiter,
           [&](auto reply) {
             metadata_executor->post([this, reply = std::move(reply)]() mutable {
-              metadata::generate_broker_id(runtime, *store, config.current()->get_int("reserved.broker.max.id"), std::move(reply));
+              metadata::generate_broker_id({runtime, *metadata_executor, *store}, config.current()->get_int("reserved.broker.max.id"), std::move(reply));
             });
           },
           "drawing a broker id");
@@ -183,10 +183,12 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   replicas->add_listener(*groups);
   image.subscribe([this](const metadata::ImageChange& change) {
     if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
+    for (const TopicPartition& tp : change.deleted_partitions) config_store->forget_topic(tp.topic);
   });
 
   auto local = std::make_shared<controller::LocalBroker>();
   local->leader_and_isr = [this](const protocol::LeaderAndIsrRequest& request) { return replicas->apply(request); };
+  local->prepare_topics = [this](std::vector<std::string> topics, Task then) { config_store->ensure_topics(std::move(topics), std::move(then)); };
   local->update_metadata = [this](const protocol::UpdateMetadataRequest& request) { return replicas->apply(request); };
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
   controller = std::make_unique<controller::Controller>(

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/executor.h"
 #include "base/function.h"
@@ -31,6 +33,8 @@ using BrokerChannelFactory = std::function<std::unique_ptr<BrokerChannel>(const 
 
 // The handlers of the broker in this process (ReplicaManager::apply).
 struct LocalBroker {
+  // Runs before leader_and_isr: brings the settings of topics that are new here (ConfigStore::ensure_topics). May be empty.
+  std::function<void(std::vector<std::string> topics, Task then)> prepare_topics;
   std::function<protocol::LeaderAndIsrResponse(const protocol::LeaderAndIsrRequest&)> leader_and_isr;
   std::function<protocol::UpdateMetadataResponse(const protocol::UpdateMetadataRequest&)> update_metadata;
   std::function<protocol::StopReplicaResponse(const protocol::StopReplicaRequest&)> stop_replica;

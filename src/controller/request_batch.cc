@@ -41,9 +41,7 @@ void fill_partitions(UpdateMetadataRequest& request, const ControllerState& stat
     auto& partition = topic.partition_states.emplace_back();
     partition.partition_index = tp.partition;
     partition.replicas = values(record->replicas);
-    partition.offline_replicas = values(without(record->replicas, [&](BrokerId broker) {
-      return state.live.contains(broker) && !state.offline_replicas.contains({broker, tp});
-    }));
+    partition.offline_replicas = values(without(record->replicas, [&](BrokerId broker) { return state.is_online(broker, tp); }));
     if (deleting) {
       partition.controller_epoch = state.epoch;
       partition.leader = kLeaderDuringDelete.value;

@@ -1,5 +1,7 @@
 // Steps that wait for the store, written one after the other: coroutines on the metadata executor.
 //   Async<Result<int>> f(TreeClient& tree) { auto node = co_await tree.get("/x"); ... co_return 1; }
+// Rule: no lambda that captures more than references and pointers inside a co_await expression: g++ 12 copies such temporaries bit by
+// bit into the frame. Name it in a line of its own first.
 // An Async runs when it is awaited, or by spawn(). It always runs to its end: the store answers every operation.
 // Thread: everything between two co_awaits runs on the executor that resumed it (the store's callback executor).
 #pragma once

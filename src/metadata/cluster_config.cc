@@ -138,7 +138,12 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
       known = shared;
       if (!changed) return;
     }
-    for (const Listener& listener : listeners) listener(entity, *shared);
+    std::vector<std::shared_ptr<const Listener>> told;
+    {
+      base::MutexLock lock(mutex);
+      told = listeners;
+    }
+    for (const auto& listener : told) (*listener)(entity, *shared);
   }
 
   Async<Result<void>> refresh(ConfigEntity entity) {
@@ -390,9 +395,9 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
 
   TreeClient tree;
   const std::function<bool(EntityType, std::string_view)> is_own_key;
-  std::vector<Listener> listeners;  // filled before load()
 
   mutable base::Mutex mutex;
+  std::vector<std::shared_ptr<const Listener>> listeners GUARDED_BY(mutex);  // shared: told without the lock
   absl::flat_hash_map<std::string, std::shared_ptr<const Properties>> configs GUARDED_BY(mutex);
 
   // On the executor.
@@ -412,7 +417,10 @@ void ConfigStore::load(UniqueFunction<void(Result<void>)> done) {
   state_->tree.executor().post([state = state_, done = std::move(done)]() mutable { spawn(state->load(state, std::move(done))); });
 }
 
-void ConfigStore::subscribe(Listener listener) { state_->listeners.push_back(std::move(listener)); }
+void ConfigStore::subscribe(Listener listener) {
+  base::MutexLock lock(state_->mutex);
+  state_->listeners.push_back(std::make_shared<const Listener>(std::move(listener)));
+}
 
 std::shared_ptr<const Properties> ConfigStore::find(const ConfigEntity& entity) const {
   std::string path = entity.path();

@@ -63,7 +63,7 @@ class ConfigStore {
 
   // Sets the watch, then reads every entity; `done` after all listeners heard of each. Again after a new session.
   void load(UniqueFunction<void(Result<void>)> done);
-  // For the life of this object, before load(). Told of each entity that load() or a notification found changed.
+  // For the life of this object. Told of each entity that load() or a notification finds changed from now on.
   void subscribe(Listener listener);
 
   // What is in force here. Empty: none.

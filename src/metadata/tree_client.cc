@@ -72,12 +72,18 @@ auto gather(std::vector<T>& results, size_t count, Call call) {
 }
 }  // namespace
 
-Async<std::vector<StoreResult<NodeData>>> TreeClient::get_all(std::vector<std::string> paths) {
+Async<std::vector<StoreResult<NodeData>>> TreeClient::get_all(std::vector<std::string> paths, std::function<SharedWatch(size_t)> watch_for) {
   std::vector<StoreResult<NodeData>> results(paths.size(), tl::unexpected(StoreError::kConnectionLoss));
   if (paths.empty()) co_return results;
-  co_await gather(results, paths.size(), [this, &paths](size_t i, auto reply) { store_.get(paths[i], {}, std::move(reply)); });
+  co_await gather(results, paths.size(), [this, &paths, &watch_for](size_t i, auto reply) {
+    store_.get(paths[i], watch_for ? copy_of(watch_for(i)) : Watch(), std::move(reply));
+  });
   for (size_t i = 0; i < results.size(); ++i) {
-    if (!results[i] && results[i].error() == StoreError::kConnectionLoss) results[i] = co_await get(paths[i]);
+    if (!results[i] && results[i].error() == StoreError::kConnectionLoss) {
+      SharedWatch watch;
+      if (watch_for) watch = watch_for(i);
+      results[i] = co_await get(paths[i], watch);
+    }
   }
   co_return results;
 }

@@ -28,8 +28,8 @@ class TreeClient {
 
   Async<StoreResult<NodeData>> get(std::string path, SharedWatch watch = {});
   Async<StoreResult<Stat>> exists(std::string path, SharedWatch watch = {});
-  // All at once; results in the order of `paths`.
-  Async<std::vector<StoreResult<NodeData>>> get_all(std::vector<std::string> paths);
+  // All at once; results in the order of `paths`. `watch_for(i)`: the watch on paths[i].
+  Async<std::vector<StoreResult<NodeData>>> get_all(std::vector<std::string> paths, std::function<SharedWatch(size_t)> watch_for = {});
   // Each on its own, in order of effect; results in the order of `multis`.
   Async<std::vector<MultiResult>> multi_all(std::vector<std::vector<StoreOp>> multis);
   Async<StoreResult<ChildList>> children(std::string path, SharedWatch watch = {});

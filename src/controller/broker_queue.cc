@@ -1,0 +1,119 @@
+#include "controller/broker_queue.h"
+
+#include "base/log.h"
+
+namespace odradek::controller {
+
+struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
+  State(base::Runtime& r, base::Executor& e, std::unique_ptr<BrokerChannel> c, int64_t backoff_ms, Answered a)
+      : runtime(r), executor(e), channel(std::move(c)), retry_backoff_ms(backoff_ms), answered(std::move(a)) {}
+
+  void send_first() {
+    in_flight = true;
+    std::visit([&](const auto& request) { send(request); }, queue.front());
+  }
+
+  template <class Request>
+  void send(const Request& request) {
+    auto reply = [weak = weak_from_this(), &runs_on = executor]<class Response>(Result<Response> response) mutable {
+      runs_on.post([weak, response = std::move(response)]() mutable {
+        if (auto self = weak.lock()) self->on_response(std::move(response));
+      });
+    };
+    if constexpr (std::is_same_v<Request, protocol::LeaderAndIsrRequest>) {
+      channel->send(request, [reply](Result<protocol::LeaderAndIsrResponse> response) mutable { reply(std::move(response)); });
+    } else if constexpr (std::is_same_v<Request, protocol::UpdateMetadataRequest>) {
+      channel->send(request, [reply](Result<protocol::UpdateMetadataResponse> response) mutable { reply(std::move(response)); });
+    } else {
+      channel->send(request, [reply](Result<protocol::StopReplicaResponse> response) mutable { reply(std::move(response)); });
+    }
+  }
+
+  template <class Response>
+  void on_response(Result<Response> response) {
+    if (stopped) return;
+    if (!response) {
+      log::warn("controller", "a broker did not answer, the request is repeated: {}", response.error().what);
+      runtime.timers().after(std::chrono::milliseconds(retry_backoff_ms), [weak = weak_from_this(), &runs_on = executor] {
+        runs_on.post([weak] {
+          auto self = weak.lock();
+          if (self && !self->stopped) self->send_first();
+        });
+      });
+      return;
+    }
+    Request request = std::move(queue.front());
+    queue.pop_front();
+    in_flight = false;
+    if (!queue.empty()) send_first();
+    if constexpr (std::is_same_v<Response, protocol::LeaderAndIsrResponse>) {
+      answered.leader_and_isr(std::get<protocol::LeaderAndIsrRequest>(request), *response);
+    } else if constexpr (std::is_same_v<Response, protocol::StopReplicaResponse>) {
+      answered.stop_replica(std::get<protocol::StopReplicaRequest>(request), *response);
+    } else {
+      answered.update_metadata(response->error_code);
+    }
+  }
+
+  base::Runtime& runtime;
+  base::Executor& executor;
+  std::unique_ptr<BrokerChannel> channel;
+  const int64_t retry_backoff_ms;
+  const Answered answered;
+  std::deque<Request> queue;
+  bool in_flight = false;
+  bool stopped = false;
+};
+
+BrokerQueue::BrokerQueue(base::Runtime& runtime, base::Executor& executor, std::unique_ptr<BrokerChannel> channel, int64_t retry_backoff_ms,
+                         Answered answered)
+    : state_(std::make_shared<State>(runtime, executor, std::move(channel), retry_backoff_ms, std::move(answered))) {}
+BrokerQueue::~BrokerQueue() {
+  state_->stopped = true;
+  state_->queue.clear();
+}
+
+void BrokerQueue::push(Request request) {
+  state_->queue.push_back(std::move(request));
+  if (!state_->in_flight) state_->send_first();
+}
+
+size_t BrokerQueue::size() const { return state_->queue.size(); }
+
+namespace {
+
+class LocalChannel final : public BrokerChannel {
+ public:
+  LocalChannel(base::Executor& executor, std::shared_ptr<const LocalBroker> broker) : executor_(executor), broker_(std::move(broker)) {}
+
+  void send(const protocol::LeaderAndIsrRequest& request, Reply<protocol::LeaderAndIsrResponse> done) override {
+    std::vector<std::string> topics;
+    for (const auto& topic : request.topic_states) topics.push_back(topic.topic_name);
+    auto apply = [&executor = executor_, broker = broker_, request, done = std::move(done)]() mutable {
+      executor.post([broker = std::move(broker), request = std::move(request), done = std::move(done)]() mutable { done(broker->leader_and_isr(request)); });
+    };
+    if (broker_->prepare_topics) {
+      broker_->prepare_topics(std::move(topics), std::move(apply));
+    } else {
+      apply();
+    }
+  }
+  void send(const protocol::UpdateMetadataRequest& request, Reply<protocol::UpdateMetadataResponse> done) override {
+    executor_.post([broker = broker_, request, done = std::move(done)]() mutable { done(broker->update_metadata(request)); });
+  }
+  void send(const protocol::StopReplicaRequest& request, Reply<protocol::StopReplicaResponse> done) override {
+    executor_.post([broker = broker_, request, done = std::move(done)]() mutable { done(broker->stop_replica(request)); });
+  }
+
+ private:
+  base::Executor& executor_;
+  std::shared_ptr<const LocalBroker> broker_;  // shared with the app, and with requests on their way
+};
+
+}  // namespace
+
+std::unique_ptr<BrokerChannel> make_local_channel(base::Executor& executor, std::shared_ptr<const LocalBroker> broker) {
+  return std::make_unique<LocalChannel>(executor, std::move(broker));
+}
+
+}  // namespace odradek::controller

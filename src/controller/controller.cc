@@ -1,0 +1,414 @@
+#include "controller/controller.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/controller_impl.h"
+#include "metadata/paths.h"
+#include "metadata/znode_json.h"
+#include "model/error_code.h"
+
+namespace odradek::controller {
+
+namespace paths = metadata::paths;
+using metadata::CreateMode;
+using metadata::kAnyVersion;
+using metadata::StoreError;
+using metadata::StoreOp;
+
+// --- the public face -------------------------------------------------------------------------------------------------------------------
+
+Controller::Controller(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, BrokerChannelFactory channels,
+                       ControllerOptions options)
+    : impl_(std::make_shared<Impl>(runtime, metadata, store, std::move(channels), std::move(options))), active_(impl_->active), epoch_(impl_->epoch) {}
+
+Controller::~Controller() = default;
+
+void Controller::start(int64_t broker_epoch) {
+  impl_->post([impl = impl_.get(), broker_epoch]() -> Async<void> {
+    ++impl->session;
+    impl->broker_epoch = broker_epoch;
+    co_await impl->run_for_office();
+  });
+}
+
+void Controller::on_session_expired() {
+  impl_->executor.post([impl = impl_] {
+    ++impl->session;
+    impl->resign("the session expired");
+  });
+}
+
+void Controller::stop(Task done) {
+  impl_->executor.post([impl = impl_, done = std::move(done)]() mutable {
+    impl->stopping = true;
+    ++impl->session;
+    impl->resign("the broker stops");
+    impl->stopped = std::move(done);
+    if (!impl->running) std::exchange(impl->stopped, {})();
+  });
+}
+
+void Controller::alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::AlterPartitionResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), version, shared]() -> Async<void> {
+    return impl->handle_alter_partition(request, version, std::move(*shared));
+  });
+}
+
+void Controller::allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::AllocateProducerIdsResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+    return impl->handle_allocate_producer_ids(request, std::move(*shared));
+  });
+}
+
+void Controller::controlled_shutdown(protocol::ControlledShutdownRequest request, Reply<protocol::ControlledShutdownResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::ControlledShutdownResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+    return impl->handle_controlled_shutdown(request, std::move(*shared));
+  });
+}
+
+void Controller::elect_leaders(protocol::ElectLeadersRequest request, Reply<protocol::ElectLeadersResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::ElectLeadersResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+    return impl->handle_elect_leaders(request, std::move(*shared));
+  });
+}
+
+void Controller::list_partition_reassignments(protocol::ListPartitionReassignmentsRequest request,
+                                              Reply<protocol::ListPartitionReassignmentsResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::ListPartitionReassignmentsResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+    (*shared)(impl->list_reassignments(request));
+    co_return;
+  });
+}
+
+void Controller::alter_partition_reassignments(protocol::AlterPartitionReassignmentsRequest request,
+                                               Reply<protocol::AlterPartitionReassignmentsResponse> reply) {
+  auto shared = std::make_shared<Reply<protocol::AlterPartitionReassignmentsResponse>>(std::move(reply));
+  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+    return impl->handle_alter_reassignments(request, std::move(*shared));
+  });
+}
+
+void Controller::on_unclean_election_enabled(std::string topic) {
+  impl_->executor.post([impl = impl_, topic = std::move(topic)] {
+    impl->post_in_office([impl = impl.get(), topic]() -> Async<void> {
+      std::vector<TopicPartition> leaderless;
+      for (const TopicPartition& tp : impl->state.all_partitions()) {
+        const PartitionRecord* record = impl->state.find(tp);
+        if ((topic.empty() || tp.topic == topic) && record->has_state && record->leader == kNoBroker) leaderless.push_back(tp);
+      }
+      co_await impl->settle_partitions(std::move(leaderless));
+    });
+  });
+}
+
+Controller::Counts Controller::counts() const {
+  base::MutexLock lock(impl_->counts_mutex);
+  return impl_->counts;
+}
+
+// --- events ------------------------------------------------------------------------------------------------------------------------------
+
+Controller::Impl::Impl(base::Runtime& r, base::Executor& e, metadata::Store& store, BrokerChannelFactory c, ControllerOptions o)
+    : runtime(r), executor(e), tree(r, e, store), channels(std::move(c)), options(std::move(o)) {}
+
+void Controller::Impl::post(Event event) {
+  executor.post([self = shared_from_this(), event = std::move(event)]() mutable { self->enqueue(std::move(event)); });
+}
+
+void Controller::Impl::post_in_office(Event event) {
+  uint64_t held = office;
+  enqueue([this, held, event = std::move(event)]() -> Async<void> {
+    if (held == office && in_office()) co_await event();
+  });
+}
+
+void Controller::Impl::enqueue(Event event) {
+  events.push_back(std::move(event));
+  if (std::exchange(running, true)) return;
+  metadata::spawn(run_events(shared_from_this()));
+}
+
+Async<void> Controller::Impl::run_events([[maybe_unused]] std::shared_ptr<Impl> self) {
+  while (!events.empty()) {
+    // The coroutine uses what the event captured: it must stay in place until its end.
+    Event event = std::move(events.front());
+    events.pop_front();
+    co_await event();
+    count_soon();
+  }
+  running = false;
+  if (stopped) std::exchange(stopped, {})();
+}
+
+metadata::TreeClient::SharedWatch Controller::Impl::watch(Event event) {
+  return [weak = weak_from_this(), held = office, event = std::move(event)](const metadata::WatchEvent&) {
+    auto self = weak.lock();
+    if (self && held == self->office && self->in_office()) self->post_in_office(event);
+  };
+}
+
+// --- office ------------------------------------------------------------------------------------------------------------------------------
+
+// Looks at /controller, follows whoever is there, takes office if nobody is. Comes again with each change of the node.
+Async<void> Controller::Impl::run_for_office() {
+  uint64_t mine = session;
+  while (mine == session && !stopping) {
+    auto changed = [weak = weak_from_this(), mine](const metadata::WatchEvent&) {
+      auto self = weak.lock();
+      if (!self || self->session != mine) return;
+      self->enqueue([impl = self.get(), mine]() -> Async<void> {
+        if (impl->session == mine) co_await impl->run_for_office();
+      });
+    };
+    // The watch first, then the look.
+    auto exists = co_await tree.exists(paths::kController, changed);
+    if (!exists && exists.error() != StoreError::kNoNode) co_return;
+    if (exists) {
+      bool own = exists->ephemeral_owner == tree.store().session_id();
+      if (in_office() && own) co_return;
+      if (in_office()) resign("another broker is controller");
+      if (!own) {
+        co_return;  // followed: the image will say who it is
+      }
+    } else if (in_office()) {
+      resign("/controller was deleted");
+    }
+    bool won = co_await win_or_lose();
+    if (won) {
+      if (mine == session) co_await take_office();
+      co_return;
+    }
+    if (mine != session || tree.store().state() != metadata::SessionState::kConnected) co_return;
+    // Lost: the next look finds the winner, or nobody again. Not at once: the store may be the reason.
+    co_await tree.sleep(options.retry_backoff_ms);
+  }
+}
+
+Async<bool> Controller::Impl::win_or_lose() {
+  auto node = co_await tree.get(paths::kControllerEpoch);
+  if (!node && node.error() == StoreError::kNoNode) {
+    Bytes zero = metadata::encode_controller_epoch(0);
+    auto made = co_await tree.create(paths::kControllerEpoch, zero);
+    if (!made && made.error() != StoreError::kNodeExists) co_return false;
+    node = co_await tree.get(paths::kControllerEpoch);
+  }
+  if (!node) co_return false;
+  auto former = metadata::decode_controller_epoch(node->data);
+  if (!former) {
+    log::error("controller", "{}: no broker can become controller until it is mended", former.error().what);
+    co_return false;
+  }
+  int32_t wanted = *former + 1;
+  metadata::ControllerNode self;
+  self.broker = options.self;
+  self.timestamp_ms = runtime.clock().wall_ms();
+  std::vector<StoreOp> ops;
+  ops.push_back(StoreOp::create(paths::kController, metadata::encode_controller(self), CreateMode::kEphemeral));
+  ops.push_back(StoreOp::set(paths::kControllerEpoch, metadata::encode_controller_epoch(wanted), node->stat.version));
+  auto won = co_await tree.multi(std::move(ops));
+  int32_t version = node->stat.version + 1;
+  if (!won) {
+    if (won.error().error != StoreError::kNodeExists && won.error().error != StoreError::kBadVersion) co_return false;
+    // Perhaps by the own hand, before a connection was lost.
+    auto holder = co_await tree.get(paths::kController);
+    auto epoch_now = co_await tree.get(paths::kControllerEpoch);
+    if (!holder || !epoch_now || holder->stat.ephemeral_owner != tree.store().session_id()) co_return false;
+    auto value = metadata::decode_controller_epoch(epoch_now->data);
+    if (!value || *value != wanted) co_return false;
+    version = epoch_now->stat.version;
+  }
+  ++office;
+  state = ControllerState();
+  state.epoch = wanted;
+  state.epoch_version = version;
+  epoch.store(wanted, std::memory_order_release);
+  active.store(true, std::memory_order_release);
+  log::info("controller", "broker {} is the controller, epoch {}", options.self.value, wanted);
+  co_return true;
+}
+
+void Controller::Impl::resign(const std::string& why) {
+  if (!in_office()) return;
+  log::info("controller", "broker {} is no longer the controller: {}", options.self.value, why);
+  ++office;
+  active.store(false, std::memory_order_release);
+  epoch.store(-1, std::memory_order_release);
+  queues.clear();
+  state = ControllerState();
+  if (balance_timer != 0) runtime.timers().cancel(std::exchange(balance_timer, 0));
+  count();
+}
+
+// Counting walks over every partition: not after each event of a burst.
+void Controller::Impl::count_soon() {
+  if (std::exchange(count_pending, true)) return;
+  runtime.timers().after(std::chrono::milliseconds(500), [weak = weak_from_this(), &runs_on = executor] {
+    runs_on.post([weak] {
+      auto self = weak.lock();
+      if (!self) return;
+      self->count_pending = false;
+      self->count();
+    });
+  });
+}
+
+// What a new controller does, in the order of zookeeper.md §6 and interbroker.md §14.
+Async<void> Controller::Impl::take_office() {
+  bool read = co_await read_cluster();
+  if (!read || !in_office()) {
+    // The tree cannot be read: leave the office to whoever can.
+    if (in_office()) {
+      auto gone = co_await write(StoreOp::remove(paths::kController, kAnyVersion));
+      (void)gone;
+      resign("the cluster's metadata could not be read");
+    }
+    co_return;
+  }
+  for (const auto& [id, broker] : state.live) open_queue(id);
+
+  RequestBatch greeting;
+  greeting.update_brokers();
+  send(greeting);
+  // Everything that stands, so that brokers hear what they may have missed.
+  RequestBatch all;
+  std::vector<TopicPartition> partitions = state.all_partitions();
+  std::vector<TopicPartition> without_state;
+  for (const TopicPartition& tp : partitions) {
+    if (state.find(tp)->has_state) {
+      all.leader_and_isr_to_replicas(state, tp);
+      all.update_metadata(tp);
+    } else if (!state.is_deleting(tp.topic)) {
+      without_state.push_back(tp);
+    }
+  }
+  send(all);
+  co_await create_partitions(std::move(without_state));
+  if (!in_office()) co_return;
+  std::vector<TopicPartition> unsettled;
+  for (const TopicPartition& tp : partitions) {
+    const PartitionRecord* record = state.find(tp);
+    if (record == nullptr || !record->has_state || state.is_deleting(tp.topic)) continue;
+    if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
+  }
+  co_await settle_partitions(std::move(unsettled));
+  if (!in_office()) co_return;
+  for (const TopicPartition& tp : state.all_partitions()) {
+    const PartitionRecord* record = state.find(tp);
+    if (record == nullptr || !record->is_reassigning()) continue;
+    co_await advance_reassignment(tp);
+    if (!in_office()) co_return;
+  }
+  co_await on_deletions_changed();
+  if (!in_office()) co_return;
+  co_await on_reassign_node();
+  if (!in_office()) co_return;
+  co_await on_preferred_election_node();
+  if (in_office() && options.auto_leader_rebalance) schedule_balance(5'000);
+}
+
+Async<bool> Controller::Impl::read_cluster() {
+  auto feature = co_await tree.exists(paths::kFeature);
+  if (!feature && feature.error() == StoreError::kNoNode) {
+    Bytes none = metadata::encode_feature();
+    auto made = co_await tree.create(paths::kFeature, none);
+    if (!made && made.error() != StoreError::kNodeExists) co_return false;
+  }
+  // Notifications from before: what they told stands in the states that are read now.
+  for (const char* folder : {paths::kLogDirEvents, paths::kIsrChanges}) {
+    auto old = co_await tree.children(folder);
+    if (!old) {
+      if (old.error() == StoreError::kNoNode) continue;
+      co_return false;
+    }
+    std::vector<StoreOp> removals;
+    for (const std::string& name : old->names) removals.push_back(StoreOp::remove(paths::child(folder, name), kAnyVersion));
+    co_await write_all(std::move(removals));
+    if (!in_office()) co_return false;
+  }
+  auto log_dirs_changed = watch([this] { return on_log_dir_events(); });
+  auto log_dirs = co_await tree.children(paths::kLogDirEvents, log_dirs_changed);
+  if (!log_dirs && log_dirs.error() != StoreError::kNoNode) co_return false;
+
+  auto brokers = co_await read_brokers();
+  if (!brokers) co_return false;
+  state.live = std::move(*brokers);
+  auto topics_changed = watch([this] { return on_topics_changed(); });
+  auto topics = co_await tree.children(paths::kTopics, topics_changed);
+  if (!topics) co_return false;
+  bool read = co_await read_topics(topics->names);
+  if (!read) co_return false;
+  std::vector<TopicPartition> partitions = state.all_partitions();
+  co_return co_await read_states(std::move(partitions));
+}
+
+void Controller::Impl::schedule_balance(int64_t delay_ms) {
+  balance_timer = runtime.timers().after(std::chrono::milliseconds(delay_ms), [weak = weak_from_this(), &runs_on = executor, held = office] {
+    runs_on.post([weak, held] {
+      auto self = weak.lock();
+      if (!self || self->office != held || !self->in_office()) return;
+      self->post_in_office([impl = self.get()]() -> Async<void> { return impl->balance_leaders(); });
+      self->schedule_balance(int64_t{1000} * self->options.leader_imbalance_check_seconds);
+    });
+  });
+}
+
+// --- writes ------------------------------------------------------------------------------------------------------------------------------
+
+Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vector<StoreOp> ops) {
+  uint64_t held = office;
+  std::vector<std::vector<StoreOp>> multis;
+  multis.reserve(ops.size());
+  for (StoreOp& op : ops) {
+    std::vector<StoreOp> multi;
+    multi.push_back(StoreOp::check(paths::kControllerEpoch, state.epoch_version));
+    multi.push_back(std::move(op));
+    multis.push_back(std::move(multi));
+  }
+  auto results = co_await tree.multi_all(std::move(multis));
+  std::vector<Write> writes;
+  writes.reserve(results.size());
+  for (auto& result : results) {
+    Write write;
+    if (result) {
+      write.stat = (*result)[1].stat;
+    } else {
+      write.error = result.error().error;
+      if (result.error().op == 0 && held == office) resign("/controller_epoch was raised by another broker");
+    }
+    writes.push_back(write);
+  }
+  co_return writes;
+}
+
+Async<Controller::Impl::Write> Controller::Impl::write(StoreOp op) {
+  std::vector<StoreOp> one;
+  one.push_back(std::move(op));
+  auto writes = co_await write_all(std::move(one));
+  co_return writes.front();
+}
+
+void Controller::Impl::count() {
+  Counts now;
+  if (in_office()) {
+    now.topics = static_cast<int64_t>(state.topics.size());
+    now.live_brokers = static_cast<int64_t>(state.live.size());
+    now.topics_to_delete = static_cast<int64_t>(state.deletions.size());
+    for (const auto& [name, topic] : state.topics) {
+      for (const auto& [index, partition] : topic.partitions) {
+        ++now.partitions;
+        if (state.is_deleting(name)) continue;
+        if (partition.leader == kNoBroker || !state.live.contains(partition.leader)) ++now.offline_partitions;
+        if (!partition.replicas.empty() && partition.leader != partition.replicas.front()) ++now.preferred_imbalance;
+      }
+    }
+  }
+  base::MutexLock lock(counts_mutex);
+  counts = now;
+}
+
+}  // namespace odradek::controller

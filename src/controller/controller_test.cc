@@ -1,0 +1,772 @@
+// The controller on a tree in memory, with brokers that answer as told. What is expected was seen on a 3.9 cluster (interbroker.md).
+#include "controller/controller.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/manual_runtime.h"
+#include "controller/assignment.h"
+#include "controller/elections.h"
+#include "controller/membership.h"
+#include "controller/topic_admin.h"
+#include "metadata/embedded_store.h"
+#include "metadata/image_waits.h"
+#include "metadata/paths.h"
+#include "metadata/znode_json.h"
+#include "model/error_code.h"
+
+namespace odradek::controller {
+namespace {
+
+namespace paths = metadata::paths;
+using protocol::LeaderAndIsrRequest;
+using protocol::StopReplicaRequest;
+using protocol::UpdateMetadataRequest;
+
+std::string join(const std::vector<int32_t>& ids) {
+  std::string text;
+  for (int32_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+  return "[" + text + "]";
+}
+
+// What a broker was sent, in the short form of interbroker.md: "a-0 L1 e0 pe0 isr[1,2] rep[1,2] NEW".
+std::vector<std::string> lines(const LeaderAndIsrRequest& request) {
+  std::vector<std::string> all;
+  for (const auto& topic : request.topic_states) {
+    for (const auto& p : topic.partition_states) {
+      std::string line = fmt::format("LI {}-{} L{} e{} pe{} isr{} rep{}", topic.topic_name, p.partition_index, p.leader, p.leader_epoch, p.partition_epoch,
+                                     join(p.isr), join(p.replicas));
+      if (!p.adding_replicas.empty()) line += " add" + join(p.adding_replicas);
+      if (!p.removing_replicas.empty()) line += " rem" + join(p.removing_replicas);
+      if (p.is_new) line += " NEW";
+      if (p.leader_recovery_state != 0) line += " recov";
+      all.push_back(line);
+    }
+  }
+  return all;
+}
+std::vector<std::string> lines(const UpdateMetadataRequest& request) {
+  std::vector<int32_t> live;
+  for (const auto& broker : request.live_brokers) live.push_back(broker.id);
+  std::vector<std::string> all{"UM live" + join(live)};
+  for (const auto& topic : request.topic_states) {
+    for (const auto& p : topic.partition_states) {
+      std::string line = fmt::format("UM {}-{} L{} e{} zv{} isr{}", topic.topic_name, p.partition_index, p.leader, p.leader_epoch, p.zk_version, join(p.isr));
+      if (!p.offline_replicas.empty()) line += " off" + join(p.offline_replicas);
+      all.push_back(line);
+    }
+  }
+  return all;
+}
+std::vector<std::string> lines(const StopReplicaRequest& request) {
+  std::vector<std::string> all;
+  for (const auto& topic : request.topic_states) {
+    for (const auto& p : topic.partition_states) {
+      all.push_back(fmt::format("SR {}-{} e{}{}", topic.topic_name, p.partition_index, p.leader_epoch, p.delete_partition ? " DELETE" : ""));
+    }
+  }
+  return all;
+}
+
+class ControllerTest : public ::testing::Test {
+ protected:
+  // One broker: its session, its controller, its image, and how it answers.
+  struct Broker {
+    Broker(ControllerTest& t, int32_t number)
+        : test(t),
+          id{number},
+          store(metadata::make_embedded_store(t.tree_, *t.executor_)),
+          configs(t.runtime_, *t.executor_, *store, [](metadata::EntityType, std::string_view) { return false; }),
+          membership(t.runtime_, *t.executor_, *store, configs),
+          config(config::BrokerConfig::defaults()),
+          admin(t.runtime_, *t.executor_, *store, image, config, true) {
+      ControllerOptions options;
+      options.self = id;
+      options.unclean_election = [&t](const std::string&) { return t.unclean_; };
+      controller = std::make_unique<Controller>(
+          t.runtime_, *t.executor_, *store, [&t](const BrokerInfo& to) { return std::make_unique<Channel>(t, to.id); }, options);
+    }
+    ControllerTest& test;
+    BrokerId id;
+    std::unique_ptr<metadata::Store> store;
+    metadata::ConfigStore configs;
+    Membership membership;
+    metadata::ImageHolder image;
+    config::ConfigHolder config;
+    TopicAdmin admin;
+    std::unique_ptr<Controller> controller;
+    int64_t epoch = -1;
+    std::optional<std::string> rack;
+
+    std::vector<std::string> heard;
+    bool answers = true;             // false: keeps requests without an answer
+    int undelivered = 0;             // so many sends fail first
+    int in_flight = 0, most_in_flight = 0;
+    ErrorCode partition_error = ErrorCode::kNone;  // to every partition
+    std::vector<Task> kept;
+  };
+
+  class Channel : public BrokerChannel {
+   public:
+    Channel(ControllerTest& test, BrokerId to) : test_(test), to_(to) {}
+    void send(const LeaderAndIsrRequest& request, Reply<protocol::LeaderAndIsrResponse> done) override {
+      protocol::LeaderAndIsrResponse response;
+      for (const auto& topic : request.topic_states) {
+        auto& answer = response.topics.emplace_back();
+        answer.topic_id = topic.topic_id;
+        for (const auto& p : topic.partition_states) {
+          auto& error = answer.partition_errors.emplace_back();
+          error.partition_index = p.partition_index;
+          error.error_code = static_cast<int16_t>(test_.broker(to_.value).partition_error);
+        }
+      }
+      deliver(request, std::move(response), std::move(done));
+    }
+    void send(const UpdateMetadataRequest& request, Reply<protocol::UpdateMetadataResponse> done) override {
+      if (test_.brokers_.contains(to_.value)) test_.broker(to_.value).image.apply(request);
+      deliver(request, protocol::UpdateMetadataResponse{}, std::move(done));
+    }
+    void send(const StopReplicaRequest& request, Reply<protocol::StopReplicaResponse> done) override {
+      protocol::StopReplicaResponse response;
+      for (const auto& topic : request.topic_states) {
+        for (const auto& p : topic.partition_states) {
+          auto& error = response.partition_errors.emplace_back();
+          error.topic_name = topic.topic_name;
+          error.partition_index = p.partition_index;
+          error.error_code = static_cast<int16_t>(test_.broker(to_.value).partition_error);
+        }
+      }
+      deliver(request, std::move(response), std::move(done));
+    }
+
+   private:
+    template <class Request, class Response>
+    void deliver(const Request& request, Response response, Reply<Response> done) {
+      auto found = test_.brokers_.find(to_.value);
+      if (found == test_.brokers_.end()) return;  // dead: never answers
+      Broker& broker = *found->second;
+      if (broker.undelivered > 0) {
+        --broker.undelivered;
+        test_.executor_->post([done = std::move(done)]() mutable { done(fail(ErrorCode::kNetworkException, "not delivered")); });
+        return;
+      }
+      ++broker.in_flight;
+      broker.most_in_flight = std::max(broker.most_in_flight, broker.in_flight);
+      for (std::string& line : lines(request)) broker.heard.push_back(std::move(line));
+      Task answer = [&broker, response = std::move(response), done = std::move(done)]() mutable {
+        --broker.in_flight;
+        done(std::move(response));
+      };
+      if (broker.answers) {
+        test_.executor_->post(std::move(answer));
+      } else {
+        broker.kept.push_back(std::move(answer));
+      }
+    }
+    ControllerTest& test_;
+    BrokerId to_;
+  };
+
+  void TearDown() override {
+    for (auto& [id, broker] : brokers_) broker->membership.leave([] {});
+    runtime_.run_until_idle();
+    brokers_.clear();
+  }
+
+  Broker& broker(int32_t id) { return *brokers_.at(id); }
+  Broker& start(int32_t id, std::optional<std::string> rack = {}) {
+    auto made = std::make_unique<Broker>(*this, id);
+    Broker& broker = *made;
+    broker.rack = rack;
+    brokers_[id] = std::move(made);
+    bool joined = false;
+    broker.membership.connect("", [](Result<Connected> result) { ASSERT_TRUE(result) << result.error().what; });
+    runtime_.run_until_idle();
+    BrokerInfo info{{id}, {{"PLAINTEXT", "127.0.0.1", 9090 + id, SecurityProtocol::kPlaintext}}, rack, -1};
+    broker.membership.join(info, *broker.controller, [&broker](int64_t epoch) { broker.epoch = epoch; },
+                           [&](Result<void> result) { joined = result.has_value(); });
+    runtime_.run_until_idle();
+    EXPECT_TRUE(joined);
+    return broker;
+  }
+  // As kill -9: the session goes, the broker never answers again.
+  void kill(int32_t id) {
+    brokers_.erase(id);
+    runtime_.run_until_idle();
+  }
+  Controller& active() {
+    for (auto& [id, broker] : brokers_) {
+      if (broker->controller->is_active()) return *broker->controller;
+    }
+    ADD_FAILURE() << "no controller";
+    std::abort();
+  }
+  void forget() {
+    for (auto& [id, broker] : brokers_) broker->heard.clear();
+  }
+  bool heard(int32_t id, const std::string& line) {
+    auto& all = broker(id).heard;
+    return std::find(all.begin(), all.end(), line) != all.end();
+  }
+  std::string all_heard(int32_t id) {
+    std::string text;
+    for (const std::string& line : broker(id).heard) text += line + "\n";
+    return text;
+  }
+
+  TopicCreated create(NewTopic topic, bool validate_only = false) { return create_all({std::move(topic)}, validate_only)[0]; }
+  std::vector<TopicCreated> create_all(std::vector<NewTopic> topics, bool validate_only = false) {
+    std::vector<TopicCreated> results;
+    brokers_.begin()->second->admin.create_topics(std::move(topics), validate_only, [&](std::vector<TopicCreated> all) { results = std::move(all); });
+    runtime_.run_until_idle();
+    return results;
+  }
+  static NewTopic assigned(std::string name, std::vector<std::vector<int32_t>> replicas) {
+    NewTopic topic;
+    topic.name = std::move(name);
+    for (size_t i = 0; i < replicas.size(); ++i) {
+      std::vector<BrokerId> ids;
+      for (int32_t id : replicas[i]) ids.push_back({id});
+      topic.assignment.emplace_back(static_cast<int32_t>(i), ids);
+    }
+    return topic;
+  }
+  TopicOutcome erase(std::string name) {
+    TopicOutcome outcome;
+    brokers_.begin()->second->admin.delete_topics({std::move(name)}, [&](std::vector<TopicOutcome> all) { outcome = all[0]; });
+    runtime_.run_until_idle();
+    return outcome;
+  }
+  TopicOutcome enlarge(std::string name, int32_t total) {
+    TopicOutcome outcome;
+    std::vector<NewPartitions> wanted(1);
+    wanted[0].topic = std::move(name);
+    wanted[0].total = total;
+    brokers_.begin()->second->admin.create_partitions(std::move(wanted), false, [&](std::vector<TopicOutcome> all) { outcome = all[0]; });
+    runtime_.run_until_idle();
+    return outcome;
+  }
+  Uuid id_of(const std::string& topic) { return brokers_.begin()->second->image.current()->find_topic(topic)->id; }
+
+  protocol::AlterPartitionResponse::PartitionData alter_isr(int32_t from, const std::string& topic, std::vector<int32_t> isr, int32_t leader_epoch,
+                                                            int32_t partition_epoch, int8_t recovery = 0) {
+    protocol::AlterPartitionRequest request;
+    request.broker_id = from;
+    request.broker_epoch = broker(from).epoch;
+    auto& one = request.topics.emplace_back();
+    one.topic_id = id_of(topic);
+    auto& partition = one.partitions.emplace_back();
+    partition.leader_epoch = leader_epoch;
+    partition.partition_epoch = partition_epoch;
+    partition.leader_recovery_state = recovery;
+    for (int32_t id : isr) partition.new_isr_with_epochs.emplace_back().broker_id = id;
+    protocol::AlterPartitionResponse response;
+    active().alter_partition(request, 3, [&](protocol::AlterPartitionResponse answer) { response = std::move(answer); });
+    runtime_.run_until_idle();
+    if (response.topics.empty()) {
+      protocol::AlterPartitionResponse::PartitionData top;
+      top.error_code = response.error_code;
+      return top;
+    }
+    return response.topics.at(0).partitions.at(0);
+  }
+  ErrorCode elect(int8_t type, const std::string& topic) {
+    protocol::ElectLeadersRequest request;
+    request.election_type = type;
+    auto& one = request.topic_partitions.emplace().emplace_back();
+    one.topic = topic;
+    one.partitions = {0};
+    ErrorCode error = ErrorCode::kUnknownServerError;
+    active().elect_leaders(request, [&](protocol::ElectLeadersResponse response) {
+      error = static_cast<ErrorCode>(response.replica_election_results.at(0).partition_result.at(0).error_code);
+    });
+    runtime_.run_until_idle();
+    return error;
+  }
+  std::string data_of(const std::string& path) {
+    std::string text = "not answered";
+    brokers_.begin()->second->store->get(path, {}, [&](metadata::StoreResult<metadata::NodeData> node) {
+      text = node ? std::string(as_text(node->data)) : std::string(name_of(node.error()));
+    });
+    runtime_.run_until_idle();
+    return text;
+  }
+  void write(const std::string& path, Bytes data) {
+    brokers_.begin()->second->store->create(path, std::move(data), metadata::CreateMode::kPersistent,
+                                            [](metadata::StoreResult<metadata::CreatedNode> made) { EXPECT_TRUE(made); });
+    runtime_.run_until_idle();
+  }
+
+  base::ManualRuntime runtime_;
+  std::unique_ptr<base::Executor> executor_ = runtime_.make_executor("metadata", 1);
+  std::shared_ptr<metadata::EmbeddedTree> tree_ = *metadata::open_embedded_tree(runtime_, "");
+  bool unclean_ = false;
+  std::map<int32_t, std::unique_ptr<Broker>> brokers_;
+};
+
+TEST_F(ControllerTest, TakesOfficeAndGreetsItsBroker) {
+  start(0);
+  EXPECT_TRUE(broker(0).controller->is_active());
+  EXPECT_EQ(broker(0).controller->epoch(), 1);
+  EXPECT_EQ(data_of("/controller_epoch"), "1");
+  EXPECT_EQ(metadata::decode_controller(as_bytes(data_of("/controller")))->broker, BrokerId{0});
+  EXPECT_TRUE(heard(0, "UM live[0]"));
+  EXPECT_EQ(broker(0).image.current()->controller(), BrokerId{0});
+  EXPECT_EQ(data_of("/feature"), R"({"features":{},"status":1,"version":2})");
+}
+
+TEST_F(ControllerTest, CreatesATopicInTheOrderAndFormOfKafka) {
+  start(0);
+  forget();
+  auto made = create(assigned("a", {{0}, {0}}));
+  ASSERT_EQ(made.error, ErrorCode::kNone) << made.message;
+  EXPECT_EQ(data_of("/config/topics/a"), R"({"config":{},"version":1})");
+  auto node = metadata::decode_topic(as_bytes(data_of("/brokers/topics/a")));
+  ASSERT_TRUE(node);
+  EXPECT_EQ(node->id, made.id);
+  EXPECT_EQ(data_of("/brokers/topics/a/partitions/1/state"), R"({"controller_epoch":1,"isr":[0],"leader":0,"leader_epoch":0,"version":1})");
+  EXPECT_EQ(all_heard(0),
+            "LI a-0 L0 e0 pe0 isr[0] rep[0] NEW\n"
+            "LI a-1 L0 e0 pe0 isr[0] rep[0] NEW\n"
+            "UM live[0]\n"
+            "UM a-0 L0 e0 zv0 isr[0]\n"
+            "UM a-1 L0 e0 zv0 isr[0]\n");
+  EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, made.id);
+}
+
+TEST_F(ControllerTest, RefusesTopicsAsKafkaDoes) {
+  start(0);
+  ASSERT_EQ(create(assigned("a.b", {{0}})).error, ErrorCode::kNone);
+  EXPECT_EQ(create(assigned("a.b", {{0}})).error, ErrorCode::kTopicAlreadyExists);
+  EXPECT_EQ(create(assigned("a_b", {{0}})).error, ErrorCode::kInvalidTopicException);
+  EXPECT_EQ(create(assigned("no way", {{0}})).error, ErrorCode::kInvalidTopicException);
+  EXPECT_EQ(create(assigned("x", {{0, 0}})).error, ErrorCode::kInvalidReplicaAssignment);
+  EXPECT_EQ(create(assigned("x", {{0}, {}})).error, ErrorCode::kInvalidReplicaAssignment);
+  auto gap = assigned("x", {{0}, {0}});
+  gap.assignment[1].first = 2;
+  EXPECT_EQ(create(gap).error, ErrorCode::kInvalidReplicaAssignment);
+  auto both = assigned("x", {{0}});
+  both.partitions = 1;
+  EXPECT_EQ(create(both).error, ErrorCode::kInvalidRequest);
+  NewTopic counts;
+  counts.name = "x";
+  counts.partitions = 0;
+  EXPECT_EQ(create(counts).error, ErrorCode::kInvalidPartitions);
+  counts.partitions = 1;
+  counts.replication_factor = 2;
+  EXPECT_EQ(create(counts).error, ErrorCode::kInvalidReplicationFactor);
+  counts.replication_factor = 1;
+  counts.configs["retention.ms"] = "abc";
+  EXPECT_EQ(create(counts).error, ErrorCode::kInvalidConfig);
+  counts.configs["retention.ms"] = std::nullopt;
+  EXPECT_EQ(create(counts).error, ErrorCode::kInvalidConfig);
+  auto twice = create_all({assigned("y", {{0}}), assigned("y", {{0}}), assigned("z", {{0}})});
+  EXPECT_EQ(twice[0].error, ErrorCode::kInvalidRequest);
+  EXPECT_EQ(twice[1].error, ErrorCode::kInvalidRequest);
+  EXPECT_EQ(twice[2].error, ErrorCode::kNone);
+  counts.configs = {{"retention.ms", "5"}};
+  auto only_checked = create(counts, true);
+  EXPECT_EQ(only_checked.error, ErrorCode::kNone);
+  EXPECT_EQ(only_checked.partitions, 1);
+  EXPECT_EQ(data_of("/brokers/topics/x"), "NO_NODE");
+  EXPECT_EQ(data_of("/config/topics/x"), "NO_NODE");
+}
+
+TEST_F(ControllerTest, AddsPartitionsAndTellsOnlyThoseThatAreNew) {
+  start(0);
+  create(assigned("a", {{0}}));
+  forget();
+  EXPECT_EQ(enlarge("a", 3).error, ErrorCode::kNone);
+  EXPECT_EQ(all_heard(0),
+            "LI a-1 L0 e0 pe0 isr[0] rep[0] NEW\n"
+            "LI a-2 L0 e0 pe0 isr[0] rep[0] NEW\n"
+            "UM live[0]\n"
+            "UM a-1 L0 e0 zv0 isr[0]\n"
+            "UM a-2 L0 e0 zv0 isr[0]\n");
+  EXPECT_EQ(enlarge("a", 3).error, ErrorCode::kInvalidPartitions);
+  EXPECT_EQ(enlarge("a", 2).error, ErrorCode::kInvalidPartitions);
+  EXPECT_EQ(enlarge("none", 2).error, ErrorCode::kUnknownTopicOrPartition);
+}
+
+TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
+  start(0);
+  create(assigned("a", {{0}}));
+  forget();
+  broker(0).answers = false;
+  EXPECT_EQ(erase("a").error, ErrorCode::kNone);
+  EXPECT_NE(data_of("/brokers/topics/a"), "NO_NODE") << "the replica has not answered";
+  broker(0).answers = true;
+  for (Task& answer : std::exchange(broker(0).kept, {})) answer();
+  runtime_.run_until_idle();
+  EXPECT_EQ(all_heard(0),
+            "UM live[0]\n"
+            "UM a-0 L-2 e0 zv0 isr[0]\n"
+            "SR a-0 e-2\n"
+            "SR a-0 e-2 DELETE\n");
+  for (const char* path : {"/brokers/topics/a", "/config/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+  EXPECT_EQ(broker(0).image.current()->find_topic("a"), nullptr);
+  EXPECT_EQ(erase("a").error, ErrorCode::kUnknownTopicOrPartition);
+  auto again = create(assigned("a", {{0}}));
+  EXPECT_EQ(again.error, ErrorCode::kNone);
+  EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
+}
+
+TEST_F(ControllerTest, SendsOneRequestAtATimeAndRepeatsUntilItIsAnswered) {
+  start(0);
+  broker(0).undelivered = 3;
+  create(assigned("a", {{0}}));
+  create(assigned("b", {{0}}));
+  runtime_.advance(1000);
+  EXPECT_EQ(broker(0).most_in_flight, 1);
+  EXPECT_TRUE(heard(0, "LI a-0 L0 e0 pe0 isr[0] rep[0] NEW"));
+  EXPECT_TRUE(heard(0, "UM b-0 L0 e0 zv0 isr[0]"));
+}
+
+TEST_F(ControllerTest, GivesPartitionsOfADeadBrokerToTheRest) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("led", {{1, 2}}));
+  create(assigned("followed", {{0, 1, 2}}));
+  create(assigned("alone", {{1}}));
+  forget();
+  kill(1);
+  EXPECT_TRUE(heard(2, "LI led-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(0, "LI followed-0 L0 e1 pe1 isr[0,2] rep[0,1,2]")) << all_heard(0);
+  EXPECT_TRUE(heard(0, "UM alone-0 L-1 e1 zv1 isr[1] off[1]")) << all_heard(0);
+  EXPECT_TRUE(heard(0, "UM live[0,2]"));
+  EXPECT_EQ(broker(0).image.current()->find_partition("led", 0)->leader, BrokerId{2});
+
+  // It comes back: everything it has, the leaderless one gets its leader.
+  forget();
+  start(1);
+  auto& told = broker(1).heard;
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0], "UM live[0,1,2]") << "all partitions first";
+  EXPECT_TRUE(heard(1, "LI led-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI alone-0 L1 e2 pe2 isr[1] rep[1]")) << all_heard(1);
+  EXPECT_TRUE(heard(2, "UM led-0 L2 e1 zv1 isr[2]"));
+}
+
+TEST_F(ControllerTest, ElectsOutsideTheIsrOnlyIfAllowed) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("u", {{1, 2}}));
+  ASSERT_EQ(alter_isr(1, "u", {1}, 0, 0).error_code, 0);
+  kill(1);
+  EXPECT_EQ(broker(0).image.current()->find_partition("u", 0)->leader, kNoBroker);
+  EXPECT_EQ(elect(0, "u"), ErrorCode::kPreferredLeaderNotAvailable);
+  unclean_ = true;
+  forget();
+  active().on_unclean_election_enabled("u");
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(2, "LI u-0 L2 e2 pe3 isr[2] rep[1,2] recov")) << all_heard(2);
+  EXPECT_EQ(data_of("/brokers/topics/u/partitions/0/state"),
+            R"({"controller_epoch":1,"isr":[2],"leader":2,"leader_epoch":2,"leader_recovery_state":1,"version":1})");
+  // The new leader says that it has recovered.
+  EXPECT_EQ(alter_isr(2, "u", {2}, 2, 3).error_code, 0);
+  EXPECT_EQ(data_of("/brokers/topics/u/partitions/0/state"), R"({"controller_epoch":1,"isr":[2],"leader":2,"leader_epoch":2,"version":1})");
+  EXPECT_EQ(elect(1, "u"), ErrorCode::kElectionNotNeeded);
+}
+
+TEST_F(ControllerTest, ChangesTheIsrForTheLeaderAlone) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}}));
+  forget();
+  auto shrunk = alter_isr(1, "a", {1}, 0, 0);
+  EXPECT_EQ(shrunk.error_code, 0);
+  EXPECT_EQ(shrunk.partition_epoch, 1);
+  EXPECT_EQ(shrunk.leader_epoch, 0);
+  EXPECT_EQ(shrunk.isr, std::vector<int32_t>{1});
+  EXPECT_EQ(all_heard(2), "UM live[0,1,2]\nUM a-0 L1 e0 zv1 isr[1]\n") << "no LeaderAndIsr, no new leader epoch";
+
+  auto error = [&](int32_t from, std::vector<int32_t> isr, int32_t epoch, int32_t version, int8_t recovery = 0) {
+    return static_cast<ErrorCode>(alter_isr(from, "a", std::move(isr), epoch, version, recovery).error_code);
+  };
+  EXPECT_EQ(error(1, {1}, 0, 0), ErrorCode::kNone) << "what holds already is success without a write";
+  EXPECT_EQ(error(1, {1, 2}, 0, 0), ErrorCode::kInvalidUpdateVersion);
+  EXPECT_EQ(error(1, {1, 2}, 0, 9), ErrorCode::kNotController);
+  EXPECT_EQ(error(1, {1, 2}, 1, 1), ErrorCode::kNotController);
+  EXPECT_EQ(error(1, {1, 7}, 0, 1), ErrorCode::kIneligibleReplica);
+  EXPECT_EQ(error(1, {1, 2}, 0, 1, 1), ErrorCode::kInvalidRequest);
+  EXPECT_EQ(error(1, {1}, 0, 1, 1), ErrorCode::kInvalidRequest) << "nobody goes back to recovering";
+  EXPECT_EQ(error(2, {2}, 0, 1), ErrorCode::kInvalidRequest) << "only the leader asks";
+  int64_t epoch = std::exchange(broker(1).epoch, 1);
+  EXPECT_EQ(error(1, {1, 2}, 0, 1), ErrorCode::kStaleBrokerEpoch);
+  broker(1).epoch = epoch;
+  EXPECT_EQ(error(1, {1, 2}, 0, 1), ErrorCode::kNone);
+  EXPECT_EQ(alter_isr(1, "a", {1, 2}, 0, 2).partition_epoch, 2);
+}
+
+TEST_F(ControllerTest, AnswersNotControllerOutOfOffice) {
+  start(0);
+  start(1);
+  create(assigned("a", {{0, 1}}));
+  Controller& other = *broker(1).controller;
+  ASSERT_FALSE(other.is_active());
+  int answers = 0;
+  other.alter_partition({}, 3, [&](protocol::AlterPartitionResponse r) { answers += r.error_code == 41; });
+  other.allocate_producer_ids({}, [&](protocol::AllocateProducerIdsResponse r) { answers += r.error_code == 41; });
+  other.elect_leaders({}, [&](protocol::ElectLeadersResponse r) { answers += r.error_code == 41; });
+  other.controlled_shutdown({}, [&](protocol::ControlledShutdownResponse r) { answers += r.error_code == 41; });
+  other.list_partition_reassignments({}, [&](protocol::ListPartitionReassignmentsResponse r) { answers += r.error_code == 41; });
+  other.alter_partition_reassignments({}, [&](protocol::AlterPartitionReassignmentsResponse r) { answers += r.error_code == 41; });
+  runtime_.run_until_idle();
+  EXPECT_EQ(answers, 6);
+}
+
+TEST_F(ControllerTest, HandsTheOfficeOnWhenTheControllerDies) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{0, 1}, {1, 0}}));
+  forget();
+  kill(0);
+  EXPECT_TRUE(active().is_active());
+  EXPECT_EQ(active().epoch(), 2);
+  EXPECT_EQ(data_of("/controller_epoch"), "2");
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1] rep[0,1]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L1 e1 pe1 isr[1] rep[1,0]")) << all_heard(1);
+  EXPECT_EQ(broker(2).image.current()->find_partition("a", 0)->leader, BrokerId{1});
+  EXPECT_EQ(create(assigned("b", {{1, 2}})).error, ErrorCode::kNone);
+  EXPECT_EQ(broker(2).image.current()->find_partition("b", 0)->leader, BrokerId{1});
+}
+
+TEST_F(ControllerTest, StopsActingWhenItsWritesAreRefused) {
+  start(0);
+  start(1);
+  // Another one takes the epoch without the first one hearing of it.
+  broker(1).store->set("/controller_epoch", metadata::encode_controller_epoch(7), metadata::kAnyVersion, [](auto) {});
+  runtime_.run_until_idle();
+  ASSERT_TRUE(broker(0).controller->is_active());
+  create(assigned("a", {{0}}));
+  EXPECT_FALSE(broker(0).controller->is_active());
+  EXPECT_EQ(data_of("/brokers/topics/a/partitions"), "NO_NODE");
+}
+
+TEST_F(ControllerTest, ComesBackAfterItsSessionExpired) {
+  start(0);
+  create(assigned("a", {{0}}));
+  int64_t before = broker(0).epoch;
+  expire_session(*broker(0).store);
+  runtime_.run_until_idle();
+  EXPECT_GT(broker(0).epoch, before);
+  EXPECT_TRUE(broker(0).controller->is_active());
+  EXPECT_EQ(broker(0).controller->epoch(), 2);
+  EXPECT_EQ(create(assigned("b", {{0}})).error, ErrorCode::kNone);
+  EXPECT_NE(broker(0).image.current()->find_topic("b"), nullptr);
+}
+
+TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("led", {{1, 2}}));
+  create(assigned("followed", {{2, 1}}));
+  create(assigned("alone", {{1}}));
+  forget();
+  protocol::ControlledShutdownRequest request;
+  request.broker_id = 1;
+  request.broker_epoch = broker(1).epoch;
+  std::optional<protocol::ControlledShutdownResponse> response;
+  active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { response = std::move(answer); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->error_code, 0);
+  EXPECT_TRUE(response->remaining_partitions.empty()) << "a partition without other replicas stays where it is";
+  EXPECT_TRUE(heard(1, "LI led-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "SR followed-0 e0")) << all_heard(1);
+  EXPECT_TRUE(heard(2, "LI followed-0 L2 e1 pe1 isr[2] rep[2,1]")) << all_heard(2);
+  EXPECT_TRUE(heard(0, "UM led-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
+  EXPECT_EQ(static_cast<ErrorCode>(alter_isr(2, "led", {2, 1}, 1, 1).error_code), ErrorCode::kIneligibleReplica);
+  EXPECT_EQ(broker(0).image.current()->find_partition("alone", 0)->leader, BrokerId{1});
+}
+
+TEST_F(ControllerTest, MovesReplicasOnceTheTargetsAreInSync) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  forget();
+  protocol::AlterPartitionReassignmentsRequest request;
+  auto& topic = request.topics.emplace_back();
+  topic.name = "b";
+  topic.partitions.emplace_back().replicas = std::vector<int32_t>{0, 2};
+  ErrorCode error = ErrorCode::kUnknownServerError;
+  auto note = [&](protocol::AlterPartitionReassignmentsResponse response) {
+    error = static_cast<ErrorCode>(response.responses.at(0).partitions.at(0).error_code);
+  };
+  active().alter_partition_reassignments(request, note);
+  runtime_.run_until_idle();
+  EXPECT_EQ(error, ErrorCode::kNone);
+  EXPECT_TRUE(heard(0, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,2,1] add[0] rem[1] NEW")) << all_heard(0);
+  EXPECT_TRUE(heard(1, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,2,1] add[0] rem[1]")) << all_heard(1);
+  std::optional<protocol::ListPartitionReassignmentsResponse> list;
+  active().list_partition_reassignments({}, [&](protocol::ListPartitionReassignmentsResponse answer) { list = std::move(answer); });
+  runtime_.run_until_idle();
+  EXPECT_EQ(list->topics.at(0).partitions.at(0).adding_replicas, std::vector<int32_t>{0});
+  EXPECT_EQ(enlarge("b", 2).error, ErrorCode::kReassignmentInProgress);
+
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1).error_code, 0);
+  EXPECT_TRUE(heard(0, "LI b-0 L0 e2 pe3 isr[1,2,0] rep[0,2]")) << all_heard(0);
+  EXPECT_TRUE(heard(2, "LI b-0 L0 e3 pe4 isr[2,0] rep[0,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(1, "SR b-0 e3 DELETE")) << all_heard(1);
+  auto node = metadata::decode_topic(as_bytes(data_of("/brokers/topics/b")));
+  EXPECT_EQ(node->partitions.at(0), (std::vector<BrokerId>{{0}, {2}}));
+  EXPECT_TRUE(node->adding.empty() && node->removing.empty());
+
+  request.topics[0].partitions[0].replicas.reset();
+  active().alter_partition_reassignments(request, note);
+  runtime_.run_until_idle();
+  EXPECT_EQ(error, ErrorCode::kNoReassignmentInProgress);
+  request.topics[0].partitions[0].replicas = std::vector<int32_t>{9};
+  active().alter_partition_reassignments(request, note);
+  runtime_.run_until_idle();
+  EXPECT_EQ(error, ErrorCode::kInvalidReplicaAssignment);
+}
+
+TEST_F(ControllerTest, ObeysWhatOldToolsLeaveInTheTree) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  kill(1);
+  start(1);
+  ASSERT_EQ(alter_isr(2, "b", {2, 1}, 1, 1).error_code, 0);
+  ASSERT_EQ(broker(0).image.current()->find_partition("b", 0)->leader, BrokerId{2});
+  std::string_view election = R"({"version":1,"partitions":[{"topic":"b","partition":0}]})";
+  write("/admin/preferred_replica_election", Bytes(election.begin(), election.end()));
+  EXPECT_EQ(data_of("/admin/preferred_replica_election"), "NO_NODE");
+  EXPECT_EQ(broker(0).image.current()->find_partition("b", 0)->leader, BrokerId{1});
+  write("/admin/reassign_partitions", metadata::encode_reassignment({{{"b", 0}, {{0}, {1}}}}));
+  EXPECT_EQ(data_of("/admin/reassign_partitions"), "NO_NODE");
+  EXPECT_EQ(broker(0).image.current()->find_partition("b", 0)->replicas.size(), 3u);
+}
+
+TEST_F(ControllerTest, GivesPartitionsBackToPreferredLeaders) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  kill(1);
+  start(1);
+  ASSERT_EQ(alter_isr(2, "b", {2, 1}, 1, 1).error_code, 0);
+  runtime_.advance(301'000);
+  EXPECT_EQ(broker(0).image.current()->find_partition("b", 0)->leader, BrokerId{1});
+  EXPECT_EQ(elect(0, "b"), ErrorCode::kElectionNotNeeded);
+}
+
+TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("d", {{1, 2}}));
+  forget();
+  broker(1).partition_error = ErrorCode::kKafkaStorageError;
+  broker(1).store->create(paths::kLogDirEventPrefix, metadata::encode_log_dir_event({1}), metadata::CreateMode::kPersistentSequential, [](auto) {});
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
+}
+
+TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {
+  start(0);
+  start(1);
+  auto ask = [&](int32_t id) {
+    protocol::AllocateProducerIdsRequest request;
+    request.broker_id = id;
+    request.broker_epoch = broker(id).epoch;
+    protocol::AllocateProducerIdsResponse response;
+    active().allocate_producer_ids(request, [&](protocol::AllocateProducerIdsResponse answer) { response = std::move(answer); });
+    runtime_.run_until_idle();
+    return response;
+  };
+  EXPECT_EQ(ask(0).producer_id_start, 0);
+  EXPECT_EQ(ask(1).producer_id_start, 1000);
+  EXPECT_EQ(ask(1).producer_id_len, 1000);
+  EXPECT_EQ(data_of("/latest_producer_id_block"), R"({"block_end":"2999","block_start":"2000","broker":1,"version":1})");
+  int64_t epoch = std::exchange(broker(0).epoch, 1);
+  EXPECT_EQ(ask(0).error_code, static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch));
+  broker(0).epoch = epoch;
+}
+
+TEST_F(ControllerTest, CreatesInternalTopicsWithAsManyReplicasAsThereAreBrokers) {
+  start(0);
+  std::vector<ErrorCode> results;
+  for (int i = 0; i < 2; ++i) broker(0).admin.auto_create("__consumer_offsets", [&](ErrorCode error) { results.push_back(error); });
+  runtime_.run_until_idle();
+  EXPECT_EQ(results, (std::vector<ErrorCode>{ErrorCode::kNone, ErrorCode::kNone}));
+  EXPECT_EQ(broker(0).image.current()->find_topic("__consumer_offsets")->partitions.size(), 50u);
+  EXPECT_EQ(data_of("/config/topics/__consumer_offsets"),
+            R"({"config":{"cleanup.policy":"compact","compression.type":"producer","segment.bytes":"104857600"},"version":1})");
+}
+
+TEST_F(ControllerTest, FindsATopicWhoseBrokersCameLater) {
+  start(0);
+  create(assigned("later", {{5}}));
+  EXPECT_EQ(broker(0).image.current()->find_topic("later"), nullptr) << "no replica is live";
+  start(5);
+  EXPECT_EQ(broker(0).image.current()->find_partition("later", 0)->leader, BrokerId{5});
+}
+
+TEST_F(ControllerTest, CountsWhatItRules) {
+  start(0);
+  create(assigned("a", {{0}, {0}}));
+  runtime_.advance(1000);
+  EXPECT_EQ(broker(0).controller->counts().partitions, 2);
+  EXPECT_EQ(broker(0).controller->counts().offline_partitions, 0);
+}
+
+// --- assignment ----------------------------------------------------------------------------------------------------------------------------
+
+std::vector<BrokerRack> racks(std::vector<std::pair<int32_t, const char*>> list) {
+  std::vector<BrokerRack> brokers;
+  for (auto& [id, rack] : list) brokers.push_back({{id}, rack == nullptr ? std::nullopt : std::optional<std::string>(rack)});
+  return brokers;
+}
+
+TEST(Assignment, SpreadsLeadersAndReplicasEvenly) {
+  base::ManualRuntime runtime;
+  auto assignment = assign_replicas(racks({{0, nullptr}, {1, nullptr}, {2, nullptr}, {3, nullptr}, {4, nullptr}}), 50, 3, runtime.random());
+  ASSERT_TRUE(assignment);
+  std::map<BrokerId, int> leaders, replicas;
+  for (const auto& partition : *assignment) {
+    ++leaders[partition[0]];
+    EXPECT_EQ(std::set<BrokerId>(partition.begin(), partition.end()).size(), 3u);
+    for (BrokerId id : partition) ++replicas[id];
+  }
+  for (const auto& [id, count] : leaders) EXPECT_EQ(count, 10);
+  for (const auto& [id, count] : replicas) EXPECT_EQ(count, 30);
+}
+
+TEST(Assignment, FollowsThePatternOfKafka) {
+  base::ManualRuntime runtime;
+  // Five brokers, start 0: the table in Kafka's documentation of the rack-unaware pattern.
+  auto assignment = assign_replicas(racks({{0, nullptr}, {1, nullptr}, {2, nullptr}, {3, nullptr}, {4, nullptr}}), 10, 3, runtime.random(), 0);
+  ASSERT_TRUE(assignment);
+  std::vector<std::vector<int32_t>> ids;
+  for (const auto& partition : *assignment) {
+    ids.emplace_back();
+    for (BrokerId id : partition) ids.back().push_back(id.value);
+  }
+  EXPECT_EQ(ids, (std::vector<std::vector<int32_t>>{
+                     {0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 0}, {4, 0, 1}, {0, 2, 3}, {1, 3, 4}, {2, 4, 0}, {3, 0, 1}, {4, 1, 2}}));
+}
+
+TEST(Assignment, PutsReplicasIntoDifferentRacks) {
+  base::ManualRuntime runtime;
+  auto brokers = racks({{0, "a"}, {1, "b"}, {2, "c"}, {3, "c"}, {4, "a"}, {5, "b"}});
+  std::map<int32_t, std::string> rack_of;
+  for (const auto& broker : brokers) rack_of[broker.id.value] = *broker.rack;
+  for (int round = 0; round < 20; ++round) {
+    auto assignment = assign_replicas(brokers, 12, 3, runtime.random());
+    ASSERT_TRUE(assignment);
+    std::map<BrokerId, int> leaders;
+    for (const auto& partition : *assignment) {
+      ++leaders[partition[0]];
+      std::set<std::string> used;
+      for (BrokerId id : partition) used.insert(rack_of[id.value]);
+      EXPECT_EQ(used.size(), 3u);
+    }
+    for (const auto& [id, count] : leaders) EXPECT_EQ(count, 2);
+  }
+  // More replicas than racks, and racks of unequal size.
+  auto many = assign_replicas(racks({{0, "a"}, {1, "a"}, {2, "a"}, {3, "b"}}), 8, 4, runtime.random());
+  ASSERT_TRUE(many);
+  for (const auto& partition : *many) EXPECT_EQ(std::set<BrokerId>(partition.begin(), partition.end()).size(), 4u);
+}
+
+TEST(Assignment, RefusesWhatCannotBe) {
+  base::ManualRuntime runtime;
+  EXPECT_EQ(assign_replicas(racks({{0, nullptr}}), 1, 2, runtime.random()).error().code, ErrorCode::kInvalidReplicationFactor);
+  EXPECT_EQ(assign_replicas({}, 1, 1, runtime.random()).error().code, ErrorCode::kInvalidReplicationFactor);
+  EXPECT_EQ(assign_replicas(racks({{0, nullptr}}), 0, 1, runtime.random()).error().code, ErrorCode::kInvalidPartitions);
+}
+
+}  // namespace
+}  // namespace odradek::controller

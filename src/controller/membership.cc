@@ -1,0 +1,130 @@
+#include "controller/membership.h"
+
+#include "base/log.h"
+#include "metadata/tree_client.h"
+#include "model/error_code.h"
+
+namespace odradek::controller {
+
+using metadata::Async;
+using metadata::SessionState;
+
+struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
+  Impl(base::Runtime& r, base::Executor& e, metadata::Store& s, metadata::ConfigStore& c) : runtime(r), executor(e), store(s), configs(c), tree(r, e, s) {}
+
+  void on_session(SessionState now) {
+    log::info("metadata", "the session is {}", name_of(now));
+    if (now == SessionState::kConnected && connecting) {
+      metadata::spawn(enter(shared_from_this()));
+    } else if (now == SessionState::kConnected && expired) {
+      expired = false;
+      metadata::spawn(enter_again(shared_from_this()));
+    } else if (now == SessionState::kExpired) {
+      expired = true;
+      former_session = registered_session;
+      if (controller != nullptr) controller->on_session_expired();
+      store.open({});
+    }
+  }
+
+  Async<void> enter([[maybe_unused]] std::shared_ptr<Impl> self) {
+    auto done = std::exchange(connecting, {});
+    auto paths = co_await metadata::callback<Result<void>>([this](auto reply) { metadata::create_base_paths(tree, std::move(reply)); });
+    if (!paths) co_return done(fail(paths.error()));
+    auto id = co_await metadata::callback<Result<std::string>>(
+        [this](auto reply) { metadata::create_or_read_cluster_id(tree, known_cluster_id, std::move(reply)); });
+    if (!id) co_return done(fail(id.error()));
+    auto loaded = co_await metadata::callback<Result<void>>([this](auto reply) { configs.load(std::move(reply)); });
+    if (!loaded) co_return done(fail(loaded.error()));
+    done(Connected{*id});
+  }
+
+  Async<Result<void>> register_now() {
+    metadata::BrokerInfo copy = info;
+    auto epoch = co_await metadata::callback<Result<int64_t>>(
+        [this, &copy](auto reply) { metadata::register_broker(tree, copy, former_session, std::move(reply)); });
+    if (!epoch) co_return fail(epoch.error());
+    registered_session = store.session_id();
+    log::info("metadata", "broker {} is registered, epoch {}", info.id.value, *epoch);
+    on_epoch(*epoch);
+    controller->start(*epoch);
+    co_return Result<void>();
+  }
+
+  Async<void> first_registration([[maybe_unused]] std::shared_ptr<Impl> self, UniqueFunction<void(Result<void>)> done) {
+    auto registered = co_await register_now();
+    done(std::move(registered));
+  }
+
+  // After an expired session: everything that stood on it is set up again; what cannot be is tried until it can, or until the next end.
+  Async<void> enter_again([[maybe_unused]] std::shared_ptr<Impl> self) {
+    while (!leaving && !expired) {
+      Result<void> done;
+      if (controller != nullptr) done = co_await register_now();
+      if (done) done = co_await metadata::callback<Result<void>>([this](auto reply) { configs.load(std::move(reply)); });
+      if (done) co_return;
+      log::error("metadata", "the broker could not come back into the cluster, it tries again: {}", done.error().what);
+      co_await tree.sleep(1000);
+    }
+  }
+
+  Async<void> go([[maybe_unused]] std::shared_ptr<Impl> self, Task done) {
+    if (controller != nullptr) {
+      co_await metadata::callback<bool>([this](UniqueFunction<void(bool)> reply) {
+        controller->stop([&runs_on = executor, reply = std::move(reply)]() mutable {
+          runs_on.post([reply = std::move(reply)]() mutable { reply(true); });
+        });
+      });
+    }
+    co_await metadata::callback<bool>([this](UniqueFunction<void(bool)> reply) { store.close([reply = std::move(reply)]() mutable { reply(true); }); });
+    done();
+  }
+
+  base::Runtime& runtime;
+  base::Executor& executor;
+  metadata::Store& store;
+  metadata::ConfigStore& configs;
+  metadata::TreeClient tree;
+
+  std::string known_cluster_id;
+  UniqueFunction<void(Result<Connected>)> connecting;
+  metadata::BrokerInfo info;
+  Controller* controller = nullptr;  // from join() on
+  std::function<void(int64_t)> on_epoch;
+  int64_t registered_session = 0;
+  int64_t former_session = 0;
+  bool expired = false;
+  bool leaving = false;
+};
+
+Membership::Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs)
+    : impl_(std::make_shared<Impl>(runtime, metadata, store, configs)) {}
+Membership::~Membership() = default;
+
+void Membership::connect(std::string known_cluster_id, UniqueFunction<void(Result<Connected>)> done) {
+  impl_->executor.post([impl = impl_, known_cluster_id = std::move(known_cluster_id), done = std::move(done)]() mutable {
+    impl->known_cluster_id = std::move(known_cluster_id);
+    impl->connecting = std::move(done);
+    impl->store.open([weak = std::weak_ptr<Impl>(impl)](SessionState now) {
+      if (auto self = weak.lock()) self->on_session(now);
+    });
+  });
+}
+
+void Membership::join(metadata::BrokerInfo info, Controller& controller, std::function<void(int64_t)> on_epoch, UniqueFunction<void(Result<void>)> done) {
+  impl_->executor.post([impl = impl_, info = std::move(info), &controller, on_epoch = std::move(on_epoch), done = std::move(done)]() mutable {
+    impl->info = std::move(info);
+    impl->controller = &controller;
+    impl->on_epoch = std::move(on_epoch);
+    metadata::spawn(impl->first_registration(impl, std::move(done)));
+  });
+}
+
+void Membership::leave(Task done) {
+  impl_->executor.post([impl = impl_, done = std::move(done)]() mutable {
+    impl->leaving = true;
+    metadata::spawn(impl->go(impl, std::move(done)));
+  });
+}
+
+}  // namespace odradek::controller

@@ -1,0 +1,229 @@
+// Replicas move: targets join, catch up, take over; the others leave. Source: interbroker.md §11, behaviours.md §13 (KIP-455).
+#include <algorithm>
+
+#include "base/log.h"
+#include "controller/controller_impl.h"
+#include "metadata/paths.h"
+#include "metadata/znode_json.h"
+#include "model/error_code.h"
+
+namespace odradek::controller {
+
+namespace paths = metadata::paths;
+using metadata::StoreError;
+using metadata::StoreOp;
+
+namespace {
+std::vector<int32_t> values(const std::vector<BrokerId>& brokers) {
+  std::vector<int32_t> ids;
+  for (BrokerId broker : brokers) ids.push_back(broker.value);
+  return ids;
+}
+}  // namespace
+
+// The topic's node as its records say.
+Async<bool> Controller::Impl::write_assignment(std::string topic) {
+  auto found = state.topics.find(topic);
+  if (found == state.topics.end()) co_return false;
+  metadata::TopicNode node;
+  node.id = found->second.id;
+  for (const auto& [index, record] : found->second.partitions) {
+    node.partitions[index] = record.replicas;
+    if (!record.adding.empty()) node.adding[index] = record.adding;
+    if (!record.removing.empty()) node.removing[index] = record.removing;
+  }
+  auto written = co_await write(StoreOp::set(paths::topic(topic), metadata::encode_topic(node), metadata::kAnyVersion));
+  if (!in_office()) co_return false;
+  if (!written) log::error("controller", "the assignment of {} could not be written: {}", topic, name_of(written.error));
+  co_return static_cast<bool>(written);
+}
+
+// `targets` nullopt: back to where it came from.
+Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::optional<std::vector<BrokerId>> targets) {
+  PartitionRecord* record = state.find(tp);
+  if (record == nullptr || !record->has_state || state.is_deleting(tp.topic)) co_return ErrorCode::kUnknownTopicOrPartition;
+  std::vector<BrokerId> origin = record->original_replicas();
+  if (!targets) {
+    if (!record->is_reassigning()) co_return ErrorCode::kNoReassignmentInProgress;
+    targets = origin;
+  }
+  std::set<BrokerId> distinct(targets->begin(), targets->end());
+  if (targets->empty() || distinct.size() != targets->size()) co_return ErrorCode::kInvalidReplicaAssignment;
+  for (BrokerId target : *targets) {
+    if (!contains(record->replicas, target) && !state.is_live(target)) co_return ErrorCode::kInvalidReplicaAssignment;
+  }
+  std::vector<BrokerId> all = *targets;
+  for (BrokerId broker : origin) {
+    if (!contains(all, broker)) all.push_back(broker);
+  }
+  std::vector<BrokerId> given_up = without(record->replicas, [&](BrokerId broker) { return contains(all, broker); });
+  PartitionRecord before = *record;
+  record->replicas = all;
+  record->adding = without(all, [&](BrokerId broker) { return contains(origin, broker); });
+  record->removing = without(all, [&](BrokerId broker) { return contains(*targets, broker); });
+  std::vector<BrokerId> adding = record->adding;
+  bool written = co_await write_assignment(tp.topic);
+  if (!in_office()) co_return ErrorCode::kNotController;
+  record = state.find(tp);
+  if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
+  if (!written) {
+    *record = before;
+    co_return ErrorCode::kUnknownServerError;
+  }
+  log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), adding.size(), record->removing.size());
+
+  // A new epoch makes the leader take the new set; replicas of a former plan that nobody wants any more leave.
+  Leadership next = leadership_of(*record);
+  next.isr = without(next.isr, [&](BrokerId broker) { return contains(given_up, broker); });
+  if (contains(given_up, next.leader) || next.isr.empty()) {
+    auto elected = elect_for_reassignment(*record, record->replicas, online_for(tp));
+    if (elected) next.leader = elected->leader;
+  }
+  std::vector<StateChange> change;
+  change.push_back({tp, next});
+  auto errors = co_await write_states(std::move(change));
+  if (!in_office()) co_return ErrorCode::kNotController;
+  record = state.find(tp);
+  if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
+  RequestBatch batch;
+  for (BrokerId broker : record->replicas) {
+    if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker));
+  }
+  batch.update_metadata(tp);
+  for (BrokerId broker : given_up) batch.stop_replica(broker, tp, record->leader_epoch, true);
+  send(batch);
+  co_await advance_reassignment(tp);
+  co_return ErrorCode::kNone;
+}
+
+Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
+  PartitionRecord* record = state.find(tp);
+  if (record == nullptr || !record->is_reassigning() || !record->has_state) co_return;
+  std::vector<BrokerId> targets = record->target_replicas();
+  bool all_in_sync = std::all_of(targets.begin(), targets.end(), [&](BrokerId target) { return contains(record->isr, target); });
+  if (!all_in_sync) co_return;
+  auto next = elect_for_reassignment(*record, targets, online_for(tp));
+  if (!next) co_return;
+  if (contains(targets, record->leader) && state.is_online(record->leader, tp)) next->leader = record->leader;
+
+  std::vector<BrokerId> leaving = record->removing;
+  record->replicas = targets;
+  record->adding.clear();
+  record->removing.clear();
+  std::vector<StateChange> first;
+  first.push_back({tp, *next});
+  auto errors = co_await write_states(std::move(first));
+  if (!in_office()) co_return;
+  RequestBatch taken_over;
+  taken_over.leader_and_isr_to_replicas(state, tp);
+  taken_over.update_metadata(tp);
+  send(taken_over);
+
+  record = state.find(tp);
+  if (record == nullptr) co_return;
+  Leadership shrunk = leadership_of(*record);
+  shrunk.isr = without(shrunk.isr, [&](BrokerId broker) { return contains(leaving, broker); });
+  if (shrunk.isr.size() != record->isr.size()) {
+    std::vector<StateChange> second;
+    second.push_back({tp, shrunk});
+    errors = co_await write_states(std::move(second));
+    if (!in_office()) co_return;
+    RequestBatch batch;
+    batch.leader_and_isr_to_replicas(state, tp);
+    send(batch);
+  }
+  record = state.find(tp);
+  if (record == nullptr) co_return;
+  RequestBatch stop, remove;
+  for (BrokerId broker : leaving) {
+    stop.stop_replica(broker, tp, record->leader_epoch, false);
+    remove.stop_replica(broker, tp, record->leader_epoch, true);
+  }
+  send(stop);
+  send(remove);
+  co_await write_assignment(tp.topic);
+  if (!in_office()) co_return;
+  RequestBatch done;
+  done.update_metadata(tp);
+  send(done);
+  log::info("controller", "{}: reassignment done", tp.to_string());
+  if (state.is_deleting(tp.topic)) co_await resume_deletions();
+}
+
+Async<void> Controller::Impl::handle_alter_reassignments(protocol::AlterPartitionReassignmentsRequest request,
+                                                         Reply<protocol::AlterPartitionReassignmentsResponse> reply) {
+  protocol::AlterPartitionReassignmentsResponse response;
+  if (!in_office()) {
+    response.error_code = wire(ErrorCode::kNotController);
+    co_return reply(std::move(response));
+  }
+  for (const auto& topic : request.topics) {
+    auto& answer = response.responses.emplace_back();
+    answer.name = topic.name;
+    for (const auto& partition : topic.partitions) {
+      std::optional<std::vector<BrokerId>> targets;
+      if (partition.replicas) {
+        targets.emplace();
+        for (int32_t id : *partition.replicas) targets->push_back({id});
+      }
+      TopicPartition tp{topic.name, partition.partition_index};
+      ErrorCode error = ErrorCode::kNotController;
+      if (in_office()) error = co_await start_reassignment(tp, targets);
+      auto& result = answer.partitions.emplace_back();
+      result.partition_index = tp.partition;
+      result.error_code = wire(error);
+      if (error != ErrorCode::kNone) result.error_message = std::string(name_of(error));
+    }
+  }
+  reply(std::move(response));
+}
+
+// What old tools leave in the tree: started here, then it goes on as any other.
+Async<void> Controller::Impl::on_reassign_node() {
+  auto changed = watch([this] { return on_reassign_node(); });
+  auto exists = co_await tree.exists(paths::kReassignPartitions, changed);
+  if (!exists || !in_office()) co_return;
+  auto node = co_await tree.get(paths::kReassignPartitions);
+  if (!node || !in_office()) co_return;
+  auto wanted = metadata::decode_reassignment(node->data);
+  if (!wanted) {
+    log::error("controller", "{}: {}", paths::kReassignPartitions, wanted.error().what);
+  } else {
+    for (const auto& one : *wanted) {
+      ErrorCode error = co_await start_reassignment(one.tp, one.replicas);
+      if (!in_office()) co_return;
+      if (error != ErrorCode::kNone) log::error("controller", "{} cannot be reassigned: {}", one.tp.to_string(), name_of(error));
+    }
+  }
+  co_await write(StoreOp::remove(paths::kReassignPartitions, metadata::kAnyVersion));
+}
+
+protocol::ListPartitionReassignmentsResponse Controller::Impl::list_reassignments(const protocol::ListPartitionReassignmentsRequest& request) const {
+  protocol::ListPartitionReassignmentsResponse response;
+  if (!in_office()) {
+    response.error_code = wire(ErrorCode::kNotController);
+    response.error_message = "This is not the correct controller for this cluster.";
+    return response;
+  }
+  std::vector<TopicPartition> asked;
+  if (request.topics) {
+    for (const auto& topic : *request.topics) {
+      for (int32_t index : topic.partition_indexes) asked.push_back({topic.name, index});
+    }
+  } else {
+    asked = state.all_partitions();
+  }
+  for (const TopicPartition& tp : asked) {
+    const PartitionRecord* record = state.find(tp);
+    if (record == nullptr || !record->is_reassigning()) continue;
+    if (response.topics.empty() || response.topics.back().name != tp.topic) response.topics.emplace_back().name = tp.topic;
+    auto& one = response.topics.back().partitions.emplace_back();
+    one.partition_index = tp.partition;
+    one.replicas = values(record->replicas);
+    one.adding_replicas = values(record->adding);
+    one.removing_replicas = values(record->removing);
+  }
+  return response;
+}
+
+}  // namespace odradek::controller

@@ -1,0 +1,264 @@
+// Topics appear, grow and go. Source: zookeeper.md §4, interbroker.md §10.
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "controller/controller_impl.h"
+#include "metadata/paths.h"
+#include "metadata/znode_json.h"
+#include "model/error_code.h"
+
+namespace odradek::controller {
+
+namespace paths = metadata::paths;
+using metadata::kAnyVersion;
+using metadata::StoreError;
+using metadata::StoreOp;
+
+namespace {
+std::vector<BrokerId> or_none(const std::map<int32_t, std::vector<BrokerId>>& lists, int32_t partition) {
+  auto found = lists.find(partition);
+  return found == lists.end() ? std::vector<BrokerId>() : found->second;
+}
+}  // namespace
+
+Async<bool> Controller::Impl::read_topics(std::vector<std::string> topics) {
+  std::vector<std::string> nodes;
+  for (const std::string& topic : topics) nodes.push_back(paths::topic(topic));
+  std::function<metadata::TreeClient::SharedWatch(size_t)> watch_for = [this, &topics](size_t i) {
+    return watch([this, topic = topics[i]] { return on_topic_data_changed(topic); });
+  };
+  auto data = co_await tree.get_all(std::move(nodes), watch_for);
+  if (!in_office()) co_return false;
+  std::vector<StoreOp> with_new_id;
+  for (size_t i = 0; i < topics.size(); ++i) {
+    if (!data[i] && data[i].error() == StoreError::kNoNode) continue;
+    if (!data[i]) co_return false;
+    auto node = metadata::decode_topic(data[i]->data);
+    if (!node) {
+      log::error("controller", "topic {} is left out: {}", topics[i], node.error().what);
+      continue;
+    }
+    if (!node->id) {
+      // Written before topics had ids.
+      node->id = base::random_uuid(runtime.random());
+      with_new_id.push_back(StoreOp::set(paths::topic(topics[i]), metadata::encode_topic(*node), kAnyVersion));
+    }
+    state.forget_topic(topics[i]);
+    TopicRecord& topic = state.topics[topics[i]];
+    topic.id = *node->id;
+    topic.node_version = data[i]->stat.version;
+    state.names[topic.id] = topics[i];
+    for (auto& [index, replicas] : node->partitions) {
+      PartitionRecord& record = topic.partitions[index];
+      record.replicas = std::move(replicas);
+      record.adding = or_none(node->adding, index);
+      record.removing = or_none(node->removing, index);
+    }
+  }
+  co_await write_all(std::move(with_new_id));
+  co_return in_office();
+}
+
+Async<bool> Controller::Impl::read_states(std::vector<TopicPartition> partitions) {
+  std::vector<std::string> nodes;
+  for (const TopicPartition& tp : partitions) nodes.push_back(paths::partition_state(tp.topic, tp.partition));
+  auto data = co_await tree.get_all(std::move(nodes));
+  if (!in_office()) co_return false;
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    PartitionRecord* record = state.find(partitions[i]);
+    if (record == nullptr) continue;
+    if (!data[i] && data[i].error() == StoreError::kNoNode) {
+      record->has_state = false;
+      continue;
+    }
+    if (!data[i]) co_return false;
+    auto node = metadata::decode_partition_state(data[i]->data);
+    if (!node) {
+      log::error("controller", "{}: {}", partitions[i].to_string(), node.error().what);
+      continue;
+    }
+    record->has_state = true;
+    record->leader = node->leader;
+    record->leader_epoch = node->leader_epoch;
+    record->isr = std::move(node->isr);
+    record->recovering = node->recovering;
+    record->controller_epoch = node->controller_epoch;
+    record->partition_epoch = data[i]->stat.version;
+  }
+  co_return true;
+}
+
+Async<void> Controller::Impl::on_topics_changed() {
+  auto changed = watch([this] { return on_topics_changed(); });
+  auto list = co_await tree.children(paths::kTopics, changed);
+  if (!list || !in_office()) co_return;
+  std::set<std::string> now(list->names.begin(), list->names.end());
+  std::vector<std::string> came, went;
+  for (const std::string& topic : list->names) {
+    if (!state.topics.contains(topic)) came.push_back(topic);
+  }
+  for (const auto& [topic, record] : state.topics) {
+    if (!now.contains(topic)) went.push_back(topic);
+  }
+  for (const std::string& topic : went) {
+    // By hand: nothing is left to be told about it.
+    log::warn("controller", "topic {} vanished from the tree", topic);
+    state.forget_topic(topic);
+    state.deletions.erase(topic);
+  }
+  if (came.empty()) co_return;
+  bool read = co_await read_topics(came);
+  if (!read) co_return;
+  std::vector<TopicPartition> partitions;
+  for (const std::string& topic : came) {
+    auto found = state.topics.find(topic);
+    if (found == state.topics.end()) continue;
+    log::info("controller", "topic {} is new: id {}, {} partitions", topic, found->second.id.to_string(), found->second.partitions.size());
+    for (const auto& [index, record] : found->second.partitions) partitions.push_back({topic, index});
+  }
+  co_await create_partitions(std::move(partitions));
+}
+
+// More partitions, or another topic of that name.
+Async<void> Controller::Impl::on_topic_data_changed(std::string topic) {
+  auto changed = watch([this, topic] { return on_topic_data_changed(topic); });
+  auto data = co_await tree.get(paths::topic(topic), changed);
+  auto known = state.topics.find(topic);
+  if (!data || !in_office() || known == state.topics.end() || state.is_deleting(topic)) co_return;
+  auto node = metadata::decode_topic(data->data);
+  if (!node) {
+    log::error("controller", "topic {}: {}", topic, node.error().what);
+    co_return;
+  }
+  std::vector<TopicPartition> added;
+  if (node->id && *node->id != known->second.id) {
+    state.forget_topic(topic);
+    known = state.topics.try_emplace(topic).first;
+    known->second.id = *node->id;
+    state.names[*node->id] = topic;
+  }
+  known->second.node_version = data->stat.version;
+  for (auto& [index, replicas] : node->partitions) {
+    auto [record, is_new] = known->second.partitions.try_emplace(index);
+    if (!is_new) continue;
+    record->second.replicas = std::move(replicas);
+    record->second.adding = or_none(node->adding, index);
+    record->second.removing = or_none(node->removing, index);
+    added.push_back({topic, index});
+  }
+  if (!added.empty()) co_await create_partitions(std::move(added));
+}
+
+// The nodes of new partitions, then their states.
+Async<void> Controller::Impl::create_partitions(std::vector<TopicPartition> partitions) {
+  if (partitions.empty()) co_return;
+  std::vector<StoreOp> ops;
+  const std::string* topic = nullptr;
+  for (const TopicPartition& tp : partitions) {
+    if (topic == nullptr || *topic != tp.topic) ops.push_back(StoreOp::create(paths::partitions(tp.topic), {}));
+    topic = &tp.topic;
+    ops.push_back(StoreOp::create(paths::partition(tp.topic, tp.partition), {}));
+  }
+  auto writes = co_await write_all(std::move(ops));
+  if (!in_office()) co_return;
+  for (const Write& write : writes) {
+    if (!write && write.error != StoreError::kNodeExists) log::error("controller", "a partition's node could not be made: {}", name_of(write.error));
+  }
+  co_await create_states(std::move(partitions));
+}
+
+// --- deletion ----------------------------------------------------------------------------------------------------------------------------
+
+Async<void> Controller::Impl::on_deletions_changed() {
+  auto changed = watch([this] { return on_deletions_changed(); });
+  auto list = co_await tree.children(paths::kDeleteTopics, changed);
+  if (!list || !in_office()) co_return;
+  std::vector<StoreOp> removals;
+  for (const std::string& topic : list->names) {
+    if (!state.topics.contains(topic) || !options.delete_topics) {
+      removals.push_back(StoreOp::remove(paths::delete_topic(topic), kAnyVersion));
+    } else if (!state.is_deleting(topic)) {
+      log::info("controller", "topic {} is to be deleted", topic);
+      state.deletions.try_emplace(topic);
+    }
+  }
+  if (!removals.empty()) {
+    co_await write_all(std::move(removals));
+    if (!in_office()) co_return;
+  }
+  co_await resume_deletions();
+}
+
+Async<void> Controller::Impl::resume_deletions() {
+  RequestBatch first, second;
+  std::vector<std::string> finished;
+  for (auto& [topic, deletion] : state.deletions) {
+    auto found = state.topics.find(topic);
+    if (found == state.topics.end()) continue;
+    const auto& partitions = found->second.partitions;
+    if (std::any_of(partitions.begin(), partitions.end(), [](const auto& one) { return one.second.is_reassigning(); })) continue;
+    size_t replicas = 0;
+    for (const auto& [index, record] : partitions) {
+      TopicPartition tp{topic, index};
+      if (!deletion.announced) first.update_metadata(tp);
+      for (BrokerId broker : record.replicas) {
+        ++replicas;
+        std::pair<BrokerId, int32_t> replica{broker, index};
+        if (!deletion.announced) first.stop_replica(broker, tp, kEpochDuringDelete, false);
+        if (!state.live.contains(broker) || deletion.done.contains(replica) || deletion.failed.contains(replica)) continue;
+        if (deletion.asked.insert(replica).second) second.stop_replica(broker, tp, kEpochDuringDelete, true);
+      }
+    }
+    deletion.announced = true;
+    if (deletion.done.size() == replicas) finished.push_back(topic);
+  }
+  send(first);
+  send(second);
+  for (const std::string& topic : finished) {
+    co_await finish_deletion(topic);
+    if (!in_office()) co_return;
+  }
+}
+
+Async<void> Controller::Impl::on_stop_replica_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
+  for (const auto& [tp, error] : errors) {
+    auto deletion = state.deletions.find(tp.topic);
+    if (deletion == state.deletions.end()) continue;
+    std::pair<BrokerId, int32_t> replica{from, tp.partition};
+    if (deletion->second.asked.erase(replica) == 0) continue;
+    if (error == ErrorCode::kNone) {
+      deletion->second.done.insert(replica);
+    } else {
+      log::warn("controller", "broker {} could not delete {}: {}; it is tried again when the broker comes back", from.value, tp.to_string(), name_of(error));
+      deletion->second.failed.insert(replica);
+    }
+  }
+  co_await resume_deletions();
+}
+
+// Every replica is gone: the nodes go, in the order of a 3.9 broker.
+Async<void> Controller::Impl::finish_deletion(std::string topic) {
+  auto found = state.topics.find(topic);
+  if (found == state.topics.end()) co_return;
+  std::vector<StoreOp> ops;
+  for (const auto& [index, record] : found->second.partitions) {
+    ops.push_back(StoreOp::remove(paths::partition_state(topic, index), kAnyVersion));
+    ops.push_back(StoreOp::remove(paths::partition(topic, index), kAnyVersion));
+  }
+  ops.push_back(StoreOp::remove(paths::partitions(topic), kAnyVersion));
+  ops.push_back(StoreOp::remove(paths::topic(topic), kAnyVersion));
+  ops.push_back(StoreOp::remove(paths::topic_config(topic), kAnyVersion));
+  ops.push_back(StoreOp::remove(paths::own_topic_config(topic), kAnyVersion));
+  ops.push_back(StoreOp::remove(paths::delete_topic(topic), kAnyVersion));
+  auto writes = co_await write_all(std::move(ops));
+  if (!in_office()) co_return;
+  for (const Write& write : writes) {
+    if (!write && write.error != StoreError::kNoNode) log::error("controller", "a node of topic {} could not be removed: {}", topic, name_of(write.error));
+  }
+  log::info("controller", "topic {} is deleted", topic);
+  state.forget_topic(topic);
+  state.deletions.erase(topic);
+}
+
+}  // namespace odradek::controller
