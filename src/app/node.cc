@@ -52,9 +52,9 @@ struct Node::Parts {
   std::unique_ptr<metadata::ProducerIds> producer_ids;
   std::optional<api::Services> services;
   std::unique_ptr<api::Dispatcher> dispatcher;
+  BrokerId self = kNoBroker;  // broker.id, or what was generated for it
   bool joined = false;
 
-  BrokerId self() const { return config.current()->broker_id(); }
   config::TopicConfigValues topic_config(std::string_view topic) const {
     auto overrides = config_store->topic(topic);
     return config::effective_topic_config(*config.current(), overrides ? *overrides : config::Properties());
@@ -112,7 +112,7 @@ Result<void> Node::open(const OpenStore& open_store) {
   parts.membership = std::make_unique<controller::Membership>(parts.runtime, *parts.metadata_executor, *parts.store, *parts.config_store);
   auto cluster_id = parts.identify();
   if (!cluster_id) return fail(cluster_id.error());
-  log::info("app", "broker {} of cluster {}", parts.self().value, *cluster_id);
+  log::info("app", "broker {} of cluster {}", parts.self.value, *cluster_id);
 
   parts.follow_config_changes();
   if (auto loaded = parts.logs->start([&parts](const std::string& topic) { return parts.log_config(topic); }); !loaded) return loaded;
@@ -134,7 +134,7 @@ Result<std::string> Node::Parts::identify() {
     return fail(ErrorCode::kInconsistentClusterId, "the log dirs belong to cluster " + known_cluster + " (meta.properties), the metadata store to " +
                                                        connected->cluster_id + ": use the log dirs of this cluster, or the store that belongs to them");
   }
-  BrokerId id = self();
+  BrokerId id = config.current()->broker_id();
   if (id == kNoBroker) {
     if (known->broker_id) {
       id = *known->broker_id;
@@ -150,13 +150,13 @@ Result<std::string> Node::Parts::identify() {
       if (!generated) return fail(generated.error());
       id = *generated;
     }
-    config.set_generated_broker_id(id);
   }
   if (known->broker_id && *known->broker_id != id) {
     return fail(ErrorCode::kInvalidConfig, "broker.id is " + std::to_string(id.value) + " but the log dirs belong to broker " +
                                                std::to_string(known->broker_id->value) + " (meta.properties): set broker.id to that, or use other log dirs");
   }
   if (auto written = logs->write_identity(connected->cluster_id, id); !written) return fail(written.error());
+  self = id;
   return connected->cluster_id;
 }
 
@@ -164,7 +164,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   auto settings = config.current();
   image_waits = std::make_unique<metadata::ImageWaits>(runtime, image);
   replication::ReplicaManagerOptions replica_options;
-  replica_options.self = self();
+  replica_options.self = self;
   replica_options.replica_lag_time_max_ms = settings->get_long("replica.lag.time.max.ms");
   replica_options.log_config = [this](const std::string& topic) { return log_config(topic); };
   replicas = std::make_unique<replication::ReplicaManager>(runtime, *logs, image, replica_options, registry);
@@ -194,15 +194,15 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   controller = std::make_unique<controller::Controller>(
       runtime, *metadata_executor, *store,
       [this, local](const metadata::BrokerInfo&) { return controller::make_local_channel(*control_executor, local); },
-      controller_options(*settings, [this](const std::string& topic) { return unclean_election(topic); }));
+      controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); }));
   topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, true);
   alter_partition = std::make_unique<LocalAlterPartition>(*controller);
   replicas->set_alter_partition_channel(alter_partition.get());
   producer_id_channel = std::make_unique<LocalProducerIds>(*controller);
-  producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self(), *producer_id_channel);
+  producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self, *producer_id_channel);
 
   services.emplace(api::Services{runtime, *logs, *replicas, *fetch_sessions, *groups, image, *config_store, *store, *image_waits, *producer_ids,
-                                 *controller, *topic_admin, config, registry, self(), cluster_id, settings->get_int("fetch.max.bytes")});
+                                 *controller, *topic_admin, config, registry, self, cluster_id, settings->get_int("fetch.max.bytes")});
   dispatcher = std::make_unique<api::Dispatcher>(*services);
 }
 
@@ -218,12 +218,12 @@ void Node::Parts::follow_config_changes() {
       if (controller && unclean_election(entity.name)) controller->on_unclean_election_enabled(entity.name);
     } else if (entity.type == EntityType::kBroker && entity.name == metadata::kDefaultEntity) {
       config.apply_dynamic(config::DynamicScope::kClusterDefault, now);
-    } else if (entity == metadata::ConfigEntity::broker(self())) {
+    } else if (entity == metadata::ConfigEntity::broker(self)) {
       config.apply_dynamic(config::DynamicScope::kThisBroker, now);
     }
   };
   // What was loaded before is not told again.
-  for (const auto& entity : {metadata::ConfigEntity::broker_default(), metadata::ConfigEntity::broker(self())}) {
+  for (const auto& entity : {metadata::ConfigEntity::broker_default(), metadata::ConfigEntity::broker(self)}) {
     if (auto now = config_store->find(entity)) follow(entity, *now);
   }
   config_store->subscribe(follow);
@@ -243,7 +243,7 @@ void Node::Parts::renew_log_configs() {
 Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
   Parts& parts = *parts_;
   metadata::BrokerInfo info;
-  info.id = parts.self();
+  info.id = parts.self;
   info.endpoints = std::move(endpoints);
   auto settings = parts.config.current();
   if (!settings->is_null("broker.rack")) info.rack = settings->get_string("broker.rack");
@@ -265,7 +265,7 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
   auto known = wait_for<bool>(
       parts.waiter,
       [&](auto reply) {
-        parts.image_waits->wait([self = parts.self()](const metadata::ClusterImage& now) { return now.is_alive(self) && now.controller() != kNoBroker; },
+        parts.image_waits->wait([self = parts.self](const metadata::ClusterImage& now) { return now.is_alive(self) && now.controller() != kNoBroker; },
                                 kImageWait.count(), [reply = std::move(reply)](bool holds) mutable { reply(holds); });
       },
       "the first word of the controller", 2 * kImageWait);

@@ -20,9 +20,9 @@ coordinator::GroupConfig group_config(const config::BrokerConfig& config) {
   return group;
 }
 
-controller::ControllerOptions controller_options(const config::BrokerConfig& config, std::function<bool(const std::string&)> unclean_election) {
+controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election) {
   controller::ControllerOptions options;
-  options.self = config.broker_id();
+  options.self = self;
   options.inter_broker_listener = config.inter_broker_listener();
   options.auto_leader_rebalance = config.get_bool("auto.leader.rebalance.enable");
   options.leader_imbalance_check_seconds = static_cast<int32_t>(config.get_long("leader.imbalance.check.interval.seconds"));

@@ -18,7 +18,7 @@
 namespace odradek::app {
 
 coordinator::GroupConfig group_config(const config::BrokerConfig& config);
-controller::ControllerOptions controller_options(const config::BrokerConfig& config, std::function<bool(const std::string&)> unclean_election);
+controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election);
 server::ServerOptions server_options(const config::BrokerConfig& config);
 // What the broker registers: the advertised listeners, with the ports that were bound where none is configured.
 std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound);

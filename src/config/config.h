@@ -151,8 +151,6 @@ class ConfigHolder {
   // The whole dynamic set of one scope, as read from the store. What is not legal is left out and named in the log, so that a
   // bad entry never keeps a broker from running.
   void apply_dynamic(DynamicScope scope, const Properties& values);
-  // At start, when broker.id was -1 and the id is known now. Before anybody subscribes.
-  void set_generated_broker_id(BrokerId id);
 
  private:
   mutable base::Mutex mutex_;

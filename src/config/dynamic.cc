@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "config/broker_keys.h"
 #include "config/config.h"
@@ -137,17 +136,6 @@ void ConfigHolder::apply_dynamic(DynamicScope scope, const Properties& values) {
     current_ = *after;
   }
   for (const Subscriber& subscriber : subscribers_) subscriber(*before, **after);
-}
-
-void ConfigHolder::set_generated_broker_id(BrokerId id) {
-  base::MutexLock change(change_mutex_);
-  auto before = current();
-  Properties values = before->static_values();
-  values.insert_or_assign("broker.id", std::to_string(id.value));
-  auto after = BrokerConfig::make(std::move(values), before->dynamic_default(), before->dynamic_broker());
-  CHECK(after);
-  base::MutexLock lock(mutex_);
-  current_ = *after;
 }
 
 }  // namespace odradek::config

@@ -247,9 +247,9 @@ class ReplicaManager : public LiveBrokers {
   int32_t controller_epoch_ GUARDED_BY(apply_mutex_) = -1;
   std::vector<LeadershipListener*> listeners_ GUARDED_BY(apply_mutex_);
 
+  ReplicaMetrics metrics_;  // before the partitions, which hold counters of it
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
-  ReplicaMetrics metrics_;
 };
 
 }  // namespace odradek::replication

@@ -19,7 +19,7 @@ with Broker({"num.partitions": "1"}) as broker:
                        input=text, text=True, check=True, timeout=60)
         read = run(["kcat", "-b", broker.address, "-C", "-t", topic, "-e", "-q", "-X", "check.crcs=true"])
         assert read == text, f"{codec}: {len(read)} bytes read, {len(text)} written"
-    read = run(["kcat", "-b", broker.address, "-G", "kcat-group", "-e", "-q", "kcat-none"])
+    read = run(["kcat", "-b", broker.address, "-X", "auto.offset.reset=earliest", "-G", "kcat-group", "-e", "-q", "kcat-none"])
     assert read == text, f"group: {len(read)} bytes read"
     broker.stop()
     broker.start()
