@@ -64,9 +64,11 @@ def producer(broker, partition, acked):
             state["id"] = (producer_id, epoch)
         if state["pending"] is None:
             count = rng.randrange(1, 20)
+            # Of today: a producer whose last batch is older than producer.id.expiration.ms is forgotten at a restart.
+            state["time"] = int(time.time() * 1000)
             state["pending"] = [b"%d:%d:%s" % (partition, state["next"] + i, b"x" * rng.randrange(200)) for i in range(count)]
         values = state["pending"]
-        error, base = wire.produce(sock, TOPIC, partition, wire.batch(values, *state["id"], state["sequence"]), acks=-1)
+        error, base = wire.produce(sock, TOPIC, partition, wire.batch(values, *state["id"], state["sequence"], timestamp=state["time"]), acks=-1)
         if error in (3, 5, 6, 7):
             time.sleep(0.02)
             return True
@@ -133,7 +135,7 @@ with Broker({"offsets.topic.num.partitions": "3", "log.segment.bytes": "200000"}
     with connect(broker.port) as sock:
         assert wire.create_topic(sock, TOPIC, PARTITIONS) == 0
     acked = [{} for _ in range(PARTITIONS)]
-    committed = [0]
+    committed = [-1]  # none acked yet
     threads = [threading.Thread(target=producer, args=(broker, p, acked[p])) for p in range(PARTITIONS)]
     threads.append(threading.Thread(target=committer, args=(broker, committed)))
     for thread in threads:
