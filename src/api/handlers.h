@@ -29,9 +29,11 @@ void handle_create_topics(Services&, request::RequestPtr);
 void handle_delete_topics(Services&, request::RequestPtr);
 void handle_create_partitions(Services&, request::RequestPtr);
 void handle_elect_leaders(Services&, request::RequestPtr);
+void handle_alter_partition_reassignments(Services&, request::RequestPtr);
 void handle_list_partition_reassignments(Services&, request::RequestPtr);
 void handle_alter_partition(Services&, request::RequestPtr);
 void handle_allocate_producer_ids(Services&, request::RequestPtr);
+void handle_controlled_shutdown(Services&, request::RequestPtr);
 void handle_init_producer_id(Services&, request::RequestPtr);
 // Configs
 void handle_describe_configs(Services&, request::RequestPtr);

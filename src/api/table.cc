@@ -19,6 +19,7 @@ constexpr std::array kServed = {
     Api{ApiKey::kLeaderAndIsr, 0, 7, handle_leader_and_isr},
     Api{ApiKey::kStopReplica, 0, 4, handle_stop_replica},
     Api{ApiKey::kUpdateMetadata, 0, 8, handle_update_metadata},
+    Api{ApiKey::kControlledShutdown, 0, 3, handle_controlled_shutdown},
     Api{ApiKey::kOffsetCommit, 0, 9, handle_offset_commit},
     Api{ApiKey::kOffsetFetch, 0, 9, handle_offset_fetch},
     Api{ApiKey::kFindCoordinator, 0, 6, handle_find_coordinator},
@@ -39,10 +40,15 @@ constexpr std::array kServed = {
     Api{ApiKey::kDescribeLogDirs, 0, 4, handle_describe_log_dirs},
     Api{ApiKey::kCreatePartitions, 0, 3, handle_create_partitions},
     Api{ApiKey::kDeleteGroups, 0, 2, handle_delete_groups},
+    Api{ApiKey::kElectLeaders, 0, 2, handle_elect_leaders},
     Api{ApiKey::kIncrementalAlterConfigs, 0, 1, handle_incremental_alter_configs},
+    Api{ApiKey::kAlterPartitionReassignments, 0, 0, handle_alter_partition_reassignments},
+    Api{ApiKey::kListPartitionReassignments, 0, 0, handle_list_partition_reassignments},
     Api{ApiKey::kOffsetDelete, 0, 0, handle_offset_delete},
+    Api{ApiKey::kAlterPartition, 0, 3, handle_alter_partition},
     Api{ApiKey::kDescribeCluster, 0, 1, handle_describe_cluster},
     Api{ApiKey::kDescribeProducers, 0, 0, handle_describe_producers},
+    Api{ApiKey::kAllocateProducerIds, 0, 0, handle_allocate_producer_ids},
 };
 
 constexpr size_t kKeys = 128;
