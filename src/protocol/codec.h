@@ -98,7 +98,7 @@ class Reader {
   template <class T>
   void structure(std::optional<T>& to, bool nullable, bool in_tag, int16_t version, const char* field) {
     if (present(in_tag, field)) {
-      to.emplace().read(*this, version);
+      to.emplace(T{}).read(*this, version);  // T{}: clang 16 takes emplace() of a nested struct with initialisers for ill-formed
     } else {
       to.reset();
       if (!nullable && !failed()) fail(field, "is null");

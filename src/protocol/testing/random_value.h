@@ -67,7 +67,7 @@ class RandomValue {
     if (nullable && chance(3)) {
       to.reset();
     } else {
-      value(to.emplace(), version);
+      value(to.emplace(T{}), version);
     }
   }
   template <class T>
