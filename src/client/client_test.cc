@@ -42,7 +42,7 @@ class FakeNetwork final : public net::Dialer {
     ++pauses;
     runtime.advance(std::max<int64_t>(1, (moment_ns - clock().monotonic_ns()) / 1'000'000));
   }
-  Result<std::unique_ptr<net::Stream>> dial(const net::Address& address, int64_t) override {
+  Result<std::unique_ptr<net::Stream>> dial(const net::Endpoint& address, int64_t) override {
     dialled.insert(address.to_string());
     auto found = brokers.find(address.to_string());
     if (found == brokers.end() || found->second.down) return fail(ErrorCode::kNetworkException, address.to_string() + ": refused");

@@ -22,7 +22,7 @@ Error error_of_code(int16_t code, const std::string& what) {
 }  // namespace
 
 Result<std::unique_ptr<Cluster>> Cluster::make(net::Dialer& dialer, base::Random& random, ClusterOptions options) {
-  auto bootstrap = net::parse_addresses(options.bootstrap);
+  auto bootstrap = net::parse_endpoints(options.bootstrap);
   if (!bootstrap) return fail(std::move(bootstrap.error()));
   return std::unique_ptr<Cluster>(new Cluster(dialer, random, std::move(options), std::move(*bootstrap)));
 }
@@ -113,16 +113,16 @@ Result<Connection*> Cluster::any() {
     if (!connection->broken()) return connection.get();
   }
   Result<Connection*> result = fail(ErrorCode::kNetworkException, "no broker can be reached");
-  std::vector<net::Address> known = bootstrap_;
+  std::vector<net::Endpoint> known = bootstrap_;
   for (const auto& [id, broker] : brokers_) known.push_back(broker.address);
-  for (const net::Address& address : known) {
+  for (const net::Endpoint& address : known) {
     result = open(address);
     if (result) break;
   }
   return result;
 }
 
-Result<Connection*> Cluster::open(const net::Address& address) {
+Result<Connection*> Cluster::open(const net::Endpoint& address) {
   auto& place = connections_[address];
   if (place != nullptr && !place->broken()) return place.get();
   auto opened = Connection::open(dialer_, address, options_.connection);

@@ -55,7 +55,7 @@ class Cluster {
   static Result<std::unique_ptr<Cluster>> make(net::Dialer& dialer, base::Random& random, ClusterOptions options);
 
   struct Broker {
-    net::Address address;
+    net::Endpoint address;
     std::optional<std::string> rack;
   };
   // As the last Metadata told; empty before the first.
@@ -103,13 +103,13 @@ class Cluster {
     int64_t start_ns = 0;
     int count = 0;
   };
-  Cluster(net::Dialer& dialer, base::Random& random, ClusterOptions options, std::vector<net::Address> bootstrap)
+  Cluster(net::Dialer& dialer, base::Random& random, ClusterOptions options, std::vector<net::Endpoint> bootstrap)
       : dialer_(dialer), random_(random), options_(std::move(options)), bootstrap_(std::move(bootstrap)) {}
   Attempts begin() const { return {.start_ns = dialer_.clock().monotonic_ns()}; }
   // False: give up. True: after a pause, with stale knowledge forgotten.
   bool again(Attempts& attempts, const Target& target, const Error& error);
   Result<Connection*> any();
-  Result<Connection*> open(const net::Address& address);
+  Result<Connection*> open(const net::Endpoint& address);
   Result<Connection*> broker(BrokerId id);
   Result<protocol::MetadataResponse> ask_metadata(const std::optional<std::vector<std::string>>& topics);
   Result<BrokerId> ask_coordinator(CoordinatorType type, const std::string& key);
@@ -117,8 +117,8 @@ class Cluster {
   net::Dialer& dialer_;
   base::Random& random_;
   const ClusterOptions options_;
-  const std::vector<net::Address> bootstrap_;
-  std::map<net::Address, std::unique_ptr<Connection>> connections_;
+  const std::vector<net::Endpoint> bootstrap_;
+  std::map<net::Endpoint, std::unique_ptr<Connection>> connections_;
   std::map<BrokerId, Broker> brokers_;
   BrokerId controller_ = kNoBroker;
   std::string cluster_id_;

@@ -9,7 +9,7 @@ namespace odradek::client {
 
 using protocol::ApiKey;
 
-Result<std::unique_ptr<Connection>> Connection::open(net::Dialer& dialer, const net::Address& address, ConnectionOptions options) {
+Result<std::unique_ptr<Connection>> Connection::open(net::Dialer& dialer, const net::Endpoint& address, ConnectionOptions options) {
   auto connection = std::unique_ptr<Connection>(new Connection(dialer, address, std::move(options)));
   auto stream = dialer.dial(address, connection->deadline(connection->options_.connect_timeout));
   if (!stream) return fail(std::move(stream.error()));

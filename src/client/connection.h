@@ -47,9 +47,9 @@ struct Ticket {
 class Connection {
  public:
   // Connects and asks for the broker's versions.
-  static Result<std::unique_ptr<Connection>> open(net::Dialer& dialer, const net::Address& address, ConnectionOptions options);
+  static Result<std::unique_ptr<Connection>> open(net::Dialer& dialer, const net::Endpoint& address, ConnectionOptions options);
 
-  const net::Address& address() const { return address_; }
+  const net::Endpoint& address() const { return address_; }
   bool broken() const { return broken_; }
   // The highest version that the broker and [low, high] share.
   Result<int16_t> version_for(protocol::ApiKey key, int16_t low, int16_t high) const;
@@ -103,7 +103,7 @@ class Connection {
   struct Versions {
     int16_t low = 0, high = 0;
   };
-  Connection(net::Dialer& dialer, net::Address address, ConnectionOptions options)
+  Connection(net::Dialer& dialer, net::Endpoint address, ConnectionOptions options)
       : dialer_(dialer), address_(std::move(address)), options_(std::move(options)) {}
   Result<void> negotiate();
   Result<void> send_frame(base::Output output, const Ticket& ticket, bool answered);
@@ -113,7 +113,7 @@ class Connection {
   int64_t deadline(std::chrono::milliseconds timeout) const { return dialer_.clock().monotonic_ns() + timeout.count() * 1'000'000; }
 
   net::Dialer& dialer_;
-  const net::Address address_;
+  const net::Endpoint address_;
   const ConnectionOptions options_;
   std::unique_ptr<net::Stream> stream_;
   std::map<int16_t, Versions> versions_;  // by API key

@@ -86,7 +86,7 @@ class TcpDialer final : public Dialer {
 
   base::Clock& clock() override { return clock_; }
 
-  Result<std::unique_ptr<Stream>> dial(const Address& address, int64_t deadline_ns) override {
+  Result<std::unique_ptr<Stream>> dial(const Endpoint& address, int64_t deadline_ns) override {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
@@ -133,15 +133,15 @@ class TcpDialer final : public Dialer {
 
 }  // namespace
 
-std::string Address::to_string() const {
+std::string Endpoint::to_string() const {
   return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
 }
 
-Result<Address> parse_address(std::string_view text) {
+Result<Endpoint> parse_endpoint(std::string_view text) {
   auto refused = [&] { return fail(ErrorCode::kInvalidRequest, "'" + std::string(text) + "' is not host:port"); };
   size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return refused();
-  Address address;
+  Endpoint address;
   address.host = text.substr(0, colon);
   if (address.host.front() == '[') {
     if (address.host.size() < 3 || address.host.back() != ']') return refused();
@@ -155,8 +155,8 @@ Result<Address> parse_address(std::string_view text) {
   return address;
 }
 
-Result<std::vector<Address>> parse_addresses(std::string_view text) {
-  std::vector<Address> addresses;
+Result<std::vector<Endpoint>> parse_endpoints(std::string_view text) {
+  std::vector<Endpoint> addresses;
   while (!text.empty()) {
     size_t comma = std::min(text.find(','), text.size());
     std::string_view one = text.substr(0, comma);
@@ -164,7 +164,7 @@ Result<std::vector<Address>> parse_addresses(std::string_view text) {
     while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
     while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
     if (one.empty()) continue;
-    auto address = parse_address(one);
+    auto address = parse_endpoint(one);
     if (!address) return fail(std::move(address.error()));
     addresses.push_back(std::move(*address));
   }

@@ -18,17 +18,17 @@
 
 namespace odradek::net {
 
-struct Address {
+struct Endpoint {
   std::string host;
   int port = 0;
-  friend auto operator<=>(const Address&, const Address&) = default;
+  friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
   std::string to_string() const;  // "host:port", "[host]:port" if the host has colons
 };
 
 // "host:port" or "[v6]:port". Errors: kInvalidRequest.
-Result<Address> parse_address(std::string_view text);
+Result<Endpoint> parse_endpoint(std::string_view text);
 // Separated by commas; at least one.
-Result<std::vector<Address>> parse_addresses(std::string_view text);
+Result<std::vector<Endpoint>> parse_endpoints(std::string_view text);
 
 class Stream {
  public:
@@ -44,7 +44,7 @@ class Dialer {
   virtual ~Dialer() = default;
   virtual base::Clock& clock() = 0;
   // Tries each address that the name has. Looking up the name may outlast the deadline.
-  virtual Result<std::unique_ptr<Stream>> dial(const Address& address, int64_t deadline_ns) = 0;
+  virtual Result<std::unique_ptr<Stream>> dial(const Endpoint& address, int64_t deadline_ns) = 0;
   // Sleeps.
   virtual void pause_until(int64_t moment_ns) = 0;
 };

@@ -14,21 +14,21 @@ namespace odradek::net {
 namespace {
 
 TEST(Outgoing, AddressesAreReadAndWritten) {
-  EXPECT_EQ(parse_address("b1:9092")->to_string(), "b1:9092");
-  EXPECT_EQ(parse_address("[::1]:9092")->host, "::1");
-  EXPECT_EQ(parse_address("[::1]:9092")->to_string(), "[::1]:9092");
-  auto several = parse_addresses("a:1, b:2,");
+  EXPECT_EQ(parse_endpoint("b1:9092")->to_string(), "b1:9092");
+  EXPECT_EQ(parse_endpoint("[::1]:9092")->host, "::1");
+  EXPECT_EQ(parse_endpoint("[::1]:9092")->to_string(), "[::1]:9092");
+  auto several = parse_endpoints("a:1, b:2,");
   ASSERT_TRUE(several);
-  EXPECT_EQ(*several, (std::vector<Address>{{"a", 1}, {"b", 2}}));
+  EXPECT_EQ(*several, (std::vector<Endpoint>{{"a", 1}, {"b", 2}}));
 }
 
 TEST(Outgoing, WhatIsNoAddressIsRefused) {
   for (const char* text : {"", "a", ":9092", "a:", "a:0", "a:65536", "a:9x", "::1:9092", "[]:1", "[::1:9092"}) {
-    auto address = parse_address(text);
+    auto address = parse_endpoint(text);
     ASSERT_FALSE(address) << text;
     EXPECT_EQ(address.error().code, ErrorCode::kInvalidRequest);
   }
-  EXPECT_FALSE(parse_addresses(" , "));
+  EXPECT_FALSE(parse_endpoints(" , "));
 }
 
 // A listening socket on a port that the system chose.
