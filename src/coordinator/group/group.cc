@@ -615,7 +615,8 @@ void Group::index_protocols(const Member& member, int delta) {
 }
 
 void Group::erase_member(std::string_view member_id) {
-  auto found = std::find_if(members_.begin(), members_.end(), [&](const auto& member) { return member->id == member_id; });
+  const Member* wanted = find_member(member_id);
+  auto found = std::find_if(members_.begin(), members_.end(), [&](const auto& member) { return member.get() == wanted; });
   CHECK(found != members_.end());
   std::unique_ptr<Member> member = std::move(*found);
   CHECK(!member->join && !member->sync);

@@ -430,6 +430,24 @@ TEST_F(GroupDurability, CommitIsAnsweredWhenTheHighWatermarkHasPassedIt) {
   EXPECT_EQ(fetched->topics.at(0).partitions.at(0).committed_offset, 5);
 }
 
+TEST_F(GroupDurability, ThatAGroupIsGoneIsToldWhenItsRemovalIsSafe) {
+  commit("t", 5);
+  log.commit_at_once = false;
+  DeleteGroupsRequest request;
+  request.groups_names = {"g"};
+  auto removed = call(&GroupCoordinator::delete_groups, std::move(request), int16_t{2});
+  auto fetched = fetch({{"t"}});
+  DescribeGroupsRequest describe_request;
+  describe_request.groups = {"g"};
+  auto described = call(&GroupCoordinator::describe_groups, std::move(describe_request), int16_t{5});
+  EXPECT_FALSE(removed.answered() || fetched.answered() || described.answered());
+  log.commit_all();
+  runtime.run_until_idle();
+  EXPECT_EQ(removed->results.at(0).error_code, 0);
+  EXPECT_EQ(fetched->topics.at(0).partitions.at(0).committed_offset, -1);
+  EXPECT_EQ(described->groups.at(0).group_state, "Dead");
+}
+
 TEST_F(GroupDurability, WaitingIsLimitedByTheCommitTimeout) {
   log.commit_at_once = false;
   auto committed = commit("t", 5);

@@ -302,7 +302,7 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
       for (const auto& [partition, offset] : partitions) describe_partition(topic, partition, to.partitions.emplace_back());
     }
   }
-  const uint64_t stands_on = entry != nullptr ? entry->last_append : 0;
+  const uint64_t stands_on = entry != nullptr ? entry->last_append : last_removal_;
   if (outbox_.is_committed(stands_on)) return reply(std::move(response));
   send_after(stands_on, [reply = std::move(reply), response = std::move(response)](ErrorCode lost) mutable {
     if (lost != ErrorCode::kNone) {
@@ -321,25 +321,25 @@ void GroupShard::describe(std::string_view group_id, Reply<protocol::DescribeGro
   Entry* entry = find(group_id);
   if (entry == nullptr) {
     described.group_state = name_of(GroupState::kDead);
-    return reply(std::move(described));
+  } else {
+    const Group& group = entry->group;
+    const bool stable = group.state() == GroupState::kStable;
+    described.group_state = name_of(group.state());
+    described.protocol_type = group.protocol_type().value_or("");
+    // Only a stable group shows what it agreed on.
+    if (stable) described.protocol_data = group.protocol_name().value_or("");
+    for (const auto& member : group.members()) {
+      auto& to = described.members.emplace_back();
+      to.member_id = member->id;
+      to.group_instance_id = member->instance_id;
+      to.client_id = member->client_id;
+      to.client_host = member->client_host;
+      if (!stable) continue;
+      to.member_metadata = member->metadata(described.protocol_data);
+      to.member_assignment = member->assignment;
+    }
   }
-  const Group& group = entry->group;
-  const bool stable = group.state() == GroupState::kStable;
-  described.group_state = name_of(group.state());
-  described.protocol_type = group.protocol_type().value_or("");
-  // Only a stable group shows what it agreed on.
-  if (stable) described.protocol_data = group.protocol_name().value_or("");
-  for (const auto& member : group.members()) {
-    auto& to = described.members.emplace_back();
-    to.member_id = member->id;
-    to.group_instance_id = member->instance_id;
-    to.client_id = member->client_id;
-    to.client_host = member->client_host;
-    if (!stable) continue;
-    to.member_metadata = member->metadata(described.protocol_data);
-    to.member_assignment = member->assignment;
-  }
-  send_after(entry->last_append, [reply = std::move(reply), described = std::move(described)](ErrorCode lost) mutable {
+  send_after(entry != nullptr ? entry->last_append : last_removal_, [reply = std::move(reply), described = std::move(described)](ErrorCode lost) mutable {
     if (lost != ErrorCode::kNone) {
       protocol::DescribeGroupsResponse::DescribedGroup failed;
       failed.group_id = std::move(described.group_id);
@@ -488,6 +488,7 @@ GroupShard::Entry* GroupShard::find(std::string_view group_id) {
 
 GroupShard::Entry& GroupShard::create(std::string_view group_id) {
   auto entry = std::make_unique<Entry>(std::string(group_id), config_, now());
+  entry->last_append = last_removal_;
   Entry& placed = *entry;
   groups_.emplace(std::string(group_id), std::move(entry));
   return placed;
@@ -497,6 +498,7 @@ void GroupShard::forget(std::string_view group_id) {
   auto found = groups_.find(group_id);
   if (found == groups_.end()) return;
   Entry& entry = *found->second;
+  last_removal_ = std::max(last_removal_, entry.last_append);
   if (entry.timer != 0) runtime_.timers().cancel(entry.timer);
   count(entry, true);
   Answers answers;

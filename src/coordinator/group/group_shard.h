@@ -104,6 +104,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   const LeaderEpoch epoch_;
   base::StringMap<std::unique_ptr<Entry>> groups_;
   Outbox outbox_;
+  uint64_t last_removal_ = 0;  // append that the absence of a group stands on
   base::TimerId outbox_timer_ = 0;
   uint64_t timers_armed_ = 0;
   bool dead_ = false;

@@ -1,0 +1,3 @@
+module odradek/tests/groups
+
+go 1.21
