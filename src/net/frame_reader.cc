@@ -1,5 +1,6 @@
 #include "net/frame_reader.h"
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -151,7 +152,7 @@ ssize_t FrameReader::read_more(int socket, size_t& asked, const uint8_t*& rest, 
   asked = parts[0].iov_len + (count == 2 ? parts[1].iov_len : 0);
   ssize_t got;
   do {
-    got = ::readv(socket, parts, count);
+    got = count == 1 ? ::recv(socket, parts[0].iov_base, parts[0].iov_len, 0) : ::readv(socket, parts, count);
   } while (got < 0 && errno == EINTR);
   int error = errno;
   rest_size = 0;

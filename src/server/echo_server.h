@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ enum class Op : uint8_t {
   kPendLater, // pending, answered by another thread at once
   kBusy,      // the handler is busy for argument us, then answers
   kAnswerAndClose,
+  kThrow,     // the handler throws
 };
 
 class EchoSink : public request::RequestSink {
@@ -102,6 +104,12 @@ class EchoSink : public request::RequestSink {
         auto output = answer(*request, body.subspan(5));
         return request->finish_then_close(std::move(output));
       }
+      case Op::kThrow:
+        try {
+          fail_with(std::move(request));
+        } catch (const std::exception&) {
+        }
+        return;
     }
     request->finish_and_close();
   }
@@ -133,6 +141,8 @@ class EchoSink : public request::RequestSink {
   std::atomic<int> started{0};
 
  private:
+  static void fail_with(request::RequestPtr request) { throw std::runtime_error("request " + std::to_string(request->version())); }
+
   std::mutex mutex_;
   std::condition_variable came_;
   std::map<int32_t, request::RequestPtr> parked_;

@@ -1,6 +1,7 @@
 #include "server/server_connection.h"
 
 #include <cstddef>
+#include <exception>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -13,6 +14,10 @@ namespace odradek::server {
 
 ServerRequest::ServerRequest(protocol::RequestHeader header, MutableByteView body, ServerExchange& exchange)
     : RequestContext(std::move(header), body, exchange.owner.info(), exchange.times), exchange_(exchange) {}
+
+ServerRequest::~ServerRequest() {
+  if (!finished() && std::uncaught_exceptions() > 0) finish_and_close();
+}
 
 // The memory is the exchange's.
 void ServerRequest::operator delete(void* at) {

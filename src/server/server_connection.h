@@ -33,6 +33,8 @@ class HandlerPool;
 class ServerRequest final : public request::RequestContext {
  public:
   ServerRequest(protocol::RequestHeader header, MutableByteView body, ServerExchange& exchange);
+  // A handler that throws takes its request with it: the connection is closed.
+  ~ServerRequest() override;
   static void* operator new(size_t, void* at) { return at; }
   static void operator delete(void* at);
   static void operator delete(void*, void*) {}
