@@ -212,14 +212,22 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       produces_(runtime, *executor_),
       fetches_(runtime, *executor_),
       deletions_(runtime, *executor_),
-      metrics_(metrics, [this] { return partitions(); }) {
+      metrics_(std::make_shared<ReplicaMetrics>(metrics, [this] { return partitions(); })) {
   isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [](const std::shared_ptr<Partition>& partition) {
     Wakeups wakeups;
     wakeups.add(partition);
   });
 }
 
-ReplicaManager::~ReplicaManager() { stop(); }
+ReplicaManager::~ReplicaManager() {
+  metrics_->close();
+  stop();
+  isr_updates_.reset();
+  control_executor_.reset();
+  for (Purgatory* purgatory : {&produces_, &fetches_, &deletions_}) purgatory->drain();
+  // Time-outs that were posted run now.
+  executor_.reset();
+}
 
 void ReplicaManager::start() {
   isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
@@ -232,16 +240,12 @@ void ReplicaManager::start() {
 
 void ReplicaManager::stop() {
   isr_timer_.reset();
-  isr_updates_.reset();
+  isr_updates_->set_channel(nullptr);
   for (const auto& partition : partitions()) {
     partition->stop(false);
     partition->append_waiters().wake();
     partition->fetch_waiters().wake();
   }
-  control_executor_.reset();
-  for (Purgatory* purgatory : {&produces_, &fetches_, &deletions_}) purgatory->drain();
-  // Time-outs that were posted run now.
-  executor_.reset();
 }
 
 // --- who is here --------------------------------------------------------------------------------------------------------------
@@ -400,7 +404,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   const bool is_new_here = partition == nullptr;
   if (is_new_here) {
     partition = std::make_shared<Partition>(tp, options_.self, *this, options_.replica_lag_time_max_ms);
-    partition->set_counters(metrics_.of_topic(tp.topic));
+    partition->set_counters(metrics_->of_topic(tp.topic));
   }
 
   const bool leads = state.leader == options_.self;
@@ -498,13 +502,13 @@ ProduceOutcome ReplicaManager::append(const ProduceParams& params, std::span<Pro
     }
     auto appended = partition->append_as_leader(partitions[i].records, params.acks, kNoLeaderEpoch, params.append);
     if (!appended) {
-      metrics_.append_failed(partition->counters(), appended.error().error.code, partitions[i].records.size());
+      metrics_->append_failed(partition->counters(), appended.error().error.code, partitions[i].records.size());
       result.error = appended.error().error.code;
       result.message = std::move(appended.error().error.what);
       result.record_errors = std::move(appended.error().records);
       continue;
     }
-    metrics_.appended(partition->counters(), appended->info);
+    metrics_->appended(partition->counters(), appended->info);
     result.info = std::move(appended->info);
     result.required = appended->required;
     result.appended_in = appended->epoch;
@@ -599,11 +603,11 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
       outcome.satisfied = true;
     }
   }
-  metrics_.all().fetch_requests->inc(partitions.size());
+  metrics_->all().fetch_requests->inc(partitions.size());
   if (params.replica_id.value < 0) {
-    metrics_.all().bytes_out->inc(static_cast<uint64_t>(bytes));
+    metrics_->all().bytes_out->inc(static_cast<uint64_t>(bytes));
   } else {
-    metrics_.replication_bytes_out->inc(static_cast<uint64_t>(bytes));
+    metrics_->replication_bytes_out->inc(static_cast<uint64_t>(bytes));
   }
   if (bytes >= params.min_bytes || partitions.empty() || (params.max_wait_ms <= 0 && outcome.cold.empty())) outcome.satisfied = true;
   return outcome;
@@ -633,7 +637,7 @@ FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const Fet
     }
     if (effect.high_watermark_advanced || effect.low_watermark_moved) outcome.wakeups.add(asked.partition);
     if (effect.change) {
-      metrics_.isr_expands->inc();
+      metrics_->isr_expands->inc();
       submit(asked.partition, std::move(*effect.change));
     }
   }
@@ -696,7 +700,7 @@ void ReplicaManager::shrink_isrs() {
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   for (const auto& partition : partitions()) {
     if (auto change = partition->shrink_isr(now_ms)) {
-      metrics_.isr_shrinks->inc();
+      metrics_->isr_shrinks->inc();
       submit(partition, std::move(*change));
     }
   }

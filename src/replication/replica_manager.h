@@ -186,7 +186,7 @@ class ReplicaManager : public LiveBrokers {
   // --- housekeeping -------------------------------------------------------------------------------------------------------------
   // Starts the ISR timer and follows failures of log dirs: their partitions go offline, the listeners are told. Before requests come.
   void start();
-  // Parked operations are answered with kNotLeaderOrFollower; nothing is parked any more.
+  // Parked operations are answered with kNotLeaderOrFollower, and so is every later request: nothing is parked any more.
   void stop();
   // New settings of a log: for it and for its partition's min.insync.replicas.
   void update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config);
@@ -247,7 +247,7 @@ class ReplicaManager : public LiveBrokers {
   int32_t controller_epoch_ GUARDED_BY(apply_mutex_) = -1;
   std::vector<LeadershipListener*> listeners_ GUARDED_BY(apply_mutex_);
 
-  ReplicaMetrics metrics_;  // before the partitions, which hold counters of it
+  const std::shared_ptr<ReplicaMetrics> metrics_;  // shared with the counters of its topics
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
 };

@@ -13,7 +13,7 @@ constexpr std::array kPerTopic = {&metrics::kMessagesIn,     &metrics::kBytesIn,
 
 }  // namespace
 
-TopicCounters::TopicCounters(metrics::Registry& registry, ReplicaMetrics* owner, std::string name) : owner(owner), topic(std::move(name)) {
+TopicCounters::TopicCounters(metrics::Registry& registry, std::shared_ptr<ReplicaMetrics> owner, std::string name) : owner(std::move(owner)), topic(std::move(name)) {
   const std::array into = {&messages_in,     &bytes_in,
                            &bytes_out,       &bytes_rejected,
                            &produce_requests, &failed_produce_requests,
@@ -58,7 +58,7 @@ std::shared_ptr<TopicCounters> ReplicaMetrics::of_topic(const std::string& topic
   base::MutexLock lock(mutex_);
   std::weak_ptr<TopicCounters>& known = topics_[topic];
   if (auto counters = known.lock()) return counters;
-  auto counters = std::make_shared<TopicCounters>(registry_, this, topic);
+  auto counters = std::make_shared<TopicCounters>(registry_, shared_from_this(), topic);
   known = counters;
   return counters;
 }

@@ -19,21 +19,23 @@ class ReplicaMetrics;
 
 // Samples of one topic (or of all): they go when the last partition that counts into them goes.
 struct TopicCounters {
-  TopicCounters(metrics::Registry& registry, ReplicaMetrics* owner, std::string topic);
+  TopicCounters(metrics::Registry& registry, std::shared_ptr<ReplicaMetrics> owner, std::string topic);
   ~TopicCounters();
   TopicCounters(const TopicCounters&) = delete;
 
-  ReplicaMetrics* const owner;  // null: of all topics
+  const std::shared_ptr<ReplicaMetrics> owner;  // null: of all topics. Shared: a fetch session may keep a partition longer than the manager
   const std::string topic;      // empty: all topics
   // Shared with the registry, which writes them out.
   std::shared_ptr<metrics::Counter> messages_in, bytes_in, bytes_out, bytes_rejected, produce_requests, failed_produce_requests, fetch_requests,
       failed_fetch_requests;
 };
 
-class ReplicaMetrics {
+class ReplicaMetrics : public std::enable_shared_from_this<ReplicaMetrics> {
  public:
-  // `partitions`: all of the moment, asked while metrics are written.
+  // `partitions`: all of the moment, asked while metrics are written, until close(). The registry outlives this.
   ReplicaMetrics(metrics::Registry& registry, std::function<std::vector<std::shared_ptr<Partition>>()> partitions);
+
+  void close() { gauges_.reset(); }
 
   std::shared_ptr<TopicCounters> of_topic(const std::string& topic);
   TopicCounters& all() { return all_; }

@@ -1,0 +1,392 @@
+#include "replication/partition.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "replication/test_support.h"
+
+namespace odradek::replication {
+namespace {
+
+using namespace testing;
+
+constexpr BrokerId kSelf{1};
+constexpr int64_t kLagMs = 10'000;
+
+class PartitionTest : public ::testing::Test {
+ protected:
+  // Broker 1 is this one.
+  void lead(int32_t epoch, std::initializer_list<int32_t> isr, std::initializer_list<int32_t> replicas) {
+    auto changed = partition.become_leader(make_state(1, epoch, isr, replicas), log, Offset{0}, now_ms);
+    ASSERT_TRUE(changed) << changed.error().what;
+  }
+  void follow(int32_t leader, int32_t epoch) {
+    auto changed = partition.become_follower(make_state(leader, epoch, {leader}, {1, leader}), log, Offset{0});
+    ASSERT_TRUE(changed) << changed.error().what;
+  }
+  ErrorCode append(int records, int16_t acks = 1) {
+    Bytes batch = make_batch(records);
+    auto appended = partition.append_as_leader(batch, acks, kNoLeaderEpoch, {});
+    if (!appended) return appended.error().error.code;
+    last = *appended;
+    return ErrorCode::kNone;
+  }
+  FollowerFetchEffect fetched(int32_t follower, int64_t offset) {
+    return partition.record_follower_fetch({follower}, {offset}, {0}, log->log_end_offset(), now_ms);
+  }
+  int64_t high_watermark() const { return partition.high_watermark().value; }
+  ReadResult read(int64_t from, ReadBound bound = ReadBound::kHighWatermark) {
+    return partition.read({.from = {from}, .max_bytes = 1 << 20, .at_least_one_batch = true, .bound = bound});
+  }
+
+  Disk disk;
+  Brokers brokers;
+  int64_t now_ms = 1'000'000;
+  Partition partition{{"t", 0}, kSelf, brokers, kLagMs};
+  std::shared_ptr<storage::Log> log = disk.log({"t", 0}, {.min_insync_replicas = 2});
+  LeaderAppend last;
+};
+
+TEST_F(PartitionTest, WithOneReplicaTheHighWatermarkIsTheLogEndByTheGeneralRule) {
+  lead(0, {1}, {1});
+  ASSERT_EQ(append(3, -1), ErrorCode::kNone);
+  EXPECT_EQ(high_watermark(), 3);
+  EXPECT_TRUE(last.high_watermark_advanced);
+  EXPECT_EQ(last.required, Offset{3});
+  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNone);
+  EXPECT_EQ(base_offsets(read(0).records), std::vector<int64_t>{0});
+}
+
+TEST_F(PartitionTest, TheHighWatermarkIsTheSmallestLogEndOfTheIsr) {
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  ASSERT_EQ(append(5, -1), ErrorCode::kNone);
+  EXPECT_FALSE(last.high_watermark_advanced);
+  EXPECT_EQ(high_watermark(), 0);
+  EXPECT_EQ(partition.ack_state(last.required, last.epoch), std::nullopt);
+  EXPECT_FALSE(fetched(2, 5).high_watermark_advanced);
+  EXPECT_FALSE(fetched(3, 0).high_watermark_advanced);
+  EXPECT_TRUE(fetched(3, 4).high_watermark_advanced);
+  EXPECT_EQ(high_watermark(), 4);
+  EXPECT_TRUE(fetched(3, 5).high_watermark_advanced);
+  EXPECT_EQ(high_watermark(), 5);
+  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNone);
+  // A follower that was cut back does not pull it down.
+  EXPECT_FALSE(fetched(3, 1).high_watermark_advanced);
+  EXPECT_EQ(high_watermark(), 5);
+}
+
+TEST_F(PartitionTest, AReplicaOutsideTheIsrDoesNotHoldTheHighWatermarkBackUnlessItIsAboutToJoin) {
+  lead(0, {1, 2}, {1, 2, 3});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  fetched(2, 5);
+  EXPECT_EQ(high_watermark(), 5);
+  // 3 catches up: from now on it counts although it is not in the ISR.
+  FollowerFetchEffect joins = fetched(3, 5);
+  ASSERT_TRUE(joins.change);
+  EXPECT_EQ(joins.change->isr, ids({1, 2, 3}));
+  ASSERT_EQ(append(1), ErrorCode::kNone);
+  fetched(2, 6);
+  EXPECT_EQ(high_watermark(), 5);
+  fetched(3, 6);
+  EXPECT_EQ(high_watermark(), 6);
+}
+
+TEST_F(PartitionTest, ADeadReplicaThatLooksCaughtUpDoesNotHoldTheHighWatermarkBack) {
+  lead(0, {1, 2}, {1, 2, 3});
+  fetched(3, 0);
+  partition.on_isr_refused({0}, false);
+  brokers.dead.insert({3});
+  ASSERT_EQ(append(2), ErrorCode::kNone);
+  fetched(2, 2);
+  EXPECT_EQ(high_watermark(), 2);
+}
+
+TEST_F(PartitionTest, BelowMinIsrAcksAllIsRefusedAndTheHighWatermarkStands) {
+  lead(0, {1}, {1, 2});
+  EXPECT_EQ(append(1, -1), ErrorCode::kNotEnoughReplicas);
+  EXPECT_EQ(log->log_end_offset(), Offset{0});
+  EXPECT_EQ(append(1, 1), ErrorCode::kNone);
+  EXPECT_EQ(high_watermark(), 0);
+  EXPECT_TRUE(partition.is_under_min_isr());
+  FollowerFetchEffect joins = fetched(2, 1);
+  ASSERT_TRUE(joins.change);
+  EXPECT_TRUE(partition.on_isr_changed({0}, ids({1, 2}), 1));
+  EXPECT_EQ(high_watermark(), 1);
+  EXPECT_EQ(append(1, -1), ErrorCode::kNone);
+}
+
+TEST_F(PartitionTest, MinIsrIsNotMoreThanThereAreReplicas) {
+  lead(0, {1}, {1});
+  EXPECT_FALSE(partition.is_under_min_isr());
+  EXPECT_EQ(append(1, -1), ErrorCode::kNone);
+  EXPECT_EQ(high_watermark(), 1);
+}
+
+TEST_F(PartitionTest, AnAckAfterTheIsrFellBelowMinIsrSaysSo) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  fetched(2, 1);
+  partition.on_isr_changed({0}, ids({1}), 1);
+  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNotEnoughReplicasAfterAppend);
+}
+
+TEST_F(PartitionTest, WhileAChangeIsInFlightTheLargerIsrCounts) {
+  lead(0, {1, 2}, {1, 2, 3});
+  ASSERT_EQ(append(1), ErrorCode::kNone);
+  fetched(2, 1);
+  ASSERT_TRUE(fetched(3, 1).change);
+  now_ms += 2 * kLagMs;  // 3 does not look caught up any more, but it may be in the ISR already
+  ASSERT_EQ(append(1), ErrorCode::kNone);
+  fetched(2, 2);
+  EXPECT_EQ(high_watermark(), 1);
+  // Only one change at a time.
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  partition.on_isr_refused({0}, false);
+  fetched(2, 1);
+  fetched(2, 2);
+  EXPECT_EQ(high_watermark(), 2);
+}
+
+TEST_F(PartitionTest, AFollowerJoinsOnlyFromTheHighWatermarkAndTheEpochsStartOnAndAlive) {
+  lead(0, {1, 2}, {1, 2, 3});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  fetched(2, 5);
+  EXPECT_FALSE(fetched(3, 4).change);
+  brokers.dead.insert({3});
+  EXPECT_FALSE(fetched(3, 5).change);
+  brokers.dead.clear();
+  EXPECT_TRUE(fetched(3, 5).change);
+  lead(1, {1, 2}, {1, 2, 3});  // epoch 1 starts at 5
+  EXPECT_FALSE(fetched(3, 4).change);
+  EXPECT_TRUE(fetched(3, 5).change);
+}
+
+TEST_F(PartitionTest, OnlyAFollowerThatLagsBehindLeavesTheIsr) {
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  fetched(2, 5);
+  fetched(3, 5);
+  now_ms += 10 * kLagMs;
+  // Silent, but with the leader's log end: stays.
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  ASSERT_EQ(append(1), ErrorCode::kNone);
+  fetched(3, 6);
+  auto change = partition.shrink_isr(now_ms);
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1, 3}));
+  EXPECT_EQ(change->partition_epoch, 0);
+  EXPECT_EQ(high_watermark(), 5);
+  EXPECT_TRUE(partition.on_isr_changed({0}, ids({1, 3}), 1));
+  EXPECT_EQ(high_watermark(), 6);
+  EXPECT_TRUE(partition.is_under_replicated());
+}
+
+TEST_F(PartitionTest, AFollowerThatKeepsReachingTheEndOfItsFormerFetchCountsAsCaughtUp) {
+  lead(0, {1, 2}, {1, 2});
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(append(10), ErrorCode::kNone);
+    fetched(2, 10 * i);  // always one fetch behind
+    now_ms += kLagMs / 2;
+    EXPECT_FALSE(partition.shrink_isr(now_ms)) << i;
+  }
+}
+
+TEST_F(PartitionTest, AnAnswerForAnotherEpochOrAnOlderStateChangesNothing) {
+  lead(3, {1, 2}, {1, 2, 3});
+  EXPECT_FALSE(partition.on_isr_changed({2}, ids({1}), 9));
+  EXPECT_FALSE(partition.on_isr_changed({3}, ids({1}), 2));
+  EXPECT_EQ(partition.isr(), ids({1, 2}));
+}
+
+TEST_F(PartitionTest, ALeaderAndIsrThatIsNotNewerIsRefused) {
+  lead(4, {1}, {1});
+  EXPECT_EQ(partition.become_leader(make_state(1, 4, {1}, {1}), log, {0}, now_ms).error().code, ErrorCode::kStaleControllerEpoch);
+  EXPECT_EQ(partition.become_follower(make_state(2, 3, {2}, {1, 2}), log, {0}).error().code, ErrorCode::kStaleControllerEpoch);
+  EXPECT_EQ(partition.become_leader(make_state(1, 5, {2}, {2}), log, {0}, now_ms).error().code, ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_TRUE(partition.is_leader());
+  EXPECT_EQ(partition.leader_epoch(), LeaderEpoch{4});
+}
+
+TEST_F(PartitionTest, EpochsFenceReadersAndWriters) {
+  EXPECT_EQ(read(0).error, ErrorCode::kNotLeaderOrFollower);
+  lead(4, {1}, {1});
+  EXPECT_EQ(partition.check_leader({3}), ErrorCode::kFencedLeaderEpoch);
+  EXPECT_EQ(partition.check_leader({5}), ErrorCode::kUnknownLeaderEpoch);
+  EXPECT_EQ(partition.check_leader({4}), ErrorCode::kNone);
+  EXPECT_EQ(partition.check_leader(kNoLeaderEpoch), ErrorCode::kNone);
+  follow(2, 5);
+  EXPECT_EQ(partition.check_leader({5}), ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(append(1), ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(read(0).error, ErrorCode::kNotLeaderOrFollower);
+  partition.stop(true);
+  EXPECT_EQ(append(1), ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(read(0).error, ErrorCode::kKafkaStorageError);
+}
+
+TEST_F(PartitionTest, AcksGoOnOverANewEpochOfTheSameLeaderButNotOverAnotherLeader) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(2, -1), ErrorCode::kNone);
+  const LeaderAppend waiting = last;
+  lead(1, {1, 2}, {1, 2});
+  EXPECT_EQ(partition.ack_state(waiting.required, waiting.epoch), std::nullopt);
+  fetched(2, 2);
+  EXPECT_EQ(partition.ack_state(waiting.required, waiting.epoch), ErrorCode::kNone);
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  const LeaderAppend lost = last;
+  follow(2, 2);
+  EXPECT_EQ(partition.ack_state(lost.required, lost.epoch), ErrorCode::kNotLeaderOrFollower);
+  lead(3, {1}, {1, 2});
+  EXPECT_EQ(partition.ack_state(lost.required, lost.epoch), ErrorCode::kNotLeaderOrFollower);
+  // A coordinator that worked in the old leadership is fenced too.
+  Bytes batch = make_batch(1);
+  auto refused = partition.append_as_leader(batch, 1, {1}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().error.code, ErrorCode::kNotLeaderOrFollower);
+}
+
+TEST_F(PartitionTest, ConsumersReadBelowTheHighWatermarkAndFollowersToTheLogEnd) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(2), ErrorCode::kNone);
+  fetched(2, 2);
+  ASSERT_EQ(append(3), ErrorCode::kNone);
+  ReadResult consumer = read(0);
+  EXPECT_EQ(base_offsets(consumer.records), std::vector<int64_t>{0});
+  EXPECT_EQ(consumer.high_watermark, Offset{2});
+  EXPECT_EQ(consumer.next_offset, Offset{2});
+  EXPECT_EQ(base_offsets(read(0, ReadBound::kLogEnd).records), (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(read(2).records.size, 0);
+  EXPECT_EQ(read(4).error, ErrorCode::kNone);  // above the high watermark, but there
+  EXPECT_EQ(read(6).error, ErrorCode::kOffsetOutOfRange);
+  EXPECT_EQ(read(6).high_watermark, Offset{-1});
+}
+
+TEST_F(PartitionTest, AReaderWhoseLogDepartedIsToldWhere) {
+  lead(0, {1}, {1});
+  ASSERT_EQ(append(3), ErrorCode::kNone);
+  lead(2, {1}, {1});
+  ASSERT_EQ(append(2), ErrorCode::kNone);
+  auto ask = [&](int64_t from, int32_t last_epoch) {
+    return partition.read({.from = {from}, .max_bytes = 1000, .bound = ReadBound::kLogEnd, .last_fetched_epoch = {last_epoch}});
+  };
+  EXPECT_FALSE(ask(5, 2).diverging);
+  EXPECT_FALSE(ask(2, 0).diverging);
+  ReadResult too_long = ask(4, 0);
+  ASSERT_TRUE(too_long.diverging);
+  EXPECT_EQ(too_long.diverging->epoch, LeaderEpoch{0});
+  EXPECT_EQ(too_long.diverging->end, Offset{3});
+  EXPECT_EQ(too_long.records.size, 0);
+  ReadResult other_epoch = ask(3, 1);
+  ASSERT_TRUE(other_epoch.diverging);
+  EXPECT_EQ(other_epoch.diverging->epoch, LeaderEpoch{0});
+  EXPECT_EQ(ask(3, 7).error, ErrorCode::kOffsetOutOfRange);
+}
+
+TEST_F(PartitionTest, OffsetsAreListedUpToWhatTheReaderMaySee) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  fetched(2, 4);
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  EXPECT_EQ(partition.list_offset(-1, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{4});
+  EXPECT_EQ(partition.list_offset(-1, ReadBound::kLogEnd, kNoLeaderEpoch)->offset, Offset{8});
+  EXPECT_EQ(partition.list_offset(-2, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{0});
+  auto by_time = partition.list_offset(base::ManualRuntime::kStartMs + 2, ReadBound::kHighWatermark, kNoLeaderEpoch);
+  ASSERT_TRUE(by_time);
+  EXPECT_EQ(by_time->offset, Offset{2});
+  EXPECT_EQ(by_time->timestamp, base::ManualRuntime::kStartMs + 2);
+  EXPECT_EQ(by_time->epoch, LeaderEpoch{0});
+  EXPECT_EQ(partition.list_offset(base::ManualRuntime::kStartMs + 60'000, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{-1});
+}
+
+TEST_F(PartitionTest, RightAfterAnElectionTheLatestOffsetIsNotAvailableRatherThanGoingBack) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  lead(1, {1, 2}, {1, 2});
+  EXPECT_EQ(partition.list_offset(-1, ReadBound::kHighWatermark, kNoLeaderEpoch).error().code, ErrorCode::kOffsetNotAvailable);
+  EXPECT_EQ(partition.list_offset(-2, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{0});
+  EXPECT_EQ(partition.list_offset(-1, ReadBound::kLogEnd, kNoLeaderEpoch)->offset, Offset{4});
+  fetched(2, 4);
+  EXPECT_EQ(partition.list_offset(-1, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{4});
+}
+
+TEST_F(PartitionTest, DeletingRecordsMovesTheStartUpToTheHighWatermark) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  fetched(2, 3);
+  EXPECT_EQ(partition.delete_records({4}).error().code, ErrorCode::kOffsetOutOfRange);
+  EXPECT_EQ(partition.delete_records({-2}).error().code, ErrorCode::kOffsetOutOfRange);
+  EXPECT_EQ(partition.delete_records({-1}).value(), Offset{3});
+  EXPECT_EQ(log->log_start_offset(), Offset{3});
+  EXPECT_EQ(partition.low_watermark(), Offset{0});  // 2 has not followed
+  EXPECT_TRUE(partition.record_follower_fetch({2}, {4}, {3}, {4}, now_ms).low_watermark_moved);
+  EXPECT_EQ(partition.low_watermark(), Offset{3});
+  EXPECT_EQ(read(0).error, ErrorCode::kOffsetOutOfRange);
+}
+
+TEST_F(PartitionTest, RecordsOfACompactedTopicAreNotDeleted) {
+  log->update_config(std::make_shared<const storage::LogConfig>(storage::LogConfig{.delete_policy = false, .compact_policy = true}));
+  lead(0, {1}, {1});
+  EXPECT_EQ(partition.delete_records({-1}).error().code, ErrorCode::kPolicyViolation);
+}
+
+TEST_F(PartitionTest, AFollowersHighWatermarkIsTheLeadersUpToItsOwnEnd) {
+  follow(2, 3);
+  Bytes batch = make_batch(4, 10, {.leader_epoch = {3}});
+  ASSERT_TRUE(partition.append_as_follower(batch, {3}, {0}, {0}));
+  EXPECT_EQ(high_watermark(), 0);
+  ASSERT_TRUE(partition.append_as_follower({}, {3}, {9}, {0}));
+  EXPECT_EQ(high_watermark(), 4);
+  ASSERT_TRUE(partition.append_as_follower({}, {3}, {9}, {2}));
+  EXPECT_EQ(log->log_start_offset(), Offset{2});
+  EXPECT_EQ(partition.append_as_follower({}, {2}, {9}, {0}).error().code, ErrorCode::kNotLeaderOrFollower);
+}
+
+TEST_F(PartitionTest, TheCheckpointedHighWatermarkIsCappedToTheLog) {
+  Partition restarted{{"t", 0}, kSelf, brokers, kLagMs};
+  lead(0, {1}, {1});
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  ASSERT_TRUE(restarted.become_follower(make_state(2, 1, {2}, {1, 2}), log, Offset{99}));
+  EXPECT_EQ(restarted.high_watermark(), Offset{4});
+}
+
+// Appends run while the partition becomes follower and leader again: none of them lands in a log that is not led.
+TEST_F(PartitionTest, NoAppendPassesTheGateWhileTheRoleChanges) {
+  lead(0, {1}, {1});
+  std::atomic<bool> stop{false};
+  std::atomic<int64_t> appended{0};
+  std::vector<std::thread> writers;
+  for (int t = 0; t < 2; ++t) {
+    writers.emplace_back([&] {
+      Bytes batch = make_batch(1);
+      while (!stop) {
+        Bytes copy = batch;
+        if (partition.append_as_leader(copy, 1, kNoLeaderEpoch, {})) ++appended;
+      }
+    });
+  }
+  std::thread reader([&] {
+    while (!stop) {
+      ReadResult result = partition.read({.from = {0}, .max_bytes = 1 << 16, .at_least_one_batch = true});
+      if (result.error != ErrorCode::kNone) continue;
+      EXPECT_LE(result.next_offset, log->log_end_offset());
+    }
+  });
+  for (int32_t epoch = 1; epoch < 200; ++epoch) {
+    if (epoch % 2 == 1) {
+      follow(2, epoch);
+      const Offset end = log->log_end_offset();
+      std::this_thread::yield();
+      ASSERT_EQ(log->log_end_offset(), end) << "epoch " << epoch;
+    } else {
+      lead(epoch, {1}, {1});
+      while (log->log_end_offset().value == 0) std::this_thread::yield();
+    }
+  }
+  stop = true;
+  for (auto& writer : writers) writer.join();
+  reader.join();
+  EXPECT_EQ(log->log_end_offset().value, appended.load());
+}
+
+}  // namespace
+}  // namespace odradek::replication
