@@ -99,8 +99,8 @@ class Log : public std::enable_shared_from_this<Log> {
   void expire_producers(int64_t now_ms);
 
   // --- changes at the ends ----------------------------------------------------------------------------------------------
-  // Cuts off every batch that reaches to or beyond `offset`; the log end is then at most `offset`. Blocks on the disk when the
-  // recovery point in the checkpoint has to go back first: on a fetcher's thread.
+  // Cuts off every batch that reaches to or beyond `offset`; the log end is then at most `offset`. Durable at once, so that nothing
+  // of it comes back after a power cut: blocks on the disk, on a fetcher's thread.
   Result<void> truncate_to(Offset offset);
   Result<void> truncate_fully_and_start_at(Offset offset);
   // Records below are gone for readers; whole segments go with the next retention run. Errors: kOffsetOutOfRange above the high watermark.
@@ -133,9 +133,9 @@ class Log : public std::enable_shared_from_this<Log> {
   Error fail_dir(Error error) const;
   // The same for a change that may be half done: no appends any more.
   Error fail_for_good(Error error) REQUIRES(mutex_);
-  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch new_epoch, int64_t now_ms, const LogConfig& config, AppendInfo info)
+  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, int64_t now_ms, const LogConfig& config, AppendInfo info)
       REQUIRES(mutex_);
-  Result<void> note_written(const record::BatchView& batch, bool collect_epoch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
+  Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> roll_to(Offset base, const LogConfig& config) REQUIRES(mutex_);
   void after_append(const LogConfig& config);

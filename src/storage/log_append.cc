@@ -65,7 +65,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   info.first_offset = log_end_offset();
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
-  return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
+  return write_batches(valid->bytes, now_ms, *config, std::move(info));
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
@@ -104,12 +104,10 @@ tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) 
     return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offset " + std::to_string(info.first_offset.value) + " is below the log end " +
                                                     std::to_string(log_end_offset().value));
   }
-  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), kNoLeaderEpoch, now_ms, *config, std::move(info));
+  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), now_ms, *config, std::move(info));
 }
 
-// `new_epoch`: of a leader; -1: epochs are collected from the batches.
-tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderEpoch new_epoch, int64_t now_ms, const LogConfig& config,
-                                                         AppendInfo info) {
+tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, int64_t now_ms, const LogConfig& config, AppendInfo info) {
   ByteView rest = bytes;
   while (!rest.empty()) {
     // As many batches as go into one segment; of a leader there is only one.
@@ -127,7 +125,7 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderE
     }
     ByteView written = rest.first(group);
     auto noted = active_->write(written, config);
-    while (noted && !written.empty()) noted = note_written(*record::next_batch(written), new_epoch == kNoLeaderEpoch, now_ms, config);
+    while (noted && !written.empty()) noted = note_written(*record::next_batch(written), now_ms, config);
     if (!noted) {
       return refuse(fail_for_good(std::move(noted.error())));
     }
@@ -137,7 +135,7 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderE
   return info;
 }
 
-Result<void> Log::note_written(const record::BatchView& batch, bool collect_epoch, int64_t now_ms, const LogConfig& config) {
+Result<void> Log::note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) {
   const TailRing::Entry entry{batch.base_offset().value, batch.last_offset().value, static_cast<int32_t>(active_->size()),
                               static_cast<int32_t>(batch.size_in_bytes())};
   if (auto noted = active_->note_batch(batch.last_offset(), static_cast<int64_t>(batch.size_in_bytes()), batch.max_timestamp(), config, now_ms); !noted) {
@@ -160,7 +158,7 @@ Result<void> Log::note_written(const record::BatchView& batch, bool collect_epoc
   {
     base::MutexLock lock(state_mutex_);
     tail_.push(entry);
-    if (collect_epoch && batch.leader_epoch() > epochs_.latest()) epoch_is_new = epochs_.assign(batch.leader_epoch(), batch.base_offset());
+    if (batch.leader_epoch() > epochs_.latest()) epoch_is_new = epochs_.assign(batch.leader_epoch(), batch.base_offset());
   }
   if (epoch_is_new || epoch_may_be_empty_.load(std::memory_order_relaxed)) epochs_changed(EpochFile::kOld);
   log_end_.store(batch.next_offset().value, std::memory_order_release);  // pairs with log_end_offset(): what lies below is written

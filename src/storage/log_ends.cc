@@ -90,6 +90,9 @@ Result<void> Log::truncate_to(Offset offset) {
   if (high_watermark > end.value) high_watermark_.store(end.value, std::memory_order_release);
   if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
   if (auto cut = segment->truncate_to(offset); !cut) return fail(fail_for_good(std::move(cut.error())));
+  auto durable = segment->sync(false);
+  if (durable && !dropped.empty()) durable = dir_->files().sync_directory(path());
+  if (!durable) return fail(fail_for_good(std::move(durable.error())));
   if (log_start_offset() > end) log_start_.store(end.value, std::memory_order_release);
   if (auto dropped_snapshots = drop_snapshots(end + 1, Offset{INT64_MAX}); !dropped_snapshots) return fail(fail_for_good(std::move(dropped_snapshots.error())));
   if (auto loaded = load_producers(*dir_, path(), segments(), log_start_offset(), end, snapshots_, producers_); !loaded) {
@@ -115,6 +118,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   if (auto gone = drop_snapshots(Offset{0}, Offset{INT64_MAX}); !gone) return fail(fail_for_good(std::move(gone.error())));
   auto segment = Segment::create(dir_, path(), offset, *config, dir_->clock().wall_ms());
   if (!segment) return fail(fail_for_good(std::move(segment.error())));
+  if (auto durable = dir_->files().sync_directory(path()); !durable) return fail(fail_for_good(std::move(durable.error())));
   {
     base::MutexLock state(state_mutex_);
     segments_.assign(1, std::move(*segment));

@@ -199,9 +199,10 @@ Result<void> Loader::drop_from(size_t at) {
   for (size_t i = at; i < log_.segments.size(); ++i) {
     if (auto removed = log_.segments[i]->remove_files(); !removed) return removed;
   }
-  log_.segments.resize(std::min(at, log_.segments.size()));
-  log_.directory_changed = true;
-  return {};
+  if (at >= log_.segments.size()) return {};
+  log_.segments.resize(at);
+  // Durable at once: a new segment of the same name must not find the old one's records after a power cut.
+  return files_.sync_directory(folder_);
 }
 
 Result<void> Loader::start_empty_at(Offset start) {
@@ -256,6 +257,12 @@ Result<void> Loader::recover() {
   // The first segment with something that may not be on the disk, or without its index.
   size_t first = log_.segments.size() - 1;
   while (first > 0 && log_.segments[first]->base_offset() > options_.recovery_point) --first;
+  if (first > 0 && log_.segments[first]->base_offset() == options_.recovery_point) {
+    // All data before is on the disk, but perhaps not yet what closing the segment before did to its files.
+    auto end = log_.segments[first - 1]->find_next_offset();
+    if (!end) return fail(std::move(end.error()));
+    if (!*end || **end > options_.recovery_point) --first;
+  }
   for (size_t i = 0; i < first; ++i) {
     if (log_.segments[i]->size() > 0 && !log_.segments[i]->has_offset_index()) {
       first = i;

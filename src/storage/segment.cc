@@ -211,6 +211,7 @@ Result<void> Segment::become_inactive(const LogConfig& config) {
     if (auto opened = open(); !opened) return opened;
     if (auto cut = file_->file().truncate(size()); !cut) return cut;
     preallocated_ = false;
+    cut_unsynced_.store(true, std::memory_order_release);
   }
   return {};
 }
@@ -403,6 +404,7 @@ Result<void> Segment::truncate_to(Offset offset) {
   if (auto cut = offset_index_.truncate_to(batch.base); !cut) return cut;
   if (auto cut = time_index_.truncate_to(batch.base); !cut) return cut;
   if (auto cut = txn_index_.truncate_to(batch.base, base_); !cut) return cut;
+  cut_unsynced_.store(true, std::memory_order_release);
   indexes_unsynced_.store(true, std::memory_order_release);
   changed_ = true;
   bytes_since_index_ = 0;
@@ -432,7 +434,8 @@ Result<void> Segment::sync(bool closed) {
   std::shared_ptr<base::SharedFile> file;
   uint64_t truncations;
   const int64_t upto = size();
-  if (upto == 0) {
+  const bool cut = cut_unsynced_.exchange(false, std::memory_order_acq_rel);
+  if (upto == 0 && !cut) {
     // Nothing to keep: indexes of an empty segment are not believed if they are not empty.
     indexes_unsynced_.store(false, std::memory_order_release);
     return {};
@@ -443,7 +446,7 @@ Result<void> Segment::sync(bool closed) {
     file = file_;
     truncations = truncations_;
   }
-  if (synced_.load(std::memory_order_acquire) < upto) {
+  if (cut || synced_.load(std::memory_order_acquire) < upto) {
     if (auto synced = file->file().sync_data(); !synced) return synced;
   }
   if (closed) {
@@ -472,6 +475,7 @@ void Segment::invalidate_readers() {
 }
 
 void Segment::assume_synced(bool synced) {
+  cut_unsynced_.store(!synced, std::memory_order_release);
   synced_.store(synced ? size() : 0, std::memory_order_release);
   indexes_unsynced_.store(!synced, std::memory_order_release);
 }
@@ -585,7 +589,9 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
   }
   if (good < *file_size) {
     result.truncated_bytes = *file_size - good;
+    // Durable at once: the offsets are given again, and an old batch must not come back in their place.
     if (auto cut = file.truncate(good); !cut) return fail(std::move(cut.error()));
+    if (auto synced = file.sync_data(); !synced) return fail(std::move(synced.error()));
   }
   if (auto closed = become_inactive(config); !closed) return fail(std::move(closed.error()));
   return result;

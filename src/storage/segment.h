@@ -80,7 +80,10 @@ class Segment : private FileCache::Client {
   // --- truncate, flush, drop --------------------------------------------------------------------------------------------
   // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
   Result<void> truncate_to(Offset offset);
-  bool unflushed() const { return synced_.load(std::memory_order_acquire) < size() || indexes_unsynced_.load(std::memory_order_acquire); }
+  bool unflushed() const {
+    return synced_.load(std::memory_order_acquire) < size() || cut_unsynced_.load(std::memory_order_acquire) ||
+           indexes_unsynced_.load(std::memory_order_acquire);
+  }
   // fdatasync of the log, and of the indexes if `closed`. Blocks on the disk.
   Result<void> sync(bool closed);
   // Everything that is in the files counts as durable (clean start), or nothing.
@@ -133,6 +136,7 @@ class Segment : private FileCache::Client {
   std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
   std::atomic<int64_t> size_;
   std::atomic<int64_t> synced_{0};
+  std::atomic<bool> cut_unsynced_{false};  // the file was made shorter: what was cut off must not come back
   std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
   std::atomic<bool> indexes_checked_{false};

@@ -1,0 +1,260 @@
+#include "storage/log_manager.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "storage/test_support.h"
+
+namespace odradek::storage {
+namespace {
+
+using namespace testing;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+TEST(LogManager, HasAllFourCheckpointFilesFromItsFirstStart) {
+  Disk disk;
+  EXPECT_THAT(disk.names("/data"), ElementsAre(".lock", "cleaner-offset-checkpoint", "log-start-offset-checkpoint",
+                                               "recovery-point-offset-checkpoint", "replication-offset-checkpoint"));
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), "");
+}
+
+TEST(LogManager, RefusesADirThatAnotherProcessHolds) {
+  Disk disk;
+  LogManager second(disk.runtime, disk.options, disk.registry);
+  auto started = second.start([&](const std::string&) { return disk.config; });
+  ASSERT_FALSE(started);
+  EXPECT_THAT(started.error().what, HasSubstr("in use by another process"));
+}
+
+TEST(LogManager, PutsANewLogIntoTheDirWithTheFewest) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  for (int i = 0; i < 6; ++i) disk.log("t", i);
+  for (const auto& described : disk.manager->describe_dirs()) {
+    EXPECT_EQ(described.replicas.size(), 3u);
+    EXPECT_EQ(described.error, ErrorCode::kNone);
+    EXPECT_GT(described.total_bytes, 0);
+  }
+  disk.stop_and_start();
+  EXPECT_EQ(disk.manager->size(), 6u);
+}
+
+TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  auto first = disk.log("t", 0), second = disk.log("t", 1);
+  ASSERT_NE(&first->dir(), &second->dir());
+  std::vector<TopicPartition> lost;
+  disk.manager->on_dir_offline([&](const std::string&, const std::vector<TopicPartition>& partitions, bool any_left) {
+    lost = partitions;
+    EXPECT_TRUE(any_left);
+  });
+  const std::string bad = first->path();
+  disk.files.set_fault([&](base::FileCall call, const std::string& path) { return call == base::FileCall::kWrite && path.starts_with(bad) ? EIO : 0; });
+  EXPECT_FALSE(append(*first));
+  EXPECT_TRUE(append(*second));
+  disk.runtime.run_until_idle();
+  EXPECT_THAT(lost, ElementsAre(TopicPartition{"t", 0}));
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, {}, disk.config, true)) << "its records are in the dir that failed";
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 9}, {}, disk.config, false)) << "it may be in the dir that failed";
+  EXPECT_TRUE(disk.manager->get_or_create({"t", 9}, {}, disk.config, true));
+  disk.manager->stop();
+  disk.files.set_fault(nullptr);
+  EXPECT_FALSE(disk.files.exists(bad.substr(0, 2) + "/.kafka_cleanshutdown"));
+  EXPECT_TRUE(disk.files.exists(second->path().substr(0, 2) + "/.kafka_cleanshutdown"));
+}
+
+TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  disk.log("t", 0);
+  disk.manager->stop();
+  disk.manager.reset();
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kList && path == "/b" ? EIO : 0; });
+  disk.start();
+  EXPECT_TRUE(disk.manager->has_offline_dir());
+  EXPECT_EQ(disk.manager->describe_dirs()[1].error, ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(disk.manager->size(), 1u);
+}
+
+TEST(LogManager, RefusesToStartOverWhatItCannotExplain) {
+  Disk disk;
+  disk.log("t", 0);
+  disk.manager->stop();
+  disk.manager.reset();
+  auto start_error = [&] {
+    LogManager manager(disk.runtime, disk.options, disk.registry);
+    auto started = manager.start([&](const std::string&) { return disk.config; });
+    return started ? std::string() : started.error().what;
+  };
+  ASSERT_TRUE(disk.files.create_directories("/data/lost+found"));
+  EXPECT_THAT(start_error(), HasSubstr("lost+found"));
+  ASSERT_TRUE(disk.files.remove_all("/data/lost+found"));
+  EXPECT_TRUE(disk.files.exists("/data/.kafka_cleanshutdown")) << "a start that fails must not cost a recovery";
+  disk.options.dirs = {"/data", "/more"};
+  ASSERT_TRUE(disk.files.create_directories("/more/t-0"));
+  EXPECT_THAT(start_error(), HasSubstr("two log dirs"));
+  ASSERT_TRUE(disk.files.remove_all("/more/t-0"));
+  ASSERT_TRUE(disk.files.create_directories("/data/__cluster_metadata-0"));
+  ASSERT_TRUE(disk.files.create_directories("/data/remote-log-index-cache"));
+  EXPECT_EQ(start_error(), "");
+}
+
+TEST(LogManager, TakesADirOfflineWhoseLeaderEpochFileIsBroken) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  disk.manager->stop();
+  disk.manager.reset();
+  auto file = disk.files.open("/data/t-0/leader-epoch-checkpoint", base::OpenMode::kTruncate);
+  ASSERT_TRUE((*file)->pwrite(0, as_bytes("0\nnonsense")));
+  LogManager manager(disk.runtime, disk.options, disk.registry);
+  EXPECT_FALSE(manager.start([&](const std::string&) { return disk.config; }));
+}
+
+TEST(LogManager, RenamesADeletedLogAtOnceAndRemovesItLater) {
+  Disk disk;
+  auto log = disk.log(std::string(249, 'x'), 3);
+  ASSERT_TRUE(append(*log));
+  auto slice = log->read({0}, 1000, {1}, true)->slice;
+  ASSERT_TRUE(disk.manager->remove_async(log->name()));
+  EXPECT_EQ(disk.manager->find(log->name()), nullptr);
+  EXPECT_FALSE(append(*log));
+  std::string folder;
+  for (const auto& entry : *disk.files.list("/data")) {
+    if (entry.is_directory) folder = entry.name;
+  }
+  EXPECT_EQ(folder.size(), 255u);
+  EXPECT_TRUE(folder.ends_with("-delete"));
+  Bytes read_still = bytes_of(slice);
+  EXPECT_EQ(batches_of(read_still).size(), 1u);
+  EXPECT_TRUE(log->read({0}, 1000, {1}, true)) << "who holds it can still read";
+  // The same name again, before the old files are gone.
+  auto again = disk.log(std::string(249, 'x'), 3);
+  EXPECT_EQ(again->log_end_offset().value, 0);
+  disk.runtime.advance(60'001);
+  EXPECT_FALSE(disk.files.exists("/data/" + folder));
+  EXPECT_TRUE(disk.files.exists("/data/" + again->name().to_string()));
+}
+
+TEST(LogManager, GoesOnDeletingAfterARestart) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(disk.manager->remove_async({"t", 0}));
+  disk.kill_and_start();
+  EXPECT_EQ(disk.manager->size(), 0u);
+  disk.runtime.advance(1);
+  for (const auto& entry : *disk.files.list("/data")) EXPECT_FALSE(entry.is_directory) << entry.name;
+}
+
+TEST(LogManager, GivesANewLogNothingOfADeletedOneOfItsName) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log));
+  log->update_high_watermark({10});
+  ASSERT_TRUE(log->maybe_advance_start_offset({9}));
+  ASSERT_TRUE(log->flush());
+  disk.manager->write_checkpoints();
+  ASSERT_TRUE(disk.manager->remove_async({"t", 0}));
+  log = disk.log();  // before the checkpoints were written again
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(append(*log));
+  disk.kill_and_start();
+  log = disk.log();
+  EXPECT_EQ(log->log_start_offset().value, 0);
+  EXPECT_EQ(log->log_end_offset().value, 3);
+  EXPECT_EQ(log->high_watermark().value, 0);
+  EXPECT_EQ(log->recovery_point().value, 0);
+}
+
+TEST(LogManager, KeepsTopicIdsAndRefusesOthers) {
+  Disk disk;
+  Uuid id = *Uuid::parse("T7IX2ErtQQyDM-Lkl36jeA");
+  ASSERT_TRUE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
+  EXPECT_EQ(disk.text("/data/t-0/partition.metadata"), "version: 0\ntopic_id: T7IX2ErtQQyDM-Lkl36jeA");
+  disk.kill_and_start();
+  EXPECT_EQ(disk.log()->topic_id(), id);
+  Uuid other = *Uuid::parse("AAAAAAAAQQyDM-Lkl36jeA");
+  auto wrong = disk.manager->get_or_create({"t", 0}, other, disk.config, false);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, ErrorCode::kInconsistentTopicId);
+  EXPECT_EQ(disk.log()->set_topic_id(other).error().code, ErrorCode::kInconsistentTopicId);
+  EXPECT_TRUE(disk.log("old")->topic_id().is_zero());
+}
+
+TEST(LogManager, WritesWhoItIsIntoEachDirOnce) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  {
+    LogManager manager(disk.runtime, disk.options, disk.registry);
+    ASSERT_TRUE(manager.lock_dirs());
+    auto nobody = manager.read_identity();
+    ASSERT_TRUE(nobody);
+    EXPECT_FALSE(nobody->cluster_id || nobody->broker_id);
+    ASSERT_TRUE(manager.write_identity("T7IX2ErtQQyDM-Lkl36jeA", {7}));
+    EXPECT_EQ(disk.text("/a/meta.properties"), "#\nbroker.id=7\ncluster.id=T7IX2ErtQQyDM-Lkl36jeA\nversion=0\n");
+    EXPECT_EQ(manager.write_identity("other", {7}).error().code, ErrorCode::kInconsistentClusterId);
+    EXPECT_FALSE(manager.write_identity("T7IX2ErtQQyDM-Lkl36jeA", {8}));
+    EXPECT_EQ(manager.read_identity()->broker_id->value, 7);
+  }
+  auto file = disk.files.open("/b/meta.properties", base::OpenMode::kTruncate);
+  ASSERT_TRUE((*file)->pwrite(0, as_bytes("cluster.id=x\nbroker.id=7\n")));
+  LogManager manager(disk.runtime, disk.options, disk.registry);
+  ASSERT_TRUE(manager.lock_dirs());
+  EXPECT_THAT(manager.read_identity().error().what, HasSubstr("cluster.id"));
+}
+
+TEST(LogManager, DoesNotFsyncOnTheThreadOfTheCaller) {
+  Disk disk;
+  LogConfig config;
+  config.segment_bytes = 500;
+  config.flush_messages = 1;
+  disk.configure(config);
+  Uuid id = *Uuid::parse("T7IX2ErtQQyDM-Lkl36jeA");
+  const int64_t syncs = disk.files.calls(base::FileCall::kSync) + disk.files.calls(base::FileCall::kSyncDirectory);
+  auto log = *disk.manager->get_or_create({"t", 0}, id, disk.config, true);
+  log->assign_epoch_start({4}, {0});
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(append(*log, {}, {4}));
+  log->update_high_watermark({20});
+  ASSERT_TRUE(log->maybe_advance_start_offset({10}));
+  ASSERT_TRUE(log->delete_old_segments());
+  ASSERT_TRUE(disk.manager->remove_async({"t", 0}));
+  EXPECT_EQ(disk.files.calls(base::FileCall::kSync) + disk.files.calls(base::FileCall::kSyncDirectory), syncs);
+  disk.runtime.run_until_idle();
+  EXPECT_FALSE(disk.manager->has_offline_dir());
+}
+
+TEST(LogManager, WakesUpForNothingButRetentionWhenNothingHappens) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  log->update_high_watermark({1});
+  disk.runtime.advance(250'000);
+  EXPECT_EQ(disk.runtime.pending_timers(), 2u);
+  EXPECT_EQ(disk.text("/data/replication-offset-checkpoint"), "0\n1\nt 0 1\n");
+}
+
+TEST(LogManager, ShowsItsLogsAsMetrics) {
+  Disk disk;
+  auto log = disk.log("orders", 2);
+  ASSERT_TRUE(append(*log, {.records = 5}));
+  std::string text = disk.registry.prometheus_text();
+  EXPECT_THAT(text, HasSubstr("kafka_log_log_logendoffset{topic=\"orders\",partition=\"2\"} 5"));
+  EXPECT_THAT(text, HasSubstr("kafka_log_log_size{topic=\"orders\",partition=\"2\"} " + std::to_string(log->size_bytes())));
+  EXPECT_THAT(text, HasSubstr("kafka_log_logmanager_logdirectoryoffline{logdirectory=\"/data\"} 0"));
+}
+
+}  // namespace
+}  // namespace odradek::storage

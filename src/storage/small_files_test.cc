@@ -1,0 +1,194 @@
+// The bytes of checkpoints, meta.properties, partition.metadata; indexes over their file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "storage/batch_walk.h"
+#include "storage/checkpoint.h"
+#include "storage/leader_epoch_cache.h"
+#include "storage/meta_properties.h"
+#include "storage/offset_index.h"
+#include "storage/partition_metadata.h"
+#include "storage/test_support.h"
+#include "storage/time_index.h"
+
+namespace odradek::storage {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::string text_of(base::MemoryFiles& files, const std::string& path) {
+  auto bytes = base::read_file(files, path, 1 << 20);
+  return bytes ? std::string(as_text(*bytes)) : "<" + bytes.error().what + ">";
+}
+void put(base::MemoryFiles& files, const std::string& path, const std::string& text) {
+  auto file = files.open(path, base::OpenMode::kTruncate);
+  ASSERT_TRUE((*file)->pwrite(0, as_bytes(text)));
+}
+
+TEST(Checkpoint, HasKafkasFormAndComesBack) {
+  base::MemoryFiles files;
+  OffsetMap offsets{{{"b", 0}, {7}}, {{"a", 10}, {1}}, {{"a", 2}, {1234567890123}}};
+  ASSERT_TRUE(write_offsets(files, "/f", offsets));
+  EXPECT_EQ(text_of(files, "/f"), "0\n3\na 2 1234567890123\na 10 1\nb 0 7\n");
+  auto read = read_offsets(files, "/f");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(*read, offsets);
+  put(files, "/empty", "");
+  EXPECT_TRUE(read_offsets(files, "/empty")->empty());
+  EXPECT_TRUE(read_offsets(files, "/missing")->empty());
+}
+
+TEST(Checkpoint, RefusesWhatIsNotItsFormat) {
+  base::MemoryFiles files;
+  for (const char* text : {"1\n0\n", "0\n", "0\n2\na 0 1\n", "0\n0\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 1 2\n", "0\n1\na x 1\n", "x\n0\n",
+                           "0\n1\na 99999999999 1\n", "0\n-1\n", "\n"}) {
+    put(files, "/f", text);
+    EXPECT_FALSE(read_offsets(files, "/f")) << text;
+  }
+}
+
+TEST(LeaderEpochCache, KeepsEpochsAndStartsRising) {
+  LeaderEpochCache cache;
+  EXPECT_TRUE(cache.assign({0}, {0}));
+  EXPECT_FALSE(cache.assign({0}, {5}));
+  EXPECT_TRUE(cache.assign({2}, {10}));
+  EXPECT_TRUE(cache.assign({5}, {20}));
+  EXPECT_EQ(cache.encode(), "0\n3\n0 0\n2 10\n5 20\n");
+  using End = std::pair<LeaderEpoch, Offset>;
+  EXPECT_EQ(cache.end_offset_for({5}, {30}), (End{{5}, {30}}));
+  EXPECT_EQ(cache.end_offset_for({3}, {30}), (End{{2}, {20}}));
+  EXPECT_EQ(cache.end_offset_for({2}, {30}), (End{{2}, {20}}));
+  EXPECT_EQ(cache.end_offset_for({0}, {30}), (End{{0}, {10}}));
+  EXPECT_EQ(cache.end_offset_for({6}, {30}), (End{{-1}, {-1}}));
+  EXPECT_EQ(cache.end_offset_for({-1}, {30}), (End{{-1}, {-1}}));
+  EXPECT_EQ(cache.epoch_for({9}).value, 0);
+  EXPECT_EQ(cache.epoch_for({10}).value, 2);
+  EXPECT_EQ(cache.epoch_for({100}).value, 5);
+
+  LeaderEpochCache started = cache;
+  EXPECT_TRUE(started.truncate_from_start({15}));
+  EXPECT_THAT(started.entries(), ElementsAre(EpochEntry{{2}, {15}}, EpochEntry{{5}, {20}}));
+  EXPECT_EQ(started.end_offset_for({0}, {30}), (End{{0}, {15}}));
+  EXPECT_EQ(started.epoch_for({14}).value, -1);
+  EXPECT_FALSE(started.truncate_from_start({15}));
+  EXPECT_TRUE(cache.truncate_from_end({20}));
+  EXPECT_FALSE(cache.truncate_from_end({20}));
+  EXPECT_EQ(cache.latest().value, 2);
+  EXPECT_TRUE(cache.assign({7}, {5}));  // contradicts epoch 2, which began behind it
+  EXPECT_THAT(cache.entries(), ElementsAre(EpochEntry{{0}, {0}}, EpochEntry{{7}, {5}}));
+
+  std::string text = cache.encode();
+  auto decoded = LeaderEpochCache::decode(as_bytes(text), "f");
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->entries(), cache.entries());
+  for (const char* bad : {"", "0\n1\n1\n", "0\n2\n1 0\n1 5\n", "0\n2\n1 5\n2 4\n", "0\n1\n9999999999 0\n"}) {
+    EXPECT_FALSE(LeaderEpochCache::decode(as_bytes(bad), "f")) << bad;
+  }
+}
+
+TEST(MetaProperties, ReadsBothVersionsAndKeepsWhatItDoesNotKnow) {
+  auto zookeeper = MetaProperties::decode(as_bytes("#\n#Mon Nov 23\ncluster.id=T7IX2ErtQQyDM-Lkl36jeA\nversion=0\nbroker.id=7\ndirectory.id=abc\n"), "f");
+  ASSERT_TRUE(zookeeper);
+  EXPECT_EQ(*zookeeper->cluster_id, "T7IX2ErtQQyDM-Lkl36jeA");
+  EXPECT_EQ(zookeeper->broker_id->value, 7);
+  EXPECT_EQ(zookeeper->encode(), "#\ndirectory.id=abc\nbroker.id=7\ncluster.id=T7IX2ErtQQyDM-Lkl36jeA\nversion=0\n");
+  auto kraft = MetaProperties::decode(as_bytes("version=1\nnode.id : 3\ncluster.id = x\\=y"), "f");
+  ASSERT_TRUE(kraft);
+  EXPECT_EQ(kraft->broker_id->value, 3);
+  EXPECT_EQ(*kraft->cluster_id, "x=y");
+  EXPECT_EQ(MetaProperties::decode(as_bytes("broker.id=1"), "f")->version, 0);
+  EXPECT_FALSE(MetaProperties::decode(as_bytes("version=2\n"), "f"));
+  EXPECT_FALSE(MetaProperties::decode(as_bytes("broker.id=x\n"), "f"));
+}
+
+TEST(PartitionMetadata, Has43BytesAsKafkas) {
+  auto id = Uuid::parse("T7IX2ErtQQyDM-Lkl36jeA");
+  ASSERT_TRUE(id);
+  std::string text = encode_partition_metadata(*id);
+  EXPECT_EQ(text, "version: 0\ntopic_id: T7IX2ErtQQyDM-Lkl36jeA");
+  EXPECT_EQ(text.size(), 43u);
+  EXPECT_EQ(*decode_partition_metadata(as_bytes(text), "f"), *id);
+  EXPECT_FALSE(decode_partition_metadata(as_bytes("version: 1\ntopic_id: T7IX2ErtQQyDM-Lkl36jeA"), "f"));
+  EXPECT_FALSE(decode_partition_metadata(as_bytes("version: 0\ntopic_id: short"), "f"));
+}
+
+TEST(OffsetIndex, FindsTheEntryAtOrBelowWhereverItStands) {
+  base::MemoryFiles files;
+  FileCache cache(4);
+  constexpr int32_t kMost = 1 << 20;
+  OffsetIndex index(files, cache, "/i", {1000}, false);
+  const int kEntries = 5000;  // ten blocks in the file, some entries in memory
+  for (int i = 0; i < kEntries; ++i) ASSERT_TRUE(index.append({1000 + i * 3 + 2}, i * 100, kMost));
+  for (bool reopened : {false, true}) {
+    std::unique_ptr<OffsetIndex> other;
+    if (reopened) {
+      ASSERT_TRUE(index.file().trim());
+      other = std::make_unique<OffsetIndex>(files, cache, "/i", Offset{1000}, true);
+    }
+    OffsetIndex& used = reopened ? *other : index;
+    EXPECT_EQ(used.lookup({1001})->position, 0);
+    EXPECT_EQ(used.lookup({1001})->offset.value, 1000);
+    for (int target = 2; target < kEntries * 3 + 10; target += 7) {
+      auto found = used.lookup({1000 + target});
+      ASSERT_TRUE(found);
+      int entry = std::min((target - 2) / 3, kEntries - 1);
+      ASSERT_EQ(found->position, entry * 100) << target;
+      ASSERT_EQ(found->offset.value, 1000 + entry * 3 + 2);
+    }
+    EXPECT_TRUE(used.check(kEntries * 100));
+    EXPECT_FALSE(used.check(100));
+  }
+  ASSERT_TRUE(index.truncate_to({1000 + 302}));
+  EXPECT_EQ(*index.file().count(), 100u);
+  EXPECT_EQ(index.lookup({9000})->position, 9900);
+  ASSERT_TRUE(index.append({1000 + 305}, 77777, kMost));
+  EXPECT_EQ(index.lookup({9000})->position, 77777);
+  EXPECT_EQ(index.last()->offset.value, 1305);
+}
+
+TEST(TimeIndex, TakesOnlyRisingTimesAndKeepsAPlaceForTheLast) {
+  base::MemoryFiles files;
+  FileCache cache(4);
+  TimeIndex index(files, cache, "/i", {0}, false);
+  ASSERT_TRUE(index.maybe_append(-1, {0}, 48));
+  ASSERT_TRUE(index.maybe_append(100, {1}, 48));
+  ASSERT_TRUE(index.maybe_append(100, {2}, 48));
+  ASSERT_TRUE(index.maybe_append(90, {3}, 48));
+  ASSERT_TRUE(index.maybe_append(200, {4}, 48));
+  ASSERT_TRUE(index.maybe_append(300, {5}, 48));
+  EXPECT_EQ(*index.file().count(), 3u);
+  EXPECT_TRUE(*index.full(48));
+  ASSERT_TRUE(index.maybe_append(400, {6}, 48));
+  EXPECT_EQ(*index.file().count(), 3u);
+  ASSERT_TRUE(index.maybe_append(400, {6}, 48, true));
+  EXPECT_EQ(*index.file().count(), 4u);
+  EXPECT_EQ(index.lookup(250)->offset.value, 4);
+  EXPECT_EQ(index.lookup(99)->timestamp, -1);
+  EXPECT_EQ(index.last()->timestamp, 400);
+}
+
+TEST(FileCache, ClosesFilesThatWereNotUsedLatelyAndNoOthers) {
+  struct Client : FileCache::Client {
+    bool try_close_file() override { return may && (open = false, true); }
+    bool open = true, may = true;
+  };
+  FileCache cache(3);
+  std::array<Client, 5> clients;
+  clients[1].may = false;
+  for (Client& client : clients) {
+    cache.opened(client);
+    for (Client& other : clients) other.used = &other == &clients[0];
+  }
+  EXPECT_TRUE(clients[0].open) << "used again and again";
+  EXPECT_TRUE(clients[1].open) << "has unflushed data";
+  EXPECT_FALSE(clients[2].open);
+  EXPECT_FALSE(clients[3].open);
+  EXPECT_TRUE(clients[4].open) << "just opened";
+  for (Client& client : clients) cache.closed(client);
+  EXPECT_EQ(cache.size(), 0u);
+}
+
+}  // namespace
+}  // namespace odradek::storage
