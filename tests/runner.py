@@ -4,9 +4,9 @@
 usage: ./test [full] [--list] [--no-build] [pattern ...]
 
 A test is one of
-  unit:    a test program of a room (`<room>_test`), built with ASan+UBSan and, where threads meet, again with TSan;
-           each of its cases counts as one test
-  fuzz:    a fuzz target on its corpus and for a few seconds of new input
+  unit:    a test program of a room (`<room>_test`); each of its cases counts as one test. quick: the debug build;
+           full: also with ASan+UBSan and, where threads meet, with TSan
+  fuzz:    a fuzz target on its corpus and for some minutes of new input (full, or when a pattern names it)
   script:  an executable file tests/<area>/test_*.{py,sh}; it passes with exit code 0, fails with another, and says with
            exit code 77 that it cannot run here (its last line tells why). Its head may hold the lines
              # tier: full          only in ./test full        (default: quick; both tiers see ODRADEK_TEST_TIER)
@@ -26,6 +26,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TSAN_ROOMS = ["base", "metrics", "net", "server", "storage", "replication", "coordinator_runtime", "coordinator_group", "metadata"]
 FUZZ_SECONDS = {"quick": 10, "full": 300}
+# Unit tests run in these builds.
+PRESETS = {"quick": ["debug"], "full": ["debug", "asan", "tsan"]}
 
 print_lock = threading.Lock()
 
@@ -154,13 +156,15 @@ def main():
         return not patterns or any(p in name for p in patterns)
 
     rooms = room_tests()
-    units = [("asan", r) for r in rooms if wanted(f"asan/{r}")] + [("tsan", r) for r in rooms if r in TSAN_ROOMS and wanted(f"tsan/{r}")]
+    # A pattern that names a build (asan/storage) runs it in any tier.
+    presets = [p for p in ("debug", "asan", "tsan") if p in PRESETS[tier] or any(a.startswith(p) for a in patterns)]
+    units = [(p, r) for p in presets for r in rooms if (p != "tsan" or r in TSAN_ROOMS) and wanted(f"{p}/{r}")]
     scripts = []
     for path in sorted((ROOT / "tests").glob("*/test_*")):
         facts = head_of(path)
         if os.access(path, os.X_OK) and wanted(str(path.relative_to(ROOT))) and (tier == "full" or facts.get("tier") != "full"):
             scripts.append((path, facts))
-    fuzz = wanted("fuzz/") or any(p.startswith("fuzz") for p in patterns)
+    fuzz = (tier == "full" and wanted("fuzz/")) or any(p.startswith("fuzz") for p in patterns)
 
     if "--list" in arguments:
         for preset, room in units:
@@ -175,10 +179,10 @@ def main():
         builds = []
         if scripts:
             builds.append(("release", ["odradek-server", "odradek"]))
-        if any(p == "asan" for p, _ in units):
-            builds.append(("asan", [f"{r}_test" for p, r in units if p == "asan"]))
-        if any(p == "tsan" for p, _ in units):
-            builds.append(("tsan", [f"{r}_test" for p, r in units if p == "tsan"]))
+        for preset in presets:
+            targets = [f"{r}_test" for p, r in units if p == preset]
+            if targets:
+                builds.append((preset, targets))
         if fuzz:
             builds.append(("fuzz", ["fuzz_targets"]))
         for preset, targets in builds:
