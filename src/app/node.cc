@@ -2,6 +2,9 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <algorithm>
+#include <set>
+
 #include "app/local_links.h"
 #include "app/settings.h"
 #include "base/check.h"
@@ -271,6 +274,23 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
       "the first word of the controller", 2 * kImageWait);
   if (!known) return fail(known.error());
   if (!*known) return fail(ErrorCode::kRequestTimedOut, "no controller within 30 s");
+
+  // After a restart the controller names brokers first and partitions a moment later: clients must not hear meanwhile that their
+  // topics are unknown. Logs of topics that are being deleted never show up, so this has an end.
+  constexpr std::chrono::milliseconds kTopicsWait{5'000};
+  std::set<std::string> here;
+  for (const auto& log : parts.logs->all()) here.insert(log->name().topic);
+  auto shown = wait_for<bool>(
+      parts.waiter,
+      [&](auto reply) {
+        parts.image_waits->wait(
+            [here](const metadata::ClusterImage& now) {
+              return std::all_of(here.begin(), here.end(), [&](const std::string& topic) { return now.find_topic(topic) != nullptr; });
+            },
+            kTopicsWait.count(), [reply = std::move(reply)](bool holds) mutable { reply(holds); });
+      },
+      "the controller's word on the topics here", 2 * kTopicsWait);
+  if (!shown || !*shown) log::warn("app", "some log folders here belong to topics that the cluster does not have");
   return {};
 }
 
