@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 
 int main(int count, char** arguments) {
-  CLI::App app{"Odradek's tool for topics, groups, configs, messages and load. Every command has --help with examples."};
+  CLI::App app{"Odradek's tool: load on a broker. Every command has --help with examples."};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all commands");
   app.failure_message(CLI::FailureMessage::help);
