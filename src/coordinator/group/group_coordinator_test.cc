@@ -180,8 +180,8 @@ struct Coordinator : ::testing::Test {
   }
 
   // One member, stable in generation 1; its id.
-  std::string stable_member(const std::string& group = "g") {
-    auto first = join("", 3, std::nullopt, group);
+  std::string stable_member(const std::string& group = "g", int32_t session_ms = 10'000) {
+    auto first = join("", 3, std::nullopt, group, session_ms);
     runtime.advance(1);
     EXPECT_EQ(first->error_code, 0);
     auto synced = sync(first->member_id, first->generation_id, {{first->member_id, text("all")}}, group);
@@ -838,10 +838,10 @@ TEST_F(GroupExpiry, OffsetsOfASimpleGroupGoAfterTheirCommit) {
 }
 
 TEST_F(GroupExpiry, OffsetsOfAGroupWithMembersStayUntilItHasBeenEmptyForLong) {
-  std::string member = stable_member();
+  std::string member = stable_member("g", 1'800'000);
   commit("topic", 1, member, 1);
-  for (int i = 0; i < 10 * 86'400 / 9; ++i) {
-    runtime.advance(9'000);
+  for (int i = 0; i < 3 * 24 * 10; ++i) {
+    runtime.advance(1'200'000);
     ASSERT_EQ(heartbeat(member, 1), 0);
   }
   EXPECT_EQ(offset_of("topic"), 1);
@@ -856,11 +856,11 @@ TEST_F(GroupExpiry, OffsetsOfAGroupWithMembersStayUntilItHasBeenEmptyForLong) {
 }
 
 TEST_F(GroupExpiry, StableGroupLosesOnlyOffsetsOfTopicsItDoesNotRead) {
-  std::string member = stable_member();
+  std::string member = stable_member("g", 1'800'000);
   commit("topic", 1, member, 1);
   commit("left", 2, member, 1);
-  for (int i = 0; i < 8 * 86'400 / 9; ++i) {
-    runtime.advance(9'000);
+  for (int i = 0; i < 3 * 24 * 8; ++i) {
+    runtime.advance(1'200'000);
     heartbeat(member, 1);
   }
   EXPECT_EQ(offset_of("topic"), 1);
