@@ -268,7 +268,7 @@ Result<void> Loader::recover() {
       first = i;
       break;
     }
-    log_.segments[i]->assume_synced(true);
+    log_.segments[i]->assume_synced(i + 1 < first || log_.segments[first]->base_offset() < options_.recovery_point);
   }
   const Offset from = log_.segments[first]->base_offset();
   // Epochs that begin in what is walked are found there again.
@@ -278,6 +278,13 @@ Result<void> Loader::recover() {
   for (size_t i = first; i < log_.segments.size(); ++i) {
     if (auto recovered = recover_segment(i); !recovered) return recovered;
     if (i + 1 < log_.segments.size()) {
+      // Above the recovery point a segment begins where the one before ends; else the end of that one did not reach the disk.
+      const Offset next = log_.segments[i + 1]->base_offset();
+      if (next > log_.log_end && next > options_.recovery_point) {
+        log::warn("storage", "{}: records {} to {} are missing: the log ends there", folder_, log_.log_end.value, next.value - 1);
+        if (auto dropped = drop_from(i + 1); !dropped) return dropped;
+        break;
+      }
       if (auto wrote = write_snapshot(*dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) return wrote;
     }
   }

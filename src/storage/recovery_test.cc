@@ -233,15 +233,16 @@ TEST(Recovery, LosesNothingThatWasFlushedAndServesNothingThatIsBroken) {
     int64_t start = 0;
     int64_t flushed = 0;
     int32_t sequence = 0;
+    int64_t producer = 1;  // another one whenever records were lost
     auto log = disk.log();
     ASSERT_TRUE(log->flush());
     for (int step = 0; step < 120; ++step) {
       const int64_t end = start + static_cast<int64_t>(expected.size());
       switch (random.below(20)) {
         default: {
-          Bytes batch = make_batch({.value_size = random.below(400), .producer = {9}, .epoch = 0, .sequence = sequence++});
+          Bytes batch = make_batch({.value_size = random.below(400), .producer = {producer}, .epoch = 0, .sequence = sequence++});
           auto appended = log->append_as_leader(batch, {step / 30}, {});
-          ASSERT_TRUE(appended);
+          ASSERT_TRUE(appended) << appended.error().error.what;
           ASSERT_EQ(appended->first_offset.value, end);
           expected.push_back(batch);
           break;
@@ -259,8 +260,8 @@ TEST(Recovery, LosesNothingThatWasFlushedAndServesNothingThatIsBroken) {
           ASSERT_TRUE(log->truncate_to({target}));
           expected.resize(static_cast<size_t>(target - start));
           flushed = std::min(flushed, target);
-          sequence -= static_cast<int32_t>(end - target);
-          if (expected.empty()) sequence = 1000 * (step + 1);  // the producer is unknown now
+          ++producer;
+          sequence = 0;
           break;
         }
         case 5: {
@@ -309,13 +310,11 @@ TEST(Recovery, LosesNothingThatWasFlushedAndServesNothingThatIsBroken) {
             start = new_end;
           }
           expected.resize(static_cast<size_t>(std::max<int64_t>(new_end - start, 0)));
-          if (new_end < end) sequence -= static_cast<int32_t>(end - new_end);
           flushed = std::min(flushed, new_end);
-          if (log->log_start_offset().value < start && random.below(2) == 0) {
-            log->update_high_watermark({new_end});
+          if (new_end < end || log->active_producers().empty()) {
+            ++producer;
+            sequence = 0;
           }
-          if (expected.empty() && new_end == log->log_start_offset().value) sequence = 1000 * (step + 1);
-          if (log->active_producers().empty()) sequence = 1000 * (step + 1);
           break;
         }
       }
