@@ -183,6 +183,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
         return topic == nullptr ? 0 : static_cast<int32_t>(topic->partitions.size());
       },
       group_config(*settings));
+  groups->register_metrics(registry);
   replicas->add_listener(*groups);
   image.subscribe([this](const metadata::ImageChange& change) {
     if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
