@@ -212,7 +212,7 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       produces_(runtime, *executor_),
       fetches_(runtime, *executor_),
       deletions_(runtime, *executor_),
-      metrics_(std::make_shared<ReplicaMetrics>(metrics, [this] { return partitions(); })) {
+      metrics_(std::make_shared<ReplicaMetrics>(metrics)) {
   isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [](const std::shared_ptr<Partition>& partition) {
     Wakeups wakeups;
     wakeups.add(partition);
@@ -230,6 +230,7 @@ ReplicaManager::~ReplicaManager() {
 }
 
 void ReplicaManager::start() {
+  metrics_->open([this] { return partitions(); });
   isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
                                                     [this] { shrink_isrs(); });
   // On another thread: the one that reports may be one that the partitions wait for.

@@ -25,15 +25,17 @@ TopicCounters::~TopicCounters() {
   if (owner != nullptr) owner->forget(topic);
 }
 
-ReplicaMetrics::ReplicaMetrics(metrics::Registry& registry, std::function<std::vector<std::shared_ptr<Partition>>()> partitions)
+ReplicaMetrics::ReplicaMetrics(metrics::Registry& registry)
     : isr_shrinks(registry.counter(metrics::kIsrShrinks)),
       isr_expands(registry.counter(metrics::kIsrExpands)),
       replication_bytes_out(registry.counter(metrics::kReplicationBytesOut)),
       registry_(registry),
       all_(registry, nullptr, ""),
       invalid_crc_(registry.counter(metrics::kInvalidCrcRecords)),
-      invalid_offset_or_sequence_(registry.counter(metrics::kInvalidOffsetOrSequenceRecords)) {
-  gauges_ = registry.collector(
+      invalid_offset_or_sequence_(registry.counter(metrics::kInvalidOffsetOrSequenceRecords)) {}
+
+void ReplicaMetrics::open(std::function<std::vector<std::shared_ptr<Partition>>()> partitions) {
+  gauges_ = registry_.collector(
       {&metrics::kLeaderCount, &metrics::kPartitionCount, &metrics::kOfflineReplicaCount, &metrics::kUnderReplicatedPartitions,
        &metrics::kUnderMinIsrPartitionCount, &metrics::kAtMinIsrPartitionCount, &metrics::kPartitionUnderReplicated},
       [partitions = std::move(partitions)](std::vector<metrics::SampleSink*>& sinks) {
