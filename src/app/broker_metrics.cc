@@ -69,16 +69,18 @@ double BrokerMetrics::IdleShare::take(const net::IdleTimes& now) {
   return alive <= 0 ? 1.0 : std::clamp(static_cast<double>(idle) / static_cast<double>(alive), 0.0, 1.0);
 }
 
-BrokerMetrics::BrokerMetrics(Registry& registry, server::Server& server, replication::ReplicaManager& replicas,
-                             replication::FetchSessionCache& sessions, controller::Controller& controller, storage::LogManager& logs)
-    : controller_(controller), logs_(logs) {
+BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server,
+                             replication::ReplicaManager& replicas, replication::FetchSessionCache& sessions,
+                             controller::Controller& controller, storage::LogManager& logs)
+    : clock_(clock), controller_(controller), logs_(logs) {
   auto add = [&](const MetricDef& def, LabelValues labels, std::function<double()> value) {
     registrations_.push_back(registry.callback(def, labels, std::move(value)));
   };
   // One walk of the server's state serves all its rows.
   registrations_.push_back(registry.collector(
-      {&kRequestQueueSize, &kHandlerIdle, &kNetworkIdle, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated, &kResponseQueueSize},
-      [this, &server](std::vector<SampleSink*>& sinks) {
+      {&kRequestQueueSize, &kHandlerIdle, &kNetworkIdle, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated, &kResponseQueueSize,
+       &kMemoryPoolAvailable, &kConnectionsRefused, &kAcceptorBlocked},
+      [this, &server, request_memory](std::vector<SampleSink*>& sinks) {
         server::ServerStats stats = server.stats();
         sinks[0]->add({}, int64_t{stats.request_queue});
         sinks[1]->add({}, handlers_.take(stats.handler_idle));
@@ -90,9 +92,12 @@ BrokerMetrics::BrokerMetrics(Registry& registry, server::Server& server, replica
           responses += listener.response_queue;
           sinks[4]->add({listener.name, "all"}, int64_t{listener.connections});
           sinks[5]->add({listener.name}, static_cast<int64_t>(listener.accepted));
+          sinks[8]->add({listener.name}, static_cast<int64_t>(listener.refused));
+          sinks[9]->add({listener.name}, blocked_[listener.name].take({listener.acceptor_blocked_ns, clock_.monotonic_ns()}));
         }
         sinks[2]->add({}, network_.take(network));
         sinks[3]->add({}, stats.request_bytes);
+        sinks[7]->add({}, request_memory - stats.request_bytes);
         sinks[6]->add({"all"}, responses);
       }));
   add(kFetchSessions, {}, [&sessions] { return static_cast<double>(sessions.sessions()); });
@@ -102,7 +107,7 @@ BrokerMetrics::BrokerMetrics(Registry& registry, server::Server& server, replica
   add(kPurgatorySize, {"Produce"}, [&replicas] { return static_cast<double>(replicas.parked_produces()); });
   add(kActiveControllerCount, {}, [&controller] { return controller.is_active() ? 1.0 : 0.0; });
   registrations_.push_back(registry.collector({&kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
-                                               &kTopicsToDeleteCount, &kActiveBrokerCount},
+                                               &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections},
                                               [&controller](std::vector<SampleSink*>& sinks) {
                                                 auto counts = controller.counts();
                                                 sinks[0]->add({}, counts.offline_partitions);
@@ -111,6 +116,7 @@ BrokerMetrics::BrokerMetrics(Registry& registry, server::Server& server, replica
                                                 sinks[3]->add({}, counts.partitions);
                                                 sinks[4]->add({}, counts.topics_to_delete);
                                                 sinks[5]->add({}, counts.live_brokers);
+                                                sinks[6]->add({}, counts.unclean_elections);
                                               }));
   add(kBrokerState, {}, [] { return 3.0; });
   add(kBuildInfo, {ODRADEK_VERSION}, [] { return 1.0; });

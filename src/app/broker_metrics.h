@@ -49,8 +49,10 @@ class RequestMetrics : public server::RequestObserver {
 
 class BrokerMetrics {
  public:
-  BrokerMetrics(metrics::Registry& registry, server::Server& server, replication::ReplicaManager& replicas,
-                replication::FetchSessionCache& sessions, controller::Controller& controller, storage::LogManager& logs);
+  // `request_memory`: queued.max.request.bytes.
+  BrokerMetrics(metrics::Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server,
+                replication::ReplicaManager& replicas, replication::FetchSessionCache& sessions, controller::Controller& controller,
+                storage::LogManager& logs);
   // Why the broker is not ready; empty: ready. Thread: any.
   std::vector<std::string> not_ready() const;
 
@@ -64,9 +66,11 @@ class BrokerMetrics {
     net::IdleTimes last_{};
   };
 
+  base::Clock& clock_;
   controller::Controller& controller_;
   storage::LogManager& logs_;
   IdleShare handlers_, network_;
+  std::map<std::string, IdleShare> blocked_;  // of acceptors, by listener
   std::vector<metrics::Registration> registrations_;  // last: released first
 };
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -112,6 +113,36 @@ TEST(TopicKeys, TakeTheirDefaultsFromBrokerKeysOfAFittingType) {
       ASSERT_NE(broker, nullptr) << source.broker_key;
       auto number = [](Type type) { return type == Type::kInt || type == Type::kLong; };
       EXPECT_TRUE(broker->type == row.key.type || (number(broker->type) && number(row.key.type))) << row.key.name;
+    }
+  }
+}
+
+// All sources but the tables and the tests.
+std::string sources() {
+  std::string all;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(ODRADEK_SOURCE_DIR) + "/src")) {
+    std::string path = entry.path();
+    bool source = path.ends_with(".cc") || path.ends_with(".h");
+    if (!source || path.ends_with("_test.cc") || path.ends_with("_keys.h")) continue;
+    std::ifstream file(path);
+    all.append((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  }
+  return all;
+}
+
+TEST(EveryKey, ThatWorksIsReadSomewhere) {
+  std::string code = sources();
+  auto is_read = [&](std::string_view name) { return code.find("\"" + std::string(name) + "\"") != std::string::npos; };
+  std::set<std::string_view> default_suppliers;
+  for (const TopicKey& row : kTopicKeys) {
+    if (row.key.fate == Fate::kWorks) {
+      EXPECT_TRUE(is_read(row.key.name)) << row.key.name;
+    }
+    for (const DefaultSource& source : row.sources) default_suppliers.insert(source.broker_key);
+  }
+  for (const ConfigKey& key : kBrokerKeys) {
+    if (key.fate == Fate::kWorks) {
+      EXPECT_TRUE(is_read(key.name) || default_suppliers.contains(key.name)) << key.name;
     }
   }
 }

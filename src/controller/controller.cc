@@ -394,6 +394,7 @@ Async<Controller::Impl::Write> Controller::Impl::write(StoreOp op) {
 
 void Controller::Impl::count() {
   Counts now;
+  now.unclean_elections = unclean_elections;
   if (in_office()) {
     now.topics = static_cast<int64_t>(state.topics.size());
     now.live_brokers = static_cast<int64_t>(state.live.size());

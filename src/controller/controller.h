@@ -73,6 +73,7 @@ class Controller {
   // For tests and metrics.
   struct Counts {
     int64_t topics = 0, partitions = 0, offline_partitions = 0, preferred_imbalance = 0, live_brokers = 0, topics_to_delete = 0;
+    int64_t unclean_elections = 0;  // since the start of this process
   };
   Counts counts() const;
 

@@ -137,6 +137,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   ControllerState state;
   std::map<BrokerId, std::unique_ptr<BrokerQueue>> queues;
   base::TimerId balance_timer = 0;
+  int64_t unclean_elections = 0;
 
   mutable base::Mutex counts_mutex;
   Counts counts GUARDED_BY(counts_mutex);

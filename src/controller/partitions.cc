@@ -92,6 +92,7 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     // A leader that is shutting down keeps what nobody else can take.
     if (next.leader == kNoBroker && state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp})) continue;
     if (next.recovering && !record->recovering) {
+      ++unclean_elections;
       log::warn("controller", "{}: no member of the ISR is live, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
     }
     changes.push_back({tp, std::move(next)});
@@ -295,6 +296,7 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
       if (!record->has_state || next.leader == kNoBroker) {
         results[tp] = ErrorCode::kEligibleLeadersNotAvailable;
       } else {
+        if (next.recovering) ++unclean_elections;
         changes.push_back({tp, std::move(next)});
       }
     } else {

@@ -12,21 +12,21 @@ namespace {
 constexpr std::array kCatalog = {
     // topics
     &kMessagesIn, &kBytesIn, &kBytesOut, &kBytesRejected, &kTotalProduceRequests, &kFailedProduceRequests, &kTotalFetchRequests,
-    &kFailedFetchRequests, &kReplicationBytesIn, &kReplicationBytesOut, &kInvalidCrcRecords, &kInvalidMagicRecords,
-    &kInvalidOffsetOrSequenceRecords, &kNoKeyCompactedRecords,
+    &kFailedFetchRequests, &kReplicationBytesOut, &kInvalidCrcRecords,
+    &kInvalidOffsetOrSequenceRecords,
     // replication
     &kLeaderCount, &kPartitionCount, &kOfflineReplicaCount, &kUnderReplicatedPartitions, &kUnderMinIsrPartitionCount,
     &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetchSessions, &kFetchSessionPartitions,
     &kFetchSessionEvictions, &kPartitionUnderReplicated,
     // controller
     &kActiveControllerCount, &kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
-    &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections, &kLeaderElectionTime,
+    &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections,
     // requests
-    &kRequests, &kRequestErrors, &kRequestTotalTime, &kRequestQueueTime, &kRequestLocalTime, &kRequestRemoteTime, &kRequestThrottleTime,
+    &kRequests, &kRequestTotalTime, &kRequestQueueTime, &kRequestLocalTime, &kRequestRemoteTime, &kRequestThrottleTime,
     &kResponseQueueTime, &kResponseSendTime, &kRequestBytes, &kRequestQueueSize, &kResponseQueueSize, &kHandlerIdle,
     // network
-    &kNetworkIdle, &kNetworkProcessorIdle, &kMemoryPoolAvailable, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated,
-    &kConnectionsClosed, &kExpiredConnectionsKilled,
+    &kNetworkIdle, &kMemoryPoolAvailable, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated,
+    &kConnectionsRefused, &kAcceptorBlocked,
     // log
     &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
     // groups

@@ -44,18 +44,12 @@ inline constexpr MetricDef kTotalFetchRequests{"kafka_server_brokertopicmetrics_
     "kafka.server:type=BrokerTopicMetrics,name=TotalFetchRequestsPerSec", "Partitions read for fetch requests."};
 inline constexpr MetricDef kFailedFetchRequests{"kafka_server_brokertopicmetrics_failedfetchrequests_total", Kind::kCounter, "", "topic",
     "kafka.server:type=BrokerTopicMetrics,name=FailedFetchRequestsPerSec", "Reads that failed for a reason that is not the client's."};
-inline constexpr MetricDef kReplicationBytesIn{"kafka_server_brokertopicmetrics_replicationbytesin_total", Kind::kCounter, "bytes", "",
-    "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesInPerSec", "Bytes fetched from leaders."};
 inline constexpr MetricDef kReplicationBytesOut{"kafka_server_brokertopicmetrics_replicationbytesout_total", Kind::kCounter, "bytes", "",
     "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesOutPerSec", "Bytes sent to followers."};
 inline constexpr MetricDef kInvalidCrcRecords{"kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", Kind::kCounter, "", "",
     "kafka.server:type=BrokerTopicMetrics,name=InvalidMessageCrcRecordsPerSec", "Batches refused for a wrong CRC."};
-inline constexpr MetricDef kInvalidMagicRecords{"kafka_server_brokertopicmetrics_invalidmagicnumberrecords_total", Kind::kCounter, "", "",
-    "kafka.server:type=BrokerTopicMetrics,name=InvalidMagicNumberRecordsPerSec", "Batches refused for an unknown format."};
 inline constexpr MetricDef kInvalidOffsetOrSequenceRecords{"kafka_server_brokertopicmetrics_invalidoffsetorsequencerecords_total", Kind::kCounter, "", "",
     "kafka.server:type=BrokerTopicMetrics,name=InvalidOffsetOrSequenceRecordsPerSec", "Batches refused for offsets or sequences inside them."};
-inline constexpr MetricDef kNoKeyCompactedRecords{"kafka_server_brokertopicmetrics_nokeycompactedtopicrecords_total", Kind::kCounter, "", "",
-    "kafka.server:type=BrokerTopicMetrics,name=NoKeyCompactedTopicRecordsPerSec", "Batches refused because a compacted topic needs keys."};
 
 // --- replication
 inline constexpr MetricDef kLeaderCount{"kafka_server_replicamanager_leadercount", Kind::kGauge, "", "",
@@ -102,14 +96,10 @@ inline constexpr MetricDef kActiveBrokerCount{"kafka_controller_kafkacontroller_
     "kafka.controller:type=KafkaController,name=ActiveBrokerCount", "Live brokers, as the controller sees it."};
 inline constexpr MetricDef kUncleanLeaderElections{"kafka_controller_controllerstats_uncleanleaderelections_total", Kind::kCounter, "", "",
     "kafka.controller:type=ControllerStats,name=UncleanLeaderElectionsPerSec", "Leaders elected from outside the ISR."};
-inline constexpr MetricDef kLeaderElectionTime{"kafka_controller_controllerstats_leaderelectionrateandtimems", Kind::kHistogram, "ms", "",
-    "kafka.controller:type=ControllerStats,name=LeaderElectionRateAndTimeMs", "Time of leader elections.", kNsToMs};
 
 // --- requests
 inline constexpr MetricDef kRequests{"kafka_network_requestmetrics_requests_total", Kind::kCounter, "", "request,version",
     "kafka.network:type=RequestMetrics,name=RequestsPerSec", "Requests answered."};
-inline constexpr MetricDef kRequestErrors{"kafka_network_requestmetrics_errors_total", Kind::kCounter, "", "request,error",
-    "kafka.network:type=RequestMetrics,name=ErrorsPerSec", "Error codes in answers (NONE counts the answers without)."};
 inline constexpr MetricDef kRequestTotalTime{"kafka_network_requestmetrics_totaltimems", Kind::kHistogram, "ms", "request",
     "kafka.network:type=RequestMetrics,name=TotalTimeMs", "From the last byte of a request to the last byte of its answer.", kNsToMs};
 inline constexpr MetricDef kRequestQueueTime{"kafka_network_requestmetrics_requestqueuetimems", Kind::kHistogram, "ms", "request",
@@ -136,8 +126,6 @@ inline constexpr MetricDef kHandlerIdle{"kafka_server_kafkarequesthandlerpool_re
 // --- network
 inline constexpr MetricDef kNetworkIdle{"kafka_network_socketserver_networkprocessoravgidle_percent", Kind::kGauge, "", "",
     "kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Share of time the network threads were idle, 0 to 1."};
-inline constexpr MetricDef kNetworkProcessorIdle{"kafka_network_processor_idle_percent", Kind::kGauge, "", "networkprocessor",
-    "kafka.network:type=Processor,name=IdlePercent", "Share of time one network thread was idle, 0 to 1."};
 inline constexpr MetricDef kMemoryPoolAvailable{"kafka_network_socketserver_memorypoolavailable", Kind::kGauge, "bytes", "",
     "kafka.network:type=SocketServer,name=MemoryPoolAvailable", "What queued.max.request.bytes still allows."};
 inline constexpr MetricDef kMemoryPoolUsed{"kafka_network_socketserver_memorypoolused", Kind::kGauge, "bytes", "",
@@ -146,10 +134,10 @@ inline constexpr MetricDef kConnectionCount{"kafka_server_socket_server_metrics_
     "kafka.server:type=socket-server-metrics", "Open connections of one network thread."};
 inline constexpr MetricDef kConnectionsCreated{"kafka_server_socket_server_metrics_connection_creation_total", Kind::kCounter, "", "listener",
     "kafka.server:type=socket-server-metrics", "Connections accepted."};
-inline constexpr MetricDef kConnectionsClosed{"kafka_server_socket_server_metrics_connection_close_total", Kind::kCounter, "", "listener,reason",
-    "kafka.server:type=socket-server-metrics", "Connections closed, by reason."};
-inline constexpr MetricDef kExpiredConnectionsKilled{"kafka_network_socketserver_expiredconnectionskilledcount", Kind::kGauge, "", "",
-    "kafka.network:type=SocketServer,name=ExpiredConnectionsKilledCount", "Connections closed because they were idle."};
+inline constexpr MetricDef kConnectionsRefused{"odradek_connections_refused_total", Kind::kCounter, "", "listener",
+    "", "Connections closed right after accept, by max.connections.per.ip."};
+inline constexpr MetricDef kAcceptorBlocked{"kafka_network_acceptor_acceptorblocked_percent", Kind::kGauge, "", "listener",
+    "kafka.network:type=Acceptor,name=AcceptorBlockedPercent", "Share of time since the last scrape that accepting waited for room, 0 to 1."};
 
 // --- log
 inline constexpr MetricDef kLogSize{"kafka_log_log_size", Kind::kGauge, "bytes", "topic,partition",

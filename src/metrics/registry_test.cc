@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -222,6 +224,23 @@ TEST(Catalog, ListsEveryRowOnceWithHelpAndLegalNames) {
   size_t rows = 0;
   for (std::string line; std::getline(file, line);) rows += line.starts_with("inline constexpr MetricDef ");
   EXPECT_EQ(catalog().size(), rows) << "each row of catalog.h stands in catalog.cc";
+}
+
+TEST(Catalog, HoldsOnlyWhatTheSourcesFill) {
+  std::ifstream file(std::string(ODRADEK_SOURCE_DIR) + "/src/metrics/catalog.h");
+  std::string catalog_text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string code;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(ODRADEK_SOURCE_DIR) + "/src")) {
+    std::string path = entry.path();
+    bool source = path.ends_with(".cc") || path.ends_with(".h");
+    if (!source || path.ends_with("_test.cc") || path.find("/metrics/catalog.") != std::string::npos) continue;
+    std::ifstream part(path);
+    code.append((std::istreambuf_iterator<char>(part)), std::istreambuf_iterator<char>());
+  }
+  std::regex row("constexpr MetricDef (k\\w+)");
+  for (std::sregex_iterator at(catalog_text.begin(), catalog_text.end(), row), end; at != end; ++at) {
+    EXPECT_TRUE(std::regex_search(code, std::regex("\\b" + (*at)[1].str() + "\\b"))) << (*at)[1];
+  }
 }
 
 TEST(Catalog, PassesPromtool) {
