@@ -80,6 +80,7 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       entry.diverging_epoch.end_offset = result.diverging->end.value;
     }
     if (result.records.size > 0) entry.records.slices.push_back(result.records);
+    entry.aborted_transactions.reset();  // null, as Kafka answers who did not ask for committed records
     if (pending.params.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
       auto& aborted = entry.aborted_transactions.emplace();
       if (result.records.size > 0 && partition.replica != nullptr) {

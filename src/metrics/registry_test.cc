@@ -237,9 +237,16 @@ TEST(Catalog, HoldsOnlyWhatTheSourcesFill) {
     std::ifstream part(path);
     code.append((std::istreambuf_iterator<char>(part)), std::istreambuf_iterator<char>());
   }
+  std::set<std::string> words;
+  for (size_t at = 0; at < code.size();) {
+    size_t end = at;
+    while (end < code.size() && (std::isalnum(static_cast<unsigned char>(code[end])) || code[end] == '_')) ++end;
+    if (end > at) words.insert(code.substr(at, end - at));
+    at = end + 1;
+  }
   std::regex row("constexpr MetricDef (k\\w+)");
   for (std::sregex_iterator at(catalog_text.begin(), catalog_text.end(), row), end; at != end; ++at) {
-    EXPECT_TRUE(std::regex_search(code, std::regex("\\b" + (*at)[1].str() + "\\b"))) << (*at)[1];
+    EXPECT_TRUE(words.contains((*at)[1].str())) << (*at)[1];
   }
 }
 

@@ -32,9 +32,11 @@ struct TopicCounters {
 
 class ReplicaMetrics : public std::enable_shared_from_this<ReplicaMetrics> {
  public:
-  // `partitions`: all of the moment, asked while metrics are written, until close(). The registry outlives this.
-  ReplicaMetrics(metrics::Registry& registry, std::function<std::vector<std::shared_ptr<Partition>>()> partitions);
+  // The registry outlives this.
+  explicit ReplicaMetrics(metrics::Registry& registry);
 
+  // From now until close() the gauges are written: of all `partitions()` of the moment, asked by the thread that writes metrics.
+  void open(std::function<std::vector<std::shared_ptr<Partition>>()> partitions);
   void close() { gauges_.reset(); }
 
   std::shared_ptr<TopicCounters> of_topic(const std::string& topic);
