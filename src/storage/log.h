@@ -117,6 +117,8 @@ class Log : public std::enable_shared_from_this<Log> {
   Result<void> close_cleanly();
 
   // --- for the log manager ------------------------------------------------------------------------------------------------
+  // Flush threads run: what the former process left unflushed is due like anything else.
+  void note_loaded();
   // The folder was renamed; no append is taken any more.
   void renamed_to(const std::string& path);
   // No append, roll or truncation runs when this returns, and none comes.
@@ -138,7 +140,7 @@ class Log : public std::enable_shared_from_this<Log> {
   Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> roll_to(Offset base, const LogConfig& config) REQUIRES(mutex_);
-  void after_append(const LogConfig& config);
+  void flush_if_due(const LogConfig& config);
   void refresh_unstable() REQUIRES(mutex_);
   void epochs_changed(EpochFile lag);
 

@@ -131,7 +131,7 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, int64_t
     }
     rest = rest.subspan(group);
   }
-  after_append(config);
+  flush_if_due(config);
   return info;
 }
 
@@ -204,7 +204,7 @@ Result<void> Log::roll() {
   return roll_to(log_end_offset(), *config);
 }
 
-void Log::after_append(const LogConfig& config) {
+void Log::flush_if_due(const LogConfig& config) {
   const int64_t unflushed = log_end_.load(std::memory_order_relaxed) - recovery_point_.load(std::memory_order_relaxed);
   if (unflushed >= config.flush_messages) {
     request_flush(true);
@@ -212,6 +212,10 @@ void Log::after_append(const LogConfig& config) {
              !flush_timer_set_.exchange(true, std::memory_order_acq_rel)) {
     dir_->flusher().flush_after(config.flush_ms, weak_from_this());
   }
+}
+
+void Log::note_loaded() {
+  if (log_end_offset() > recovery_point()) flush_if_due(*config());
 }
 
 }  // namespace odradek::storage

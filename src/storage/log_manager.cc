@@ -194,7 +194,9 @@ void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOp
     error.os_error = EIO;
     return dir.dir->fail(error);
   }
-  register_log(std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*loaded)));
+  auto log = std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*loaded));
+  register_log(log);
+  log->note_loaded();
 }
 
 Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver) {
@@ -206,6 +208,9 @@ Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const
     auto removed = files.remove(marker);
     if (removed) removed = files.sync_directory(dir.dir->path());
     if (!removed) return removed;
+  } else if (auto synced = files.sync_directory(dir.dir->path()); !synced) {
+    // The former process may have died before it made the names of new partitions durable; flushes from here on rely on them.
+    return synced;
   }
   auto checkpointed = [&](std::string_view name) {
     auto offsets = read_offsets(files, file_in(dir, name));

@@ -41,6 +41,24 @@ TEST(Recovery, CutsGarbageOffAfterAKillAndKeepsEveryRecord) {
   }
 }
 
+TEST(Recovery, FlushesWhatAKilledProcessLeftUnflushedWhenItIsDue) {
+  Disk disk;
+  LogConfig config;
+  config.flush_messages = 3;
+  disk.configure(config);
+  ASSERT_TRUE(append(*disk.log(), {.records = 2}));
+  disk.runtime.run_until_idle();
+  disk.kill_and_start();
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(disk.log()->recovery_point().value, 0);  // 2 may wait for more
+  ASSERT_TRUE(append(*disk.log(), {.records = 2}));
+  disk.kill_and_start();  // before the flush has run
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(disk.log()->recovery_point().value, 4);
+  disk.cut_power_and_start();
+  EXPECT_EQ(disk.log()->log_end_offset().value, 4);
+}
+
 TEST(Recovery, CutsAtTheFirstBatchWithAWrongCrcAndDropsLaterSegments) {
   Disk disk;
   LogConfig config;
