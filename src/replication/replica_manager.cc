@@ -610,7 +610,11 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
   } else {
     metrics_->replication_bytes_out->inc(static_cast<uint64_t>(bytes));
   }
-  if (bytes >= params.min_bytes || partitions.empty() || (params.max_wait_ms <= 0 && outcome.cold.empty())) outcome.satisfied = true;
+  // Nothing at all is an answer only if there is nothing to be had from the disk either.
+  const bool may_be_empty = outcome.cold.empty();
+  if (partitions.empty() || (bytes >= params.min_bytes && (bytes > 0 || may_be_empty)) || (params.max_wait_ms <= 0 && may_be_empty)) {
+    outcome.satisfied = true;
+  }
   return outcome;
 }
 

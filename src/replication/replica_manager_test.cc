@@ -251,6 +251,24 @@ TEST_F(ReplicaManagerTest, AFetchIsAnsweredAtOnceForAnErrorOrWhenNothingIsAsked)
   EXPECT_EQ(answers, 4);
 }
 
+TEST_F(ReplicaManagerTest, AFetchThatAsksForNoMinimumStillGetsWhatMustComeFromTheDisk) {
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  { auto outcome = produce(0, 1); }
+  EXPECT_TRUE(manager.find("t", 0)->log()->roll());  // the newest batches are always at hand
+  disk.files.make_cold("/data/t-0/00000000000000000000.log");
+  FetchPartition asked = at(0, 0);
+  FetchOutcome outcome = manager.read(consumer(0, 0), {&asked, 1}, false);
+  EXPECT_FALSE(outcome.satisfied);
+  ASSERT_EQ(outcome.cold.size(), 1u);
+  bool loaded = false;
+  manager.load(outcome.cold, [&] { loaded = true; });
+  disk.runtime.run_until_idle();
+  ASSERT_TRUE(loaded);
+  outcome = manager.read(consumer(0, 0), {&asked, 1}, true);
+  EXPECT_TRUE(outcome.satisfied);
+  EXPECT_GT(outcome.results[0].records.size, 0);
+}
+
 TEST_F(ReplicaManagerTest, TheFirstBatchComesWholeAndTheRestFitsTheLimits) {
   ASSERT_EQ(lead(0), ErrorCode::kNone);
   ASSERT_EQ(lead(1), ErrorCode::kNone);
