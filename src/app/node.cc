@@ -83,7 +83,10 @@ struct Node::Parts {
 
 Node::Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config)
     : parts_(std::make_unique<Parts>(runtime, waiter, std::move(config))) {}
-Node::~Node() = default;
+// What is still parked is answered while everything that its answer needs is there.
+Node::~Node() {
+  if (parts_->services) answer_parked();
+}
 
 request::RequestSink& Node::sink() { return *parts_->dispatcher; }
 config::ConfigHolder& Node::config() { return parts_->config; }
