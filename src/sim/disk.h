@@ -1,0 +1,64 @@
+// The disk of the simulated machine: base::MemoryFiles, and around it the moments at which the process dies in the middle of a call,
+// calls that take long or fail, and the lies that planted bugs tell.
+// Thread: one.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/memory_files.h"
+#include "sim/world.h"
+
+namespace odradek::sim {
+
+class Disk final : public base::FileSystem {
+ public:
+  explicit Disk(World& world);
+
+  // Whose thread waits for a slow call.
+  std::function<void(int64_t ns)> hold_up;
+  // The process dies inside its n-th changing call from now on; a write may have been done in part. `died` is told once.
+  void die_at_call(int64_t calls, std::function<void()> died);
+  void forget_death() { calls_left_ = -1; }
+  // The next changing call fails with EIO, once.
+  void fail_one_call() { fail_next_ = true; }
+  // After the death of the process, before the next one starts.
+  void kill();
+  void power_cut();
+
+  // Planted bugs. Asked for each call; true: the call does nothing and reports success.
+  std::function<bool(base::FileCall call, const std::string& path)> lie;
+
+  base::MemoryFiles& memory() { return memory_; }
+
+  Result<std::unique_ptr<base::File>> open(const std::string& path, base::OpenMode mode) override;
+  bool exists(const std::string& path) override { return memory_.exists(path); }
+  Result<base::FileStatus> status(const std::string& path) override { return memory_.status(path); }
+  Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<void> remove(const std::string& path) override;
+  Result<void> remove_all(const std::string& path) override;
+  Result<void> create_directories(const std::string& path) override;
+  Result<std::vector<base::DirectoryEntry>> list(const std::string& path) override { return memory_.list(path); }
+  Result<void> sync_directory(const std::string& path) override;
+  Result<base::DiskSpace> disk_space(const std::string& path) override { return memory_.disk_space(path); }
+  Result<std::unique_ptr<base::FileLock>> lock(const std::string& path) override { return memory_.lock(path); }
+
+ private:
+  class DiskFile;
+  // Before a changing call.
+  Result<void> enter(base::FileCall call, const std::string& path);
+  bool lies(base::FileCall call, const std::string& path) { return lie && lie(call, path); }
+  void be_slow();
+
+  World& world_;
+  std::unique_ptr<base::Clock> clock_;  // the time of a change
+  base::MemoryFiles memory_;
+  int64_t calls_left_ = -1;
+  std::function<void()> died_;
+  bool dead_ = false;
+  bool fail_next_ = false;
+};
+
+}  // namespace odradek::sim

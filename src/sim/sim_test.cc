@@ -1,0 +1,110 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/thread.h"
+#include "sim/simulation.h"
+
+namespace odradek::sim {
+namespace {
+
+constexpr int kHangSeconds = 120;
+
+std::string again(const Options& options) {
+  return "play it again: sim --seed " + std::to_string(options.seed) + " --steps " + std::to_string(options.steps) +
+         (options.bug.empty() ? "" : " --bug " + options.bug) + " --verbose";
+}
+
+struct Runs {
+  std::vector<std::string> violations;  // with the way to see them again
+  int64_t acked = 0, seen = 0, commits = 0, assignments = 0, lives = 0, power_cuts = 0;
+};
+
+// Two at a time. `until_broken`: no further seed after the first violation.
+Runs run_seeds(uint64_t first, uint64_t count, const Options& as, bool until_broken) {
+  Runs runs;
+  std::mutex mutex;
+  std::atomic<uint64_t> next{first};
+  auto work = [&] {
+    for (;;) {
+      Options options = as;
+      options.seed = next.fetch_add(1);
+      if (options.seed >= first + count) return;
+      Outcome outcome = run_in_child(options, kHangSeconds);
+      std::lock_guard lock(mutex);
+      runs.acked += outcome.acked;
+      runs.seen += outcome.seen;
+      runs.commits += outcome.commits;
+      runs.assignments += outcome.assignments;
+      runs.lives += outcome.lives;
+      runs.power_cuts += outcome.power_cuts;
+      if (outcome.violation.empty()) continue;
+      runs.violations.push_back(outcome.violation + "\n  " + again(options));
+      if (until_broken) next = first + count;
+    }
+  };
+  std::thread other = base::start_thread("sim", work);
+  work();
+  other.join();
+  return runs;
+}
+
+TEST(Simulation, TheSameSeedGivesTheSameTrace) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers bring their own memory";
+#endif
+  for (uint64_t seed : {1, 2, 3, 7}) {
+    Options options{.seed = seed, .steps = 10'000};
+    Outcome first = run_in_child(options, kHangSeconds);
+    Outcome second = run_in_child(options, kHangSeconds);
+    EXPECT_NE(first.trace_hash, 0u);
+    EXPECT_EQ(first.trace_hash, second.trace_hash) << "seed " << seed;
+    EXPECT_EQ(first.steps, second.steps);
+    options.seed += 100;
+    EXPECT_NE(first.trace_hash, run_in_child(options, kHangSeconds).trace_hash);
+  }
+}
+
+TEST(Simulation, KeepsEveryPromiseOnTwoHundredSeeds) {
+  Runs runs = run_seeds(1, 200, {.steps = 25'000}, false);
+  for (const std::string& violation : runs.violations) ADD_FAILURE() << violation;
+  std::printf("%lld records acknowledged, %lld read, %lld commits, %lld assignments, %lld lives, %lld power cuts\n", static_cast<long long>(runs.acked),
+              static_cast<long long>(runs.seen), static_cast<long long>(runs.commits), static_cast<long long>(runs.assignments),
+              static_cast<long long>(runs.lives), static_cast<long long>(runs.power_cuts));
+  // A simulation in which little happens proves little.
+  EXPECT_GT(runs.acked, 200 * 1'000);
+  EXPECT_GT(runs.commits, 200 * 20);
+  EXPECT_GT(runs.assignments, 200 * 2);
+  EXPECT_GT(runs.lives, 200 * 3);
+  EXPECT_GT(runs.power_cuts, 200);
+}
+
+class PlantedBug : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PlantedBug, IsFound) {
+  Runs runs = run_seeds(1, 60, {.steps = 25'000, .bug = GetParam()}, true);
+  ASSERT_FALSE(runs.violations.empty()) << GetParam() << " was not found in 60 seeds";
+  std::printf("%s: %s\n", GetParam(), runs.violations.front().c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Simulation, PlantedBug,
+                         ::testing::Values("sync-does-nothing", "directory-is-not-synced", "write-is-lost", "timer-is-lost"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace odradek::sim
+
+int main(int count, char** arguments) {
+  odradek::sim::fix_addresses(arguments);
+  ::testing::InitGoogleTest(&count, arguments);
+  return RUN_ALL_TESTS();
+}

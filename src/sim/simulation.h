@@ -1,0 +1,40 @@
+// One run from one seed: a machine, its clients, and what happens to them; then the final reckoning.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sim/machine.h"
+
+namespace odradek::sim {
+
+struct Options {
+  uint64_t seed = 1;
+  int64_t steps = 30'000;  // of trouble; the end comes on top
+  bool verbose = false;
+  std::string bug;  // the name of a planted bug (sabotage.h); empty: none
+};
+
+struct Outcome {
+  std::string violation;  // empty: every promise was kept
+  uint64_t trace_hash = 0;
+  int64_t steps = 0, virtual_ms = 0;
+  int64_t acked = 0, seen = 0, commits = 0, assignments = 0;
+  int lives = 0, power_cuts = 0;
+};
+
+// Runs on this thread, in this process.
+Outcome run_simulation(const Options& options);
+
+// Runs in a child process of its own, so that a failed CHECK, a crash or a hang is an outcome too, and so that each run begins with
+// the same memory: the same seed gives the same trace. `wall_seconds`: more is a hang.
+Outcome run_in_child(const Options& options, int wall_seconds);
+
+// Addresses decide the order of hash tables: to be called first in main(). Starts the program again without random addresses if it
+// has them; where the system does not let it, a seed replays exactly only within one process.
+void fix_addresses(char** arguments);
+
+// Null-terminated list of the planted bugs that need no other object files.
+Sabotage make_sabotage(World& world, const std::string& bug);
+
+}  // namespace odradek::sim
