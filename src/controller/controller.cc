@@ -15,6 +15,10 @@ using metadata::kAnyVersion;
 using metadata::StoreError;
 using metadata::StoreOp;
 
+namespace {
+constexpr int64_t kStorageRetryMs = 1000;
+}  // namespace
+
 // --- the public face -------------------------------------------------------------------------------------------------------------------
 
 Controller::Controller(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, BrokerChannelFactory channels,
@@ -185,7 +189,7 @@ Async<void> Controller::Impl::run_for_office() {
     }
     if (mine != session || tree.store().state() != metadata::SessionState::kConnected) co_return;
     // Lost: the next look finds the winner, or nobody again. Not at once: the store may be the reason.
-    co_await tree.sleep(options.retry_backoff_ms);
+    co_await tree.pause(options.retry_backoff_ms);
   }
 }
 
@@ -369,7 +373,15 @@ Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vec
     multi.push_back(std::move(op));
     multis.push_back(std::move(multi));
   }
-  auto results = co_await tree.multi_all(std::move(multis));
+  auto results = co_await tree.multi_all(multis);
+  // A store whose disk is full or fails: nothing of it took effect, and nothing else can be decided before it does.
+  for (size_t i = 0; i < results.size(); ++i) {
+    while (held == office && in_office() && !results[i] && results[i].error().error == StoreError::kStorage) {
+      co_await tree.pause(kStorageRetryMs);
+      std::vector<StoreOp> again = multis[i];
+      results[i] = co_await tree.multi(std::move(again));
+    }
+  }
   std::vector<Write> writes;
   writes.reserve(results.size());
   for (auto& result : results) {

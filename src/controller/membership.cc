@@ -64,7 +64,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
       if (done) done = co_await metadata::callback<Result<void>>([this](auto reply) { configs.load(std::move(reply)); });
       if (done) co_return;
       log::error("metadata", "the broker could not come back into the cluster, it tries again: {}", done.error().what);
-      co_await tree.sleep(1000);
+      co_await tree.pause(1000);
     }
   }
 

@@ -1,14 +1,26 @@
 // One suite for every implementation of the store. What it says about ZooKeeper is checked against a real server.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <thread>
 
+#include "base/file.h"
 #include "base/random.h"
 #include "metadata/embedded_store.h"
 #include "metadata/store_test_backends.h"
+#include "metadata/zookeeper_store.h"
+
+extern char** environ;
 
 namespace odradek::metadata {
 namespace {
@@ -25,6 +37,103 @@ class EmbeddedBackend : public Backend {
  private:
   std::unique_ptr<base::Runtime> runtime_;
   std::shared_ptr<EmbeddedTree> tree_;
+};
+
+// A real server, where java and the jars are there. Started by the constructor, ended by the destructor.
+class ZooKeeperServer {
+ public:
+  ZooKeeperServer() {
+    port_ = free_port();
+    folder_ = "/tmp/odradek-zookeeper-" + std::to_string(::getpid()) + "-" + std::to_string(port_);
+    int out[2];
+    if (::pipe(out) != 0) return;
+    std::string script = std::string(ODRADEK_SOURCE_DIR) + "/tests/lib/zookeeper.sh";
+    std::string port = std::to_string(port_);
+    char* arguments[] = {script.data(), port.data(), folder_.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    posix_spawn_file_actions_addclose(&actions, out[0]);
+    int failed = ::posix_spawn(&pid_, script.c_str(), &actions, nullptr, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    ::close(out[1]);
+    if (failed != 0) {
+      pid_ = 0;
+      why_ = "tests/lib/zookeeper.sh cannot be started";
+    } else {
+      await(out[0]);
+    }
+    ::close(out[0]);
+  }
+  ~ZooKeeperServer() {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+    (void)base::posix_files().remove_all(folder_);
+  }
+  // Empty: it runs.
+  const std::string& why_not() const { return why_; }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  static int free_port() {
+    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    ::close(fd);
+    return ntohs(address.sin_port);
+  }
+  bool answers() const {
+    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port_));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    return connected;
+  }
+  // Until the port answers or the script gives up.
+  void await(int out) {
+    auto until = std::chrono::steady_clock::now() + std::chrono::minutes(5);
+    while (std::chrono::steady_clock::now() < until) {
+      if (answers()) return;
+      int status = 0;
+      if (::waitpid(pid_, &status, WNOHANG) == pid_) {
+        pid_ = 0;
+        char reason[500];
+        ssize_t size = ::read(out, reason, sizeof reason);
+        why_ = size > 0 ? std::string(reason, static_cast<size_t>(size)) : "the server ended at once";
+        return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    why_ = "the server did not open its port";
+  }
+
+  int port_ = 0;
+  std::string folder_;
+  pid_t pid_ = 0;
+  std::string why_;
+};
+
+class ZooKeeperBackend : public Backend {
+ public:
+  ZooKeeperBackend() : runtime_(base::make_system_runtime()) {}
+  std::string unavailable() override { return server_.why_not(); }
+  std::unique_ptr<Store> make_store(base::Executor& callbacks) override {
+    return std::move(*make_zookeeper_store(*runtime_, callbacks, {server_.address() + "/chroot/of/tests", 10'000}));
+  }
+  void expire(Store& store) override { expire_zookeeper_session(store); }
+
+ private:
+  std::unique_ptr<base::Runtime> runtime_;
+  ZooKeeperServer server_;
 };
 
 // What happened, in order, for tests to wait on.
@@ -97,7 +206,7 @@ class StoreTest : public ::testing::Test {
 template <class B>
 B* StoreTest<B>::backend_ = nullptr;
 
-using Backends = ::testing::Types<EmbeddedBackend>;
+using Backends = ::testing::Types<EmbeddedBackend, ZooKeeperBackend>;
 TYPED_TEST_SUITE(StoreTest, Backends);
 
 std::string data_of(const StoreResult<NodeData>& node) { return node ? std::string(as_text(node->data)) : std::string(name_of(node.error())); }

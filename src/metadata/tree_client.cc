@@ -9,7 +9,7 @@ Async<StoreResult<T>> TreeClient::repeat(Call call) {
   for (;;) {
     StoreResult<T> result = co_await callback<StoreResult<T>>([&call](StoreReply<T> reply) { call(std::move(reply)); });
     if (result || result.error() != StoreError::kConnectionLoss) co_return result;
-    co_await sleep(kRetryMs);
+    co_await pause(kRetryMs);
   }
 }
 
@@ -48,7 +48,7 @@ Async<MultiResult> TreeClient::multi(std::vector<StoreOp> ops) {
   for (;;) {
     MultiResult result = co_await callback<MultiResult>([this, &ops](MultiReply reply) { store_.multi(ops, std::move(reply)); });
     if (result || result.error().error != StoreError::kConnectionLoss) co_return result;
-    co_await sleep(kRetryMs);
+    co_await pause(kRetryMs);
   }
 }
 
@@ -98,7 +98,7 @@ Async<std::vector<MultiResult>> TreeClient::multi_all(std::vector<std::vector<St
   co_return results;
 }
 
-Async<void> TreeClient::sleep(int64_t ms) { co_await Sleep(runtime_, executor_, ms); }
+Async<void> TreeClient::pause(int64_t ms) { co_await Sleep(runtime_, executor_, ms); }
 
 Async<StoreResult<void>> TreeClient::ensure(std::string path, Bytes data) {
   for (;;) {

@@ -37,7 +37,7 @@ class TreeClient {
   Async<StoreResult<Stat>> set(std::string path, Bytes data, int32_t expected_version);
   Async<StoreResult<void>> remove(std::string path, int32_t expected_version = kAnyVersion);
   Async<MultiResult> multi(std::vector<StoreOp> ops);
-  Async<void> sleep(int64_t ms);
+  Async<void> pause(int64_t ms);
 
   // Creates a persistent node and its missing parents; an existing node is fine (its data stays).
   Async<StoreResult<void>> ensure(std::string path, Bytes data = {});

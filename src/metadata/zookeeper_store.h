@@ -1,5 +1,6 @@
-// The store on a ZooKeeper ensemble, through libzookeeper_mt. Its callbacks come on its own thread and are handed to `callbacks`.
-// Connection loss: operations not yet answered get kConnectionLoss, the library reconnects, watches survive.
+// The store on a ZooKeeper ensemble (3.5 or later), through libzookeeper_mt. Its callbacks come on a thread of the library and are
+// handed to `callbacks`. Connection loss: operations not yet answered get kConnectionLoss, the library reconnects, watches survive.
+// Threads: two of the library; one of its own (`zookeeper`) that opens and closes sessions, which may take seconds.
 #pragma once
 
 #include <cstdint>
@@ -20,5 +21,7 @@ struct ZooKeeperOptions {
 // A missing chroot is created at open(), with all parents. `callbacks` outlives the store.
 // Errors: kInvalidConfig: `connect` is not of this form.
 Result<std::unique_ptr<Store>> make_zookeeper_store(base::Runtime& runtime, base::Executor& callbacks, const ZooKeeperOptions& options);
+// Ends the session of a store as if it had been silent for too long: takes it over and closes it. Blocks (tests).
+void expire_zookeeper_session(Store& zookeeper_store);
 
 }  // namespace odradek::metadata
