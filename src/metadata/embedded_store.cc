@@ -235,8 +235,24 @@ class EmbeddedTree {
     }
   }
 
+  // As ZooKeeper refuses it: a tree can move there.
+  static bool is_too_large(const Operation& operation) {
+    if (auto* op = std::get_if<CreateOp>(&operation.what)) return request_bytes(op->path, op->data) > kMaxRequestBytes;
+    if (auto* op = std::get_if<SetOp>(&operation.what)) return request_bytes(op->path, op->data) > kMaxRequestBytes;
+    auto* multi = std::get_if<MultiOp>(&operation.what);
+    if (multi == nullptr) return false;
+    size_t bytes = 0;
+    for (const StoreOp& op : multi->ops) bytes += request_bytes(op.path, op.data);
+    return bytes > kMaxRequestBytes;
+  }
+
   void execute_one(Operation& operation, Outcome& outcome, bool changes_allowed) {
     int64_t session = operation.session->id.load(std::memory_order_relaxed);
+    if (is_too_large(operation)) {
+      outcome.value = StoreError::kTooLarge;
+      if (std::holds_alternative<MultiOp>(operation.what)) outcome.value = MultiResult(tl::unexpected(MultiFailure{StoreError::kTooLarge, -1}));
+      return;
+    }
     auto change = [&] {
       if (changes_allowed) {
         ++zxid_;

@@ -101,17 +101,17 @@ TEST_F(EmbeddedStoreTest, LeavesNoTraceOfAChangeThatTheDiskRefused) {
   rlimit none = before;
   none.rlim_cur = 4096;
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
-  auto refused = sync.create("/big", std::string(1 << 20, 'x'));
+  auto refused = sync.create("/big", std::string(1'000'000, 'x'));
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), StoreError::kStorage);
   EXPECT_EQ(sync.exists("/big").error(), StoreError::kNoNode);
   EXPECT_EQ(as_text(sync.get("/a")->data), "1");
   EXPECT_EQ(sync.children("/")->stat.cversion, 1);
-  EXPECT_TRUE(sync.create("/big", std::string(1 << 20, 'x')));
+  EXPECT_TRUE(sync.create("/big", std::string(1'000'000, 'x')));
   store.reset();
   store = open();
-  EXPECT_EQ(Sync(*store).get("/big")->data.size(), size_t{1} << 20);
+  EXPECT_EQ(Sync(*store).get("/big")->data.size(), 1'000'000u);
 }
 
 }  // namespace

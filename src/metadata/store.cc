@@ -15,6 +15,7 @@ std::string_view name_of(StoreError error) {
     case StoreError::kNotEmpty: return "NOT_EMPTY";
     case StoreError::kNoChildrenForEphemerals: return "NO_CHILDREN_FOR_EPHEMERALS";
     case StoreError::kInvalidArguments: return "INVALID_ARGUMENTS";
+    case StoreError::kTooLarge: return "TOO_LARGE";
     case StoreError::kConnectionLoss: return "CONNECTION_LOSS";
     case StoreError::kSessionExpired: return "SESSION_EXPIRED";
     case StoreError::kClosed: return "CLOSED";
@@ -40,9 +41,11 @@ Error to_error(StoreError error, std::string_view doing_what) {
     case StoreError::kSessionExpired:
     case StoreError::kClosed:
     case StoreError::kStorage: code = ErrorCode::kRequestTimedOut; break;
+    case StoreError::kTooLarge: code = ErrorCode::kInvalidRequest; break;
     default: break;
   }
-  return Error{code, fmt::format("metadata store: {}: {}", doing_what, name_of(error)), 0};
+  std::string_view more = error == StoreError::kTooLarge ? " (a node of the metadata tree holds at most 1 MiB)" : "";
+  return Error{code, fmt::format("metadata store: {}: {}{}", doing_what, name_of(error), more), 0};
 }
 
 bool is_legal_path(std::string_view path) {

@@ -29,13 +29,15 @@ enum class StoreError : uint8_t {
   kNotEmpty,                 // remove of a node with children
   kNoChildrenForEphemerals,  // create below an ephemeral node
   kInvalidArguments,         // not a legal path
+  kTooLarge,                 // beyond kMaxRequestBytes
   kConnectionLoss,           // see above; comes back by itself
   kSessionExpired,           // open() a new session
   kClosed,
   kStorage,                  // the store's own disk or server failed; what it means for clients: retriable
 };
 std::string_view name_of(StoreError error);
-// For who answers a client: a lost connection, session or disk is kRequestTimedOut (retriable), the rest kUnknownServerError.
+// For who answers a client: a lost connection, session or disk is kRequestTimedOut (retriable), kTooLarge is kInvalidRequest, the rest
+// kUnknownServerError.
 Error to_error(StoreError error, std::string_view doing_what);
 
 struct Stat {
@@ -72,6 +74,10 @@ using StoreReply = UniqueFunction<void(StoreResult<T>)>;
 enum class CreateMode : uint8_t { kPersistent, kEphemeral, kPersistentSequential, kEphemeralSequential };
 
 inline constexpr int32_t kAnyVersion = -1;
+
+// Most bytes of one operation or one multi, as counted by request_bytes(): what a ZooKeeper server takes by default (its jute.maxbuffer).
+inline constexpr size_t kMaxRequestBytes = 1'048'000;
+inline size_t request_bytes(std::string_view path, const Bytes& data) { return path.size() + data.size() + 64; }
 
 // One part of a multi.
 struct StoreOp {

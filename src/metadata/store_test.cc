@@ -1,31 +1,18 @@
 // One suite for every implementation of the store. What it says about ZooKeeper is checked against a real server.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <thread>
-
-#include "base/file.h"
 #include "base/random.h"
 #include "metadata/embedded_store.h"
 #include "metadata/store_test_backends.h"
 #include "metadata/zookeeper_store.h"
-
-extern char** environ;
+#include "metadata/zookeeper_test_server.h"
 
 namespace odradek::metadata {
 namespace {
 
 using testing::Backend;
+using testing::noted;
+using testing::Record;
 using testing::Sync;
 
 class EmbeddedBackend : public Backend {
@@ -39,133 +26,18 @@ class EmbeddedBackend : public Backend {
   std::shared_ptr<EmbeddedTree> tree_;
 };
 
-// A real server, where java and the jars are there. Started by the constructor, ended by the destructor.
-class ZooKeeperServer {
- public:
-  ZooKeeperServer() {
-    port_ = free_port();
-    folder_ = "/tmp/odradek-zookeeper-" + std::to_string(::getpid()) + "-" + std::to_string(port_);
-    int out[2];
-    if (::pipe(out) != 0) return;
-    std::string script = std::string(ODRADEK_SOURCE_DIR) + "/tests/lib/zookeeper.sh";
-    std::string port = std::to_string(port_);
-    char* arguments[] = {script.data(), port.data(), folder_.data(), nullptr};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_addclose(&actions, out[0]);
-    int failed = ::posix_spawn(&pid_, script.c_str(), &actions, nullptr, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    ::close(out[1]);
-    if (failed != 0) {
-      pid_ = 0;
-      why_ = "tests/lib/zookeeper.sh cannot be started";
-    } else {
-      await(out[0]);
-    }
-    ::close(out[0]);
-  }
-  ~ZooKeeperServer() {
-    if (pid_ > 0) {
-      ::kill(pid_, SIGKILL);
-      ::waitpid(pid_, nullptr, 0);
-    }
-    (void)base::posix_files().remove_all(folder_);
-  }
-  // Empty: it runs.
-  const std::string& why_not() const { return why_; }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-
- private:
-  static int free_port() {
-    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-    ::close(fd);
-    return ntohs(address.sin_port);
-  }
-  bool answers() const {
-    int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port_));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    ::close(fd);
-    return connected;
-  }
-  // Until the port answers or the script gives up.
-  void await(int out) {
-    auto until = std::chrono::steady_clock::now() + std::chrono::minutes(5);
-    while (std::chrono::steady_clock::now() < until) {
-      if (answers()) return;
-      int status = 0;
-      if (::waitpid(pid_, &status, WNOHANG) == pid_) {
-        pid_ = 0;
-        char reason[500];
-        ssize_t size = ::read(out, reason, sizeof reason);
-        why_ = size > 0 ? std::string(reason, static_cast<size_t>(size)) : "the server ended at once";
-        return;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-    why_ = "the server did not open its port";
-  }
-
-  int port_ = 0;
-  std::string folder_;
-  pid_t pid_ = 0;
-  std::string why_;
-};
-
 class ZooKeeperBackend : public Backend {
  public:
   ZooKeeperBackend() : runtime_(base::make_system_runtime()) {}
-  std::string unavailable() override { return server_.why_not(); }
+  std::string unavailable() override { return testing::shared_server().why_not(); }
   std::unique_ptr<Store> make_store(base::Executor& callbacks) override {
-    return std::move(*make_zookeeper_store(*runtime_, callbacks, {server_.address() + "/chroot/of/tests", 10'000}));
+    return std::move(*make_zookeeper_store(*runtime_, callbacks, {testing::shared_server().address() + "/chroot/of/tests", 10'000, 0}));
   }
   void expire(Store& store) override { expire_zookeeper_session(store); }
 
  private:
   std::unique_ptr<base::Runtime> runtime_;
-  ZooKeeperServer server_;
 };
-
-// What happened, in order, for tests to wait on.
-class Record {
- public:
-  void add(std::string what) {
-    std::lock_guard lock(mutex_);
-    entries_.push_back(std::move(what));
-    changed_.notify_all();
-  }
-  bool wait_for(const std::string& what) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return std::find(entries_.begin(), entries_.end(), what) != entries_.end(); });
-  }
-  std::vector<std::string> all() {
-    std::lock_guard lock(mutex_);
-    return {entries_.begin(), entries_.end()};
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> entries_;
-};
-
-std::string text(const WatchEvent& event) {
-  const char* kinds[] = {"created", "deleted", "data changed", "children changed"};
-  return std::string(kinds[static_cast<int>(event.kind)]) + " " + event.path;
-}
-Watch noted(Record& record) {
-  return [&record](const WatchEvent& event) { record.add(text(event)); };
-}
 
 // Each test works below a node of its own.
 template <class B>
@@ -414,6 +286,75 @@ TYPED_TEST(StoreTest, TellsAnExpiredSessionAndOpensANewOne) {
   EXPECT_TRUE(a.set(this->root_, "x"));
   EXPECT_TRUE(lost.all().empty()) << "a watch of the former session fired";
   a.close();
+}
+
+TYPED_TEST(StoreTest, RemovesEphemeralSequentialNodesToo) {
+  auto a = this->sync_a();
+  auto b = this->sync_b();
+  auto first = a.create(this->path("lock_"), "", CreateMode::kEphemeralSequential);
+  auto second = b.create(this->path("lock_"), "", CreateMode::kEphemeralSequential);
+  ASSERT_TRUE(first && second);
+  EXPECT_LT(first->path, second->path);
+  Record seen;
+  ASSERT_TRUE(b.exists(first->path, noted(seen)));
+  a.close();
+  EXPECT_TRUE(seen.wait_for("deleted " + first->path));
+  EXPECT_EQ(b.children(this->root_)->names.size(), 1u);
+}
+
+TYPED_TEST(StoreTest, RefusesMoreDataThanAServerTakes) {
+  auto a = this->sync_a();
+  std::string most(1'000'000, 'x'), more(1 << 20, 'x');
+  ASSERT_TRUE(a.create(this->path("n"), most));
+  EXPECT_EQ(a.get(this->path("n"))->data.size(), most.size());
+  EXPECT_EQ(a.set(this->path("n"), more).error(), StoreError::kTooLarge);
+  EXPECT_EQ(a.create(this->path("m"), more).error(), StoreError::kTooLarge);
+  std::vector<StoreOp> parts;
+  for (const char* name : {"p", "q"}) parts.push_back(StoreOp::create(this->path(name), Bytes(600'000, 1)));
+  auto failed = a.multi(std::move(parts));
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().error, StoreError::kTooLarge);
+  EXPECT_EQ(failed.error().op, -1);
+  // The session stands.
+  EXPECT_EQ(a.children(this->root_)->names, std::vector<std::string>{"n"});
+  EXPECT_NE(to_error(StoreError::kTooLarge, "set").what.find("1 MiB"), std::string::npos);
+}
+
+TYPED_TEST(StoreTest, AnswersTenThousandOperationsInFlight) {
+  constexpr int kCount = 10'000;
+  std::atomic<int> answered{0}, wrong{0};
+  Record end;
+  ASSERT_TRUE(this->sync_a().create(this->path("n")));
+  for (int i = 0; i < kCount; ++i) {
+    this->a_->set(this->path("n"), Bytes{1}, kAnyVersion, [&, i](StoreResult<Stat> stat) {
+      if (!stat || stat->version != i + 1) ++wrong;
+      if (++answered == kCount) end.add("end");
+    });
+  }
+  EXPECT_TRUE(end.wait_for("end"));
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(answered, kCount);
+}
+
+TYPED_TEST(StoreTest, AnswersEverythingOnceWhenClosedMeanwhile) {
+  constexpr size_t kCount = 2000;
+  std::vector<int> answers(kCount);
+  size_t created = 0, closed = 0;
+  bool order = true;
+  for (size_t i = 0; i < kCount; ++i) {
+    this->a_->create(this->path("n") + std::to_string(i), {}, CreateMode::kPersistent, [&, i](StoreResult<CreatedNode> node) {
+      ++answers[i];
+      if (node) order = order && closed == 0;
+      node ? ++created : ++closed;
+      if (!node && node.error() != StoreError::kClosed) order = false;
+    });
+  }
+  // Replies run before `done`, on one thread.
+  this->sync_a().close();
+  EXPECT_EQ(answers, std::vector<int>(kCount, 1));
+  EXPECT_TRUE(order);
+  EXPECT_LE(created, this->sync_b().children(this->root_)->names.size());
+  EXPECT_EQ(this->sync_a().get(this->root_).error(), StoreError::kClosed);
 }
 
 TYPED_TEST(StoreTest, GrowsTransactionIdsAcrossSessions) {

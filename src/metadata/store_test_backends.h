@@ -1,9 +1,15 @@
 // What the store's suite runs on: a way to make sessions on one tree, and to let one expire.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/executor.h"
 #include "metadata/store.h"
@@ -67,5 +73,36 @@ class Sync {
  private:
   Store& store_;
 };
+
+// What happened, in order, for tests to wait on.
+class Record {
+ public:
+  void add(std::string what) {
+    std::lock_guard lock(mutex_);
+    entries_.push_back(std::move(what));
+    changed_.notify_all();
+  }
+  bool wait_for(const std::string& what) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return std::find(entries_.begin(), entries_.end(), what) != entries_.end(); });
+  }
+  std::vector<std::string> all() {
+    std::lock_guard lock(mutex_);
+    return {entries_.begin(), entries_.end()};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> entries_;
+};
+
+inline std::string text(const WatchEvent& event) {
+  const char* kinds[] = {"created", "deleted", "data changed", "children changed"};
+  return std::string(kinds[static_cast<int>(event.kind)]) + " " + event.path;
+}
+inline Watch noted(Record& record) {
+  return [&record](const WatchEvent& event) { record.add(text(event)); };
+}
 
 }  // namespace odradek::metadata::testing

@@ -7,10 +7,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
-#include <unordered_set>
+#include <cstring>
+#include <deque>
+#include <unordered_map>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "model/error_code.h"
@@ -41,9 +45,8 @@ void to_log(const char* message) {
   // "2026-11-23 02:00:00,000:123(0x..):ZOO_WARN@function@123: text"
   std::string_view line(message);
   size_t text = line.find("ZOO_");
-  bool warning = line.find("ZOO_ERROR") != std::string_view::npos || line.find("ZOO_WARN") != std::string_view::npos;
-  line = line.substr(text == std::string_view::npos ? 0 : text);
-  log::at("metadata", warning ? log::Level::kWarn : log::Level::kDebug, "{}", line);
+  // Some lines a second while there is no connection, which the session's own states tell: for those who look closer.
+  log::at("metadata", log::Level::kDebug, "{}", line.substr(text == std::string_view::npos ? 0 : text));
 }
 
 const char* data_or_null(const Bytes& data) { return data.empty() ? nullptr : reinterpret_cast<const char*>(data.data()); }
@@ -61,10 +64,22 @@ int mode_of(CreateMode mode) {
 
 class ZooKeeperStore final : public Store {
  public:
-  ZooKeeperStore(base::Runtime& runtime, base::Executor& callbacks, std::string hosts, std::string chroot, int32_t timeout_ms)
-      : runtime_(runtime), callbacks_(callbacks), hosts_(std::move(hosts)), chroot_(std::move(chroot)), timeout_ms_(timeout_ms),
-        executor_(runtime.make_executor("zookeeper", 1)) {}
+  ZooKeeperStore(base::Runtime& runtime, base::Executor& callbacks, std::string hosts, std::string chroot, const ZooKeeperOptions& options)
+      : runtime_(runtime), callbacks_(callbacks), hosts_(std::move(hosts)), chroot_(std::move(chroot)), timeout_ms_(options.session_timeout_ms),
+        max_in_flight_(static_cast<size_t>(std::max(options.max_in_flight, 0))), executor_(runtime.make_executor("zookeeper", 1)) {
+    base::MutexLock lock(retry_->mutex);
+    retry_->store = this;
+  }
   ~ZooKeeperStore() override {
+    {
+      base::MutexLock lock(mutex_);
+      detached_ = true;
+      state_.store(SessionState::kClosed);
+    }
+    {
+      base::MutexLock lock(retry_->mutex);
+      retry_->store = nullptr;
+    }
     executor_->post([this] { end_handle(); });
     executor_.reset();  // waits
   }
@@ -72,19 +87,26 @@ class ZooKeeperStore final : public Store {
   // --- session ----------------------------------------------------------------------------------------------------------------------------
 
   void open(SessionListener listener) override {
-    if (listener) {
-      base::MutexLock lock(mutex_);
-      listener_ = std::make_shared<SessionListener>(std::move(listener));
-    }
+    base::MutexLock lock(mutex_);
+    if (detached_ || state_.load() == SessionState::kClosed) return;
+    if (listener) listener_ = std::make_shared<SessionListener>(std::move(listener));
+    state_.store(SessionState::kConnecting);
+    ++session_number_;
     executor_->post([this] { start_handle(); });
   }
   void close(Task done) override {
     executor_->post([this, done = std::move(done)]() mutable {
-      closed_.store(true);
-      bool was_open = state_.exchange(SessionState::kClosed) != SessionState::kClosed;
+      bool was_open;
+      {
+        base::MutexLock lock(mutex_);
+        was_open = state_.exchange(SessionState::kClosed) != SessionState::kClosed;
+        ready_ = false;
+      }
       end_handle();
+      base::MutexLock lock(mutex_);
+      pump();
       if (was_open) tell(SessionState::kClosed);
-      callbacks_.post(std::move(done));
+      post(std::move(done));
     });
   }
   SessionState state() const override { return state_.load(); }
@@ -96,6 +118,7 @@ class ZooKeeperStore final : public Store {
     clientid_t id;
     {
       base::MutexLock lock(mutex_);
+      CHECK(handle_ != nullptr);
       id = *zoo_client_id(handle_);
     }
     struct Taken {
@@ -125,92 +148,166 @@ class ZooKeeperStore final : public Store {
   // --- operations -------------------------------------------------------------------------------------------------------------------------
 
   void create(std::string path, Bytes data, CreateMode mode, StoreReply<CreatedNode> reply) override {
-    auto* call = new Call<CreatedNode>{this, std::move(reply), nullptr};
-    submit(path, call, [&](zhandle_t* handle) {
-      return zoo_acreate2(handle, full(path).c_str(), data_or_null(data), length_or_null(data), &ZOO_OPEN_ACL_UNSAFE, mode_of(mode), on_created, call);
-    });
+    auto call = std::make_unique<Call<CreatedNode>>(*this, std::move(path), std::move(reply));
+    call->data = std::move(data);
+    call->mode = mode_of(mode);
+    submit(std::move(call));
   }
   void get(std::string path, Watch watch, StoreReply<NodeData> reply) override {
-    auto* call = new Call<NodeData>{this, std::move(reply), keep(std::move(watch))};
-    submit(path, call, [&](zhandle_t* handle) {
-      return zoo_awget(handle, full(path).c_str(), call->watch ? on_watch : nullptr, call->watch, on_data, call);
-    });
+    auto call = std::make_unique<Call<NodeData>>(*this, std::move(path), std::move(reply));
+    call->watch = std::move(watch);
+    submit(std::move(call));
   }
   void exists(std::string path, Watch watch, StoreReply<Stat> reply) override {
-    auto* call = new Call<Stat>{this, std::move(reply), keep(std::move(watch))};
-    submit(path, call, [&](zhandle_t* handle) {
-      return zoo_awexists(handle, full(path).c_str(), call->watch ? on_watch : nullptr, call->watch, on_exists, call);
-    });
+    auto call = std::make_unique<Call<Stat>>(*this, std::move(path), std::move(reply));
+    call->watch = std::move(watch);
+    submit(std::move(call));
   }
   void children(std::string path, Watch watch, StoreReply<ChildList> reply) override {
-    auto* call = new Call<ChildList>{this, std::move(reply), keep(std::move(watch))};
-    submit(path, call, [&](zhandle_t* handle) {
-      return zoo_awget_children2(handle, full(path).c_str(), call->watch ? on_watch : nullptr, call->watch, on_children, call);
-    });
+    auto call = std::make_unique<Call<ChildList>>(*this, std::move(path), std::move(reply));
+    call->watch = std::move(watch);
+    submit(std::move(call));
   }
   void set(std::string path, Bytes data, int32_t expected_version, StoreReply<Stat> reply) override {
-    auto* call = new Call<Stat>{this, std::move(reply), nullptr};
-    submit(path, call, [&](zhandle_t* handle) {
-      return zoo_aset(handle, full(path).c_str(), data_or_null(data), length_or_null(data), expected_version, on_set, call);
-    });
+    auto call = std::make_unique<Call<Stat>>(*this, std::move(path), std::move(reply));
+    call->is_set = true;
+    call->data = std::move(data);
+    call->version = expected_version;
+    submit(std::move(call));
   }
   void remove(std::string path, int32_t expected_version, StoreReply<void> reply) override {
-    auto* call = new Call<void>{this, std::move(reply), nullptr};
-    submit(path, call, [&](zhandle_t* handle) { return zoo_adelete(handle, full(path).c_str(), expected_version, on_removed, call); });
+    auto call = std::make_unique<Call<void>>(*this, std::move(path), std::move(reply));
+    call->version = expected_version;
+    submit(std::move(call));
   }
   void sync(StoreReply<void> reply) override {
-    auto* call = new Call<void>{this, std::move(reply), nullptr};
-    submit("/", call, [&](zhandle_t* handle) { return zoo_async(handle, full("/").c_str(), on_synced, call); });
+    auto call = std::make_unique<Call<void>>(*this, "/", std::move(reply));
+    call->is_sync = true;
+    submit(std::move(call));
   }
-
-  void multi(std::vector<StoreOp> ops, MultiReply reply) override {
-    auto* call = new MultiCall{this, std::move(reply), std::move(ops)};
-    size_t count = call->ops.size();
-    call->paths.resize(count);
-    call->buffers.resize(count);
-    call->stats.resize(count);
-    call->requests.resize(count);
-    call->results.resize(count);
-    for (size_t i = 0; i < count; ++i) {
-      const StoreOp& op = call->ops[i];
-      call->paths[i] = full(op.path);
-      const char* path = call->paths[i].c_str();
-      switch (op.kind) {
-        case StoreOp::Kind::kCheck: zoo_check_op_init(&call->requests[i], path, op.version); break;
-        case StoreOp::Kind::kCreate:
-          call->buffers[i].resize(call->paths[i].size() + 16);  // room for the number
-          zoo_create_op_init(&call->requests[i], path, data_or_null(op.data), length_or_null(op.data), &ZOO_OPEN_ACL_UNSAFE, mode_of(op.mode),
-                             call->buffers[i].data(), static_cast<int>(call->buffers[i].size()));
-          break;
-        case StoreOp::Kind::kSet:
-          zoo_set_op_init(&call->requests[i], path, data_or_null(op.data), length_or_null(op.data), op.version, &call->stats[i]);
-          break;
-        case StoreOp::Kind::kRemove: zoo_delete_op_init(&call->requests[i], path, op.version); break;
-      }
-    }
-    int code = ZINVALIDSTATE;
-    {
-      base::MutexLock lock(mutex_);
-      if (handle_ != nullptr) code = zoo_amulti(handle_, static_cast<int>(count), call->requests.data(), call->results.data(), on_multi, call);
-    }
-    if (code != ZOK) on_multi(code, call);
-  }
+  void multi(std::vector<StoreOp> ops, MultiReply reply) override { submit(std::make_unique<MultiCall>(*this, std::move(ops), std::move(reply))); }
 
  private:
+  // --- calls ------------------------------------------------------------------------------------------------------------------------------
+
+  // A set watch; the library holds its address until it fires or the session ends.
   struct SetWatch {
-    ZooKeeperStore* store;
+    ZooKeeperStore& store;
     Watch watch;
   };
-  template <class T>
-  struct Call {
-    ZooKeeperStore* store;
-    StoreReply<T> reply;
-    SetWatch* watch;  // null: none
+  // One operation. Owned by the queue, then by the library until its answer.
+  struct Operation {
+    explicit Operation(ZooKeeperStore& s) : store(s) {}
+    virtual ~Operation() = default;
+    // kNone: it can be sent.
+    virtual StoreError fault() const = 0;
+    virtual int send(zhandle_t* handle) = 0;  // this and the next: under the store's mutex
+    virtual void refuse(StoreError error) = 0;
+    ZooKeeperStore& store;
+    uint64_t session_number = 0;
   };
-  struct MultiCall {
-    ZooKeeperStore* store;
-    MultiReply reply;
+
+  template <class T>
+  struct Call final : Operation {
+    Call(ZooKeeperStore& s, std::string p, StoreReply<T> r) : Operation(s), path(std::move(p)), reply(std::move(r)) {}
+
+    StoreError fault() const override {
+      if (!is_legal_path(path)) return StoreError::kInvalidArguments;
+      return this->store.chroot_.size() + request_bytes(path, data) > kMaxRequestBytes ? StoreError::kTooLarge : StoreError::kNone;
+    }
+    int send(zhandle_t* handle) override {
+      std::string full = this->store.full(path);
+      if (watch) set = this->store.keep(std::move(watch));
+      watcher_fn watcher = set != nullptr ? on_watch : nullptr;
+      if constexpr (std::is_same_v<T, CreatedNode>) {
+        return zoo_acreate2(handle, full.c_str(), data_or_null(data), length_or_null(data), &ZOO_OPEN_ACL_UNSAFE, mode, on_created, this);
+      } else if constexpr (std::is_same_v<T, NodeData>) {
+        return zoo_awget(handle, full.c_str(), watcher, set, on_data, this);
+      } else if constexpr (std::is_same_v<T, ChildList>) {
+        return zoo_awget_children2(handle, full.c_str(), watcher, set, on_children, this);
+      } else if constexpr (std::is_same_v<T, Stat>) {
+        if (!is_set) return zoo_awexists(handle, full.c_str(), watcher, set, on_exists, this);
+        return zoo_aset(handle, full.c_str(), data_or_null(data), length_or_null(data), version, on_stat, this);
+      } else {
+        return is_sync ? zoo_async(handle, full.c_str(), on_synced, this) : zoo_adelete(handle, full.c_str(), version, on_removed, this);
+      }
+    }
+    void refuse(StoreError error) override { give(tl::unexpected(error), false); }
+    void give(StoreResult<T> result, bool watch_is_set) NO_THREAD_SAFETY_ANALYSIS {
+      if (set != nullptr && !watch_is_set) this->store.watches_.erase(set);
+      this->store.post([reply = std::move(reply), result = std::move(result)]() mutable { reply(std::move(result)); });
+    }
+
+    std::string path;
+    Bytes data;
+    Watch watch;
+    SetWatch* set = nullptr;  // in watches_, once sent
+    int mode = 0;
+    int32_t version = kAnyVersion;
+    bool is_set = false;
+    bool is_sync = false;
+    StoreReply<T> reply;
+  };
+
+  struct MultiCall final : Operation {
+    MultiCall(ZooKeeperStore& s, std::vector<StoreOp> o, MultiReply r) : Operation(s), ops(std::move(o)), reply(std::move(r)) {}
+
+    StoreError fault() const override {
+      size_t bytes = 0;
+      for (const StoreOp& op : ops) {
+        if (!is_legal_path(op.path)) return StoreError::kInvalidArguments;
+        bytes += store.chroot_.size() + request_bytes(op.path, op.data);
+      }
+      return bytes > kMaxRequestBytes ? StoreError::kTooLarge : StoreError::kNone;
+    }
+    int send(zhandle_t* handle) override {
+      size_t count = ops.size();
+      paths.resize(count);
+      buffers.resize(count);
+      stats.resize(count);
+      requests.resize(count);
+      results.resize(count);
+      for (size_t i = 0; i < count; ++i) {
+        const StoreOp& op = ops[i];
+        paths[i] = store.full(op.path);
+        const char* path = paths[i].c_str();
+        switch (op.kind) {
+          case StoreOp::Kind::kCheck: zoo_check_op_init(&requests[i], path, op.version); break;
+          case StoreOp::Kind::kCreate:
+            buffers[i].resize(paths[i].size() + 16);  // room for the number
+            zoo_create_op_init(&requests[i], path, data_or_null(op.data), length_or_null(op.data), &ZOO_OPEN_ACL_UNSAFE, mode_of(op.mode),
+                               buffers[i].data(), static_cast<int>(buffers[i].size()));
+            break;
+          case StoreOp::Kind::kSet:
+            zoo_set_op_init(&requests[i], path, data_or_null(op.data), length_or_null(op.data), op.version, &stats[i]);
+            break;
+          case StoreOp::Kind::kRemove: zoo_delete_op_init(&requests[i], path, op.version); break;
+        }
+      }
+      return zoo_amulti(handle, static_cast<int>(count), requests.data(), results.data(), on_multi, this);
+    }
+    void refuse(StoreError error) override { give(tl::unexpected(MultiFailure{error, -1})); }
+    void give(MultiResult result) NO_THREAD_SAFETY_ANALYSIS {
+      store.post([reply = std::move(reply), result = std::move(result)]() mutable { reply(std::move(result)); });
+    }
+    MultiResult result_of(int code) const {
+      if (code != ZOK) {
+        for (size_t i = 0; i < results.size(); ++i) {
+          int error = results[i].err;
+          if (error != ZOK && error != ZRUNTIMEINCONSISTENCY) return tl::unexpected(MultiFailure{store.error_of(error), static_cast<int32_t>(i)});
+        }
+        return tl::unexpected(MultiFailure{store.error_of(code), -1});
+      }
+      std::vector<OpResult> parts(ops.size());
+      for (size_t i = 0; i < parts.size(); ++i) {
+        if (ops[i].kind == StoreOp::Kind::kCreate) parts[i].path = store.without_chroot(buffers[i].data());
+        if (ops[i].kind == StoreOp::Kind::kSet) parts[i].stat = stat_of(&stats[i]);
+      }
+      return parts;
+    }
+
     std::vector<StoreOp> ops;
+    MultiReply reply;
     // The library reads and writes these until the answer.
     std::vector<std::string> paths;
     std::vector<std::vector<char>> buffers;
@@ -218,6 +315,95 @@ class ZooKeeperStore final : public Store {
     std::vector<zoo_op_t> requests;
     std::vector<zoo_op_result_t> results;
   };
+
+  void submit(std::unique_ptr<Operation> operation) {
+    base::MutexLock lock(mutex_);
+    operation->session_number = session_number_;
+    waiting_.push_back(std::move(operation));
+    pump();
+  }
+
+  // Sends what may be sent and refuses what never will be, in the order of the calls.
+  void pump() REQUIRES(mutex_) {
+    while (!waiting_.empty()) {
+      Operation& next = *waiting_.front();
+      bool other_session = next.session_number != 0 && next.session_number != session_number_;
+      StoreError error = StoreError::kNone;
+      if (state_.load() == SessionState::kClosed) {
+        error = StoreError::kClosed;
+      } else if (state_.load() == SessionState::kExpired || other_session) {
+        error = StoreError::kSessionExpired;
+      } else {
+        error = next.fault();
+      }
+      if (error != StoreError::kNone) {
+        // Not before the answers of those in front.
+        if (in_flight_ != 0) return;
+        next.refuse(error);
+        waiting_.pop_front();
+        continue;
+      }
+      if (!ready_ || (max_in_flight_ != 0 && in_flight_ >= max_in_flight_)) return;
+      int code = next.send(handle_);
+      if (code == ZOK) {
+        ++in_flight_;
+        (void)waiting_.front().release();  // comes back with the answer
+      } else {
+        next.refuse(error_of(code));
+      }
+      waiting_.pop_front();
+    }
+  }
+
+  template <class T, class... Value>
+  static void answer(const void* data, int code, bool watch_is_set, Value&&... value) {
+    std::unique_ptr<Call<T>> call(static_cast<Call<T>*>(const_cast<void*>(data)));
+    ZooKeeperStore& self = call->store;
+    StoreResult<T> result = tl::unexpected(self.error_of(code));
+    if (code == ZOK) {
+      if constexpr (std::is_void_v<T>) {
+        result = {};
+      } else {
+        result = T{std::forward<Value>(value)...};
+      }
+    }
+    base::MutexLock lock(self.mutex_);
+    call->give(std::move(result), watch_is_set);
+    --self.in_flight_;
+    self.pump();
+  }
+  static void on_created(int code, const char* path, const ::Stat* stat, const void* data) {
+    auto& self = static_cast<const Call<CreatedNode>*>(data)->store;
+    answer<CreatedNode>(data, code, false, code == ZOK ? self.without_chroot(path) : std::string(), stat_of(stat));
+  }
+  static void on_data(int code, const char* value, int length, const ::Stat* stat, const void* data) {
+    Bytes bytes;
+    if (code == ZOK && length > 0) bytes.assign(value, value + length);
+    answer<NodeData>(data, code, code == ZOK, std::move(bytes), stat_of(stat));
+  }
+  static void on_exists(int code, const ::Stat* stat, const void* data) { answer<Stat>(data, code, code == ZOK || code == ZNONODE, stat_of(stat)); }
+  static void on_stat(int code, const ::Stat* stat, const void* data) { answer<Stat>(data, code, false, stat_of(stat)); }
+  static void on_removed(int code, const void* data) { answer<void>(data, code, false); }
+  static void on_synced(int code, const char*, const void* data) { answer<void>(data, code, false); }
+  static void on_children(int code, const String_vector* names, const ::Stat* stat, const void* data) {
+    std::vector<std::string> list;
+    if (code == ZOK) {
+      for (int32_t i = 0; i < names->count; ++i) list.emplace_back(names->data[i]);
+      std::sort(list.begin(), list.end());
+    }
+    answer<ChildList>(data, code, code == ZOK, std::move(list), stat_of(stat));
+  }
+  static void on_multi(int code, const void* data) {
+    std::unique_ptr<MultiCall> call(static_cast<MultiCall*>(const_cast<void*>(data)));
+    ZooKeeperStore& self = call->store;
+    MultiResult result = call->result_of(code);
+    base::MutexLock lock(self.mutex_);
+    call->give(std::move(result));
+    --self.in_flight_;
+    self.pump();
+  }
+
+  // --- names and codes --------------------------------------------------------------------------------------------------------------------
 
   std::string full(std::string_view path) const {
     if (path == "/") return chroot_.empty() ? "/" : chroot_;
@@ -240,7 +426,7 @@ class ZooKeeperStore final : public Store {
       case ZSESSIONEXPIRED: return StoreError::kSessionExpired;
       case ZCLOSING:
       case ZINVALIDSTATE:
-        if (closed_.load()) return StoreError::kClosed;
+        if (state_.load() == SessionState::kClosed) return StoreError::kClosed;
         return state_.load() == SessionState::kExpired ? StoreError::kSessionExpired : StoreError::kConnectionLoss;
       case ZCONNECTIONLOSS:
       case ZOPERATIONTIMEOUT:
@@ -252,214 +438,160 @@ class ZooKeeperStore final : public Store {
   // --- the handle: made and ended on executor_ ------------------------------------------------------------------------------------------------
 
   void start_handle() {
-    if (closed_.load()) return;
     end_handle();
-    state_.store(SessionState::kConnecting);
-    chroot_ready_.store(false);
+    {
+      base::MutexLock lock(mutex_);
+      if (detached_ || state_.load() == SessionState::kClosed) return;
+      chroot_ready_ = false;
+      opening_ = true;
+    }
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
-    // The handle is needed under the lock before its first event can be worked off.
+    // Looks up names, so not under the lock. Its first event may come before it returns.
+    zhandle_t* made = zookeeper_init2(hosts_.c_str(), on_session, timeout_ms_, nullptr, this, 0, to_log);
+    int error = errno;
     base::MutexLock lock(mutex_);
-    handle_ = zookeeper_init2(hosts_.c_str(), on_session, timeout_ms_, nullptr, this, 0, to_log);
-    if (handle_ == nullptr) {
-      log::error("metadata", "no ZooKeeper session with {}: errno {}; it is tried again", hosts_, errno);
-      runtime_.timers().after(std::chrono::milliseconds(kReopenMs), [this] { executor_->post([this] { start_handle(); }); });
+    opening_ = false;
+    handle_ = made;
+    if (made == nullptr) {
+      log::error("metadata", "no session with {}: {}; it is tried again", hosts_, std::strerror(error));
+      runtime_.timers().after(std::chrono::milliseconds(kReopenMs), [retry = retry_] {
+        base::MutexLock held(retry->mutex);
+        if (ZooKeeperStore* store = retry->store) store->executor_->post([store] { store->start_handle(); });
+      });
     }
   }
   void end_handle() {
     zhandle_t* handle = nullptr;
     {
       base::MutexLock lock(mutex_);
+      ready_ = false;
       handle = std::exchange(handle_, nullptr);
     }
-    // Answers what is open, joins the library's threads.
+    // Answers what is under way, joins the library's threads.
     if (handle != nullptr) zookeeper_close(handle);
-    std::unordered_set<SetWatch*> left;
-    {
-      base::MutexLock lock(watch_mutex_);
-      left.swap(watches_);
-    }
-    for (SetWatch* watch : left) delete watch;
+    base::MutexLock lock(mutex_);
+    watches_.clear();
   }
 
-  void tell(SessionState now) {
-    std::shared_ptr<SessionListener> listener;
-    {
-      base::MutexLock lock(mutex_);
-      listener = listener_;
-    }
-    if (listener) callbacks_.post([listener, now] { (*listener)(now); });
+  void post(Task task) REQUIRES(mutex_) {
+    if (!detached_) callbacks_.post(std::move(task));
+  }
+  void tell(SessionState now) REQUIRES(mutex_) {
+    if (listener_) post([listener = listener_, now] { (*listener)(now); });
   }
 
   static void on_session(zhandle_t* handle, int type, int state, const char*, void* context) {
     auto* self = static_cast<ZooKeeperStore*>(context);
     if (type != ZOO_SESSION_EVENT) return;
+    base::MutexLock lock(self->mutex_);
+    if (self->opening_) self->handle_ = handle;
+    if (self->state_.load() == SessionState::kClosed || self->handle_ != handle) return;
     if (state == ZOO_CONNECTED_STATE) {
       self->session_id_.store(zoo_client_id(handle)->client_id);
-      if (self->chroot_ready_.load()) {
+      if (self->chroot_ready_) {
         self->connected();
       } else {
-        self->make_chroot(handle, 0);
+        self->make_chroot(0);
       }
     } else if (state == ZOO_EXPIRED_SESSION_STATE) {
+      self->ready_ = false;
       self->state_.store(SessionState::kExpired);
       self->tell(SessionState::kExpired);
+      self->pump();
     } else if (state == ZOO_AUTH_FAILED_STATE) {
       log::error("metadata", "ZooKeeper refused the authentication");
-    } else if (self->state_.load() == SessionState::kConnected) {
-      self->state_.store(SessionState::kConnecting);
-      self->tell(SessionState::kConnecting);
+    } else {
+      self->ready_ = false;
+      if (self->state_.exchange(SessionState::kConnecting) == SessionState::kConnected) self->tell(SessionState::kConnecting);
     }
   }
-  void connected() {
-    if (closed_.load()) return;
+  void connected() REQUIRES(mutex_) {
     state_.store(SessionState::kConnected);
+    ready_ = true;
     tell(SessionState::kConnected);
+    pump();
   }
 
-  // Creates the chroot's nodes from the top; `done`: how much of the path exists.
-  void make_chroot(zhandle_t* handle, size_t done) {
+  // Creates the chroot's nodes from the top; `done`: how much of the path exists. After a lost connection: again when it is back.
+  void make_chroot(size_t done) REQUIRES(mutex_) {
     if (done >= chroot_.size()) {
-      chroot_ready_.store(true);
+      chroot_ready_ = true;
       return connected();
     }
-    size_t end = std::min(chroot_.find('/', done + 1), chroot_.size());
     struct Step {
       ZooKeeperStore* self;
       zhandle_t* handle;
       size_t end;
     };
-    auto* step = new Step{this, handle, end};
+    auto* step = new Step{this, handle_, std::min(chroot_.find('/', done + 1), chroot_.size())};
     auto made = [](int code, const char*, const void* data) {
       std::unique_ptr<const Step> taken(static_cast<const Step*>(data));
+      ZooKeeperStore& self = *taken->self;
+      base::MutexLock lock(self.mutex_);
+      if (self.handle_ != taken->handle) return;
       if (code == ZOK || code == ZNODEEXISTS) {
-        taken->self->make_chroot(taken->handle, taken->end);
+        self.make_chroot(taken->end);
       } else if (code != ZCONNECTIONLOSS && code != ZCLOSING && code != ZSESSIONEXPIRED) {
-        log::error("metadata", "the chroot {} cannot be made: {}", taken->self->chroot_, zerror(code));
+        log::error("metadata", "the chroot {} cannot be made: {}", self.chroot_, zerror(code));
       }
-      // After a lost connection: again when it is back.
     };
-    int code = zoo_acreate(handle, chroot_.substr(0, end).c_str(), nullptr, -1, &ZOO_OPEN_ACL_UNSAFE, 0, made, step);
+    int code = zoo_acreate(handle_, chroot_.substr(0, step->end).c_str(), nullptr, -1, &ZOO_OPEN_ACL_UNSAFE, 0, made, step);
     if (code != ZOK) delete step;
   }
 
   // --- watches ------------------------------------------------------------------------------------------------------------------------------
 
-  SetWatch* keep(Watch watch) {
-    if (!watch) return nullptr;
-    auto* kept = new SetWatch{this, std::move(watch)};
-    base::MutexLock lock(watch_mutex_);
-    watches_.insert(kept);
-    return kept;
-  }
-  // Null: the session's end was faster.
-  std::unique_ptr<SetWatch> take(SetWatch* watch) {
-    base::MutexLock lock(watch_mutex_);
-    return std::unique_ptr<SetWatch>(watches_.erase(watch) != 0 ? watch : nullptr);
+  // Only while there is a handle: its end drops what it left.
+  SetWatch* keep(Watch watch) NO_THREAD_SAFETY_ANALYSIS {
+    auto kept = std::make_unique<SetWatch>(*this, std::move(watch));
+    SetWatch* raw = kept.get();
+    watches_.emplace(raw, std::move(kept));
+    return raw;
   }
   static void on_watch(zhandle_t*, int type, int, const char* path, void* context) {
     if (type == ZOO_SESSION_EVENT || type == ZOO_NOTWATCHING_EVENT) return;
     auto* set = static_cast<SetWatch*>(context);
-    ZooKeeperStore* self = set->store;
-    std::unique_ptr<SetWatch> taken = self->take(set);
-    if (taken == nullptr) return;
+    ZooKeeperStore& self = set->store;
     WatchEvent event;
-    event.path = self->without_chroot(path);
+    event.path = self.without_chroot(path);
     event.kind = type == ZOO_CREATED_EVENT   ? WatchKind::kCreated
                  : type == ZOO_DELETED_EVENT ? WatchKind::kDeleted
                  : type == ZOO_CHANGED_EVENT ? WatchKind::kDataChanged
                                              : WatchKind::kChildrenChanged;
-    self->callbacks_.post([watch = std::move(taken->watch), event = std::move(event)]() mutable { watch(event); });
+    base::MutexLock lock(self.mutex_);
+    auto found = self.watches_.find(set);
+    if (found == self.watches_.end()) return;
+    self.post([watch = std::move(found->second->watch), event = std::move(event)]() mutable { watch(event); });
+    self.watches_.erase(found);
   }
 
-  // --- calls and answers ----------------------------------------------------------------------------------------------------------------------
-
-  template <class T, class Send>
-  void submit(const std::string& path, Call<T>* call, Send&& send) {
-    int code = ZINVALIDSTATE;
-    {
-      base::MutexLock lock(mutex_);
-      // The library checks the rest; this the chroot would hide from it.
-      if (path.empty() || path[0] != '/') {
-        code = ZBADARGUMENTS;
-      } else if (handle_ != nullptr) {
-        code = send(handle_);
-      }
-    }
-    if (code != ZOK) answer<T>(call, code, false);
-  }
-
-  template <class T, class... Value>
-  static void answer(const void* data, int code, bool watch_set, Value&&... value) {
-    std::unique_ptr<Call<T>> call(static_cast<Call<T>*>(const_cast<void*>(data)));
-    if (call->watch != nullptr && !watch_set) call->store->take(call->watch);
-    StoreResult<T> result = tl::unexpected(call->store->error_of(code));
-    if (code == ZOK) {
-      if constexpr (std::is_void_v<T>) {
-        result = {};
-      } else {
-        result = T{std::forward<Value>(value)...};
-      }
-    }
-    call->store->callbacks_.post([reply = std::move(call->reply), result = std::move(result)]() mutable { reply(std::move(result)); });
-  }
-  static void on_created(int code, const char* path, const ::Stat* stat, const void* data) {
-    auto* self = static_cast<const Call<CreatedNode>*>(data)->store;
-    answer<CreatedNode>(data, code, false, code == ZOK ? self->without_chroot(path) : std::string(), stat_of(stat));
-  }
-  static void on_data(int code, const char* value, int length, const ::Stat* stat, const void* data) {
-    Bytes bytes;
-    if (code == ZOK && length > 0) bytes.assign(value, value + length);
-    answer<NodeData>(data, code, code == ZOK, std::move(bytes), stat_of(stat));
-  }
-  static void on_exists(int code, const ::Stat* stat, const void* data) { answer<Stat>(data, code, code == ZOK || code == ZNONODE, stat_of(stat)); }
-  static void on_set(int code, const ::Stat* stat, const void* data) { answer<Stat>(data, code, false, stat_of(stat)); }
-  static void on_removed(int code, const void* data) { answer<void>(data, code, false); }
-  static void on_synced(int code, const char*, const void* data) { answer<void>(data, code, false); }
-  static void on_children(int code, const String_vector* names, const ::Stat* stat, const void* data) {
-    std::vector<std::string> list;
-    if (code == ZOK) {
-      for (int32_t i = 0; i < names->count; ++i) list.emplace_back(names->data[i]);
-      std::sort(list.begin(), list.end());
-    }
-    answer<ChildList>(data, code, code == ZOK, std::move(list), stat_of(stat));
-  }
-  static MultiResult result_of(int code, const MultiCall& call) {
-    const ZooKeeperStore& self = *call.store;
-    if (code != ZOK) {
-      for (size_t i = 0; i < call.results.size(); ++i) {
-        int error = call.results[i].err;
-        if (error != ZOK && error != ZRUNTIMEINCONSISTENCY) return tl::unexpected(MultiFailure{self.error_of(error), static_cast<int32_t>(i)});
-      }
-      return tl::unexpected(MultiFailure{self.error_of(code), -1});
-    }
-    std::vector<OpResult> parts(call.ops.size());
-    for (size_t i = 0; i < parts.size(); ++i) {
-      if (call.ops[i].kind == StoreOp::Kind::kCreate) parts[i].path = self.without_chroot(call.buffers[i].data());
-      if (call.ops[i].kind == StoreOp::Kind::kSet) parts[i].stat = stat_of(&call.stats[i]);
-    }
-    return parts;
-  }
-  static void on_multi(int code, const void* data) {
-    std::unique_ptr<MultiCall> call(static_cast<MultiCall*>(const_cast<void*>(data)));
-    base::Executor& callbacks = call->store->callbacks_;
-    callbacks.post([reply = std::move(call->reply), result = result_of(code, *call)]() mutable { reply(std::move(result)); });
-  }
+  // What a timer may find of a store that is gone.
+  struct Retry {
+    base::Mutex mutex;
+    ZooKeeperStore* store GUARDED_BY(mutex) = nullptr;
+  };
 
   base::Runtime& runtime_;
   base::Executor& callbacks_;
   const std::string hosts_;
   const std::string chroot_;  // "" or "/a/b"
   const int32_t timeout_ms_;
+  const size_t max_in_flight_;  // 0: no bound
 
-  std::atomic<SessionState> state_{SessionState::kConnecting};
+  std::atomic<SessionState> state_{SessionState::kConnecting};  // changed under the mutex
   std::atomic<int64_t> session_id_{0};
-  std::atomic<bool> closed_{false};
-  std::atomic<bool> chroot_ready_{false};
   base::Mutex mutex_;
   zhandle_t* handle_ GUARDED_BY(mutex_) = nullptr;
-  std::shared_ptr<SessionListener> listener_ GUARDED_BY(mutex_);
-  base::Mutex watch_mutex_;
-  std::unordered_set<SetWatch*> watches_ GUARDED_BY(watch_mutex_);
+  bool opening_ GUARDED_BY(mutex_) = false;
+  bool ready_ GUARDED_BY(mutex_) = false;  // connected, the chroot exists
+  bool chroot_ready_ GUARDED_BY(mutex_) = false;
+  bool detached_ GUARDED_BY(mutex_) = false;
+  uint64_t session_number_ GUARDED_BY(mutex_) = 0;  // of open(); 0 before the first
+  size_t in_flight_ GUARDED_BY(mutex_) = 0;
+  std::deque<std::unique_ptr<Operation>> waiting_ GUARDED_BY(mutex_);
+  std::unordered_map<SetWatch*, std::unique_ptr<SetWatch>> watches_ GUARDED_BY(mutex_);
+  std::shared_ptr<SessionListener> listener_ GUARDED_BY(mutex_);  // shared with what is posted
+  std::shared_ptr<Retry> retry_ = std::make_shared<Retry>();  // shared with timers
   std::unique_ptr<base::Executor> executor_;
 };
 
@@ -473,7 +605,7 @@ Result<std::unique_ptr<Store>> make_zookeeper_store(base::Runtime& runtime, base
   if (hosts.empty() || (!chroot.empty() && !is_legal_path(chroot))) {
     return fail(ErrorCode::kInvalidConfig, fmt::format("zookeeper.connect={} is not of the form host:port,host:port/chroot", options.connect));
   }
-  return std::make_unique<ZooKeeperStore>(runtime, callbacks, std::move(hosts), std::move(chroot), options.session_timeout_ms);
+  return std::make_unique<ZooKeeperStore>(runtime, callbacks, std::move(hosts), std::move(chroot), options);
 }
 
 void expire_zookeeper_session(Store& zookeeper_store) { dynamic_cast<ZooKeeperStore&>(zookeeper_store).expire(); }
