@@ -47,7 +47,7 @@ Result<std::unique_ptr<Broker>> Broker::start(base::Runtime& runtime, std::share
   Parts& parts = *broker->parts_;
   Node& node = parts.node;
   parts.process_metrics = metrics::register_process_metrics(node.registry(), runtime);
-  if (auto opened = node.open(embedded_store(runtime, *config)); !opened) return fail(opened.error());
+  if (auto opened = node.open(configured_store(runtime, *config)); !opened) return fail(opened.error());
 
   config = node.config().current();  // with what is dynamic, and a generated broker id
   parts.request_metrics = std::make_unique<RequestMetrics>(node.registry());

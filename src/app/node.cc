@@ -96,10 +96,21 @@ replication::ReplicaManager& Node::replicas() { return *parts_->replicas; }
 replication::FetchSessionCache& Node::fetch_sessions() { return *parts_->fetch_sessions; }
 controller::Controller& Node::controller() { return *parts_->controller; }
 
-Node::OpenStore embedded_store(base::Runtime& runtime, const config::BrokerConfig& config) {
-  return [&runtime, folder = config.metadata_log_dir()](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
+Node::OpenStore configured_store(base::Runtime& runtime, const config::BrokerConfig& config) {
+  std::string folder = config.metadata_log_dir();
+  std::string file = folder + "/" + metadata::kEmbeddedStoreFile;
+  if (auto zookeeper = zookeeper_settings(config)) {
+    return [&runtime, file, options = zookeeper->store](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
+      if (runtime.files().exists(file)) {
+        return fail(ErrorCode::kInvalidConfig, file + " holds the metadata of these log dirs, and it is not moved to ZooKeeper: remove zookeeper.connect, "
+                                                      "or use other log dirs");
+      }
+      return metadata::make_zookeeper_store(runtime, callbacks, options);
+    };
+  }
+  return [&runtime, folder, file](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
     if (auto made = runtime.files().create_directories(folder); !made) return fail(made.error());
-    return metadata::make_embedded_store(runtime, callbacks, folder + "/" + metadata::kEmbeddedStoreFile);
+    return metadata::make_embedded_store(runtime, callbacks, file);
   };
 }
 
@@ -133,8 +144,14 @@ Result<std::string> Node::Parts::identify() {
   auto known = logs->read_identity();
   if (!known) return fail(known.error());
   std::string known_cluster = known->cluster_id.value_or("");
+  auto zookeeper = zookeeper_settings(*config.current());
+  auto limit = std::chrono::milliseconds(zookeeper ? zookeeper->connection_timeout_ms : 30'000);
   auto connected = wait_for<controller::Connected>(
-      waiter, [&](auto reply) { membership->connect(known_cluster, std::move(reply)); }, "opening the metadata store");
+      waiter, [&](auto reply) { membership->connect(known_cluster, std::move(reply)); }, "opening the metadata store", limit);
+  if (!connected && zookeeper && connected.error().code == ErrorCode::kRequestTimedOut) {
+    return fail(ErrorCode::kRequestTimedOut, "ZooKeeper at " + zookeeper->store.connect + " (zookeeper.connect) did not answer within " +
+                                                 std::to_string(limit.count()) + " ms (zookeeper.connection.timeout.ms): is it running, and is that its address?");
+  }
   if (!connected) return fail(connected.error());
   if (!known_cluster.empty() && known_cluster != connected->cluster_id) {
     return fail(ErrorCode::kInconsistentClusterId, "the log dirs belong to cluster " + known_cluster + " (meta.properties), the metadata store to " +
@@ -200,7 +217,9 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
   controller = std::make_unique<controller::Controller>(
       runtime, *metadata_executor, *store,
-      [this, local](const metadata::BrokerInfo&) { return controller::make_local_channel(*control_executor, local); },
+      [this, local](const metadata::BrokerInfo& to) {
+        return to.id == self ? controller::make_local_channel(*control_executor, local) : std::make_unique<ClosedChannel>(to.id);
+      },
       controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); }));
   topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, true);
   alter_partition = std::make_unique<LocalAlterPartition>(*controller);
@@ -254,18 +273,26 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
   info.endpoints = std::move(endpoints);
   auto settings = parts.config.current();
   if (!settings->is_null("broker.rack")) info.rack = settings->get_string("broker.rack");
+  controller::JoinOptions options;
+  std::chrono::milliseconds limit(30'000);
+  if (auto zookeeper = zookeeper_settings(*settings)) {
+    options.alone = true;
+    // The server measures in ticks of its own, and may have started late.
+    options.wait_for_former_ms = int64_t{zookeeper->store.session_timeout_ms} * 3 / 2;
+    limit += std::chrono::milliseconds(options.wait_for_former_ms);
+  }
   auto registered = wait_for<void>(
       parts.waiter,
       [&](auto reply) {
         parts.membership->join(
-            std::move(info), *parts.controller,
+            std::move(info), *parts.controller, options,
             [&parts](int64_t epoch) {
               parts.replicas->set_broker_epoch(epoch);
               parts.producer_ids->set_broker_epoch(epoch);
             },
             std::move(reply));
       },
-      "registration");
+      "registration", limit);
   if (!registered) return registered;
   parts.joined = true;
   constexpr std::chrono::milliseconds kImageWait{30'000};

@@ -63,7 +63,8 @@ class Node {
   std::unique_ptr<Parts> parts_;
 };
 
-// The embedded store in the folder that the configuration names.
-Node::OpenStore embedded_store(base::Runtime& runtime, const config::BrokerConfig& config);
+// The store that the configuration names: ZooKeeper's (zookeeper.connect), or the embedded one in the folder of the metadata.
+// Error of the first: the folder holds an embedded store, whose content would be left behind.
+Node::OpenStore configured_store(base::Runtime& runtime, const config::BrokerConfig& config);
 
 }  // namespace odradek::app

@@ -32,6 +32,17 @@ controller::ControllerOptions controller_options(const config::BrokerConfig& con
   return options;
 }
 
+std::optional<ZooKeeperSettings> zookeeper_settings(const config::BrokerConfig& config) {
+  if (config.is_null("zookeeper.connect") || config.get_string("zookeeper.connect").empty()) return std::nullopt;
+  ZooKeeperSettings settings;
+  settings.store.connect = config.get_string("zookeeper.connect");
+  settings.store.session_timeout_ms = config.get_int("zookeeper.session.timeout.ms");
+  settings.store.max_in_flight = config.get_int("zookeeper.max.in.flight.requests");
+  bool given = !config.is_null("zookeeper.connection.timeout.ms");
+  settings.connection_timeout_ms = given ? config.get_int("zookeeper.connection.timeout.ms") : settings.store.session_timeout_ms;
+  return settings;
+}
+
 server::ServerOptions server_options(const config::BrokerConfig& config) {
   server::ServerOptions options;
   options.handler_threads = config.get_int("num.io.threads");

@@ -13,12 +13,19 @@
 #include "coordinator/group/group_config.h"
 #include "metadata/cluster_config.h"
 #include "metadata/registration.h"
+#include "metadata/zookeeper_store.h"
 #include "server/server.h"
 
 namespace odradek::app {
 
 coordinator::GroupConfig group_config(const config::BrokerConfig& config);
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election);
+// Nothing: this node keeps the metadata itself.
+struct ZooKeeperSettings {
+  metadata::ZooKeeperOptions store;
+  int32_t connection_timeout_ms = 0;
+};
+std::optional<ZooKeeperSettings> zookeeper_settings(const config::BrokerConfig& config);
 server::ServerOptions server_options(const config::BrokerConfig& config);
 // What the broker registers: the advertised listeners, with the ports that were bound where none is configured.
 std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound);

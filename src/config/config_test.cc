@@ -78,7 +78,6 @@ TEST(BrokerConfig, RefusesWhatWouldBeSilentlyUnsafe) {
            {{"authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"}},
            {{"ssl.client.auth", "required"}},
            {{"listener.name.x.ssl.client.auth", "required"}},
-           {{"zookeeper.connect", "127.0.0.1:2181"}},
            {{"zookeeper.ssl.client.enable", "true"}},
            {{"zookeeper.set.acl", "true"}},
            {{"zookeeper.metadata.migration.enable", "true"}},
@@ -101,6 +100,12 @@ TEST(BrokerConfig, RefusesWhatWouldBeSilentlyUnsafe) {
     EXPECT_THAT(line, HasSubstr("is refused: ")) << unsafe.begin()->first;
     EXPECT_EQ(line.find('\n'), std::string::npos);
   }
+}
+
+TEST(BrokerConfig, KeepsItsMetadataInOnePlace) {
+  EXPECT_THAT(refusal_of({{"zookeeper.connect", "127.0.0.1:2181"}, {"process.roles", "broker,controller"}, {"node.id", "1"}}), HasSubstr("both set"));
+  EXPECT_THAT(refusal_of({{"zookeeper.session.timeout.ms", "0"}}), HasSubstr("zookeeper.session.timeout.ms"));
+  EXPECT_EQ(config_of({{"zookeeper.connect", "a:2181,b:2181/x"}})->get_string("zookeeper.connect"), "a:2181,b:2181/x");
 }
 
 TEST(BrokerConfig, TakesTheHarmlessValuesOfKeysThatCanBeRefused) {
@@ -164,9 +169,9 @@ TEST(BrokerConfig, ReadsOverridesOfConnectionLimits) {
 }
 
 TEST(BrokerConfig, NamesWhatHasNoEffect) {
-  auto lines = config_of({{"my.plugin", "1"}, {"zookeeper.session.timeout.ms", "6000"}, {"zookeeper.connection.timeout.ms", "1"}, {"num.io.threads", "2"}})->warnings();
+  auto lines = config_of({{"my.plugin", "1"}, {"zookeeper.ssl.protocol", "TLSv1.3"}, {"zookeeper.ssl.crl.enable", "true"}, {"num.io.threads", "2"}})->warnings();
   ASSERT_EQ(lines.size(), 2u);
-  EXPECT_THAT(lines[0], HasSubstr("zookeeper.connection.timeout.ms, zookeeper.session.timeout.ms"));
+  EXPECT_THAT(lines[0], HasSubstr("zookeeper.ssl.crl.enable, zookeeper.ssl.protocol"));
   EXPECT_THAT(lines[1], HasSubstr("my.plugin"));
 }
 

@@ -35,7 +35,7 @@ inline constexpr std::string_view kNoteMetrics =
 inline constexpr std::string_view kNoteAlone =
     "There is no other broker yet.";
 inline constexpr std::string_view kNoteNoQuorum =
-    "There is no metadata quorum here: this node keeps its own metadata store.";
+    "There is no metadata quorum here: metadata is kept by this node or in ZooKeeper.";
 inline constexpr std::string_view kNoteNoQuorumListener =
     "There is no metadata quorum here; these listeners are not opened.";
 inline constexpr std::string_view kNoteNoSasl =
@@ -62,8 +62,8 @@ inline constexpr std::string_view kNotePasswords =
     "Passwords cannot be changed at run time yet, so none is stored.";
 inline constexpr std::string_view kNoteNoTransactions =
     "Transactions are not served yet.";
-inline constexpr std::string_view kNoteNoZooKeeper =
-    "ZooKeeper is not used yet (zookeeper.connect is refused).";
+inline constexpr std::string_view kNoteNoZooKeeperTls =
+    "TLS towards ZooKeeper is not served (zookeeper.ssl.client.enable is refused).";
 inline constexpr std::string_view kNoteOtherVoters =
     "A quorum of more than this node would be a cluster that this node is no member of: name this node alone, or remove this key.";
 inline constexpr std::string_view kNoteRoles =

@@ -80,6 +80,10 @@ Result<void> BrokerConfig::check_rules() const {
   } else if (id < 0) {
     return broken(fmt::format("broker.id={}: it must be set, and not below 0, where ids are not generated", id));
   }
+  if (!is_null("zookeeper.connect") && !get_string("zookeeper.connect").empty() && !get_list("process.roles").empty()) {
+    return broken("zookeeper.connect and process.roles are both set: the first keeps the metadata in ZooKeeper, the second on this node; remove one");
+  }
+  if (get_int("zookeeper.session.timeout.ms") < 1) return broken("zookeeper.session.timeout.ms must be at least 1");
   if (log_dirs().empty()) return broken("At least one log directory must be defined via log.dirs or log.dir.");
   if (!is_null("log.roll.ms") && get_long("log.roll.ms") < 1) return broken("log.roll.ms must be greater than or equal to 1");
   if (!is_null("log.roll.jitter.ms") && get_long("log.roll.jitter.ms") < 0) return broken("log.roll.jitter.ms must be greater than or equal to 0");

@@ -187,7 +187,8 @@ Async<void> Controller::Impl::run_for_office() {
       if (mine == session) co_await take_office();
       co_return;
     }
-    if (mine != session || tree.store().state() != metadata::SessionState::kConnected) co_return;
+    metadata::SessionState now = tree.store().state();
+    if (mine != session || now == metadata::SessionState::kExpired || now == metadata::SessionState::kClosed) co_return;
     // Lost: the next look finds the winner, or nobody again. Not at once: the store may be the reason.
     co_await tree.pause(options.retry_backoff_ms);
   }

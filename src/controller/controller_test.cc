@@ -68,14 +68,54 @@ std::vector<std::string> lines(const StopReplicaRequest& request) {
   return all;
 }
 
+// Refuses multis as a store whose disk is full.
+class FullStore : public metadata::Store {
+ public:
+  FullStore(std::unique_ptr<metadata::Store> store, int& refusals) : store_(std::move(store)), refusals_(refusals) {}
+  void open(metadata::SessionListener listener) override { store_->open(std::move(listener)); }
+  void close(Task done) override { store_->close(std::move(done)); }
+  metadata::SessionState state() const override { return store_->state(); }
+  int64_t session_id() const override { return store_->session_id(); }
+  void create(std::string path, Bytes data, metadata::CreateMode mode, metadata::StoreReply<metadata::CreatedNode> reply) override {
+    store_->create(std::move(path), std::move(data), mode, std::move(reply));
+  }
+  void get(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::NodeData> reply) override {
+    store_->get(std::move(path), std::move(watch), std::move(reply));
+  }
+  void exists(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::Stat> reply) override {
+    store_->exists(std::move(path), std::move(watch), std::move(reply));
+  }
+  void children(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::ChildList> reply) override {
+    store_->children(std::move(path), std::move(watch), std::move(reply));
+  }
+  void set(std::string path, Bytes data, int32_t version, metadata::StoreReply<metadata::Stat> reply) override {
+    store_->set(std::move(path), std::move(data), version, std::move(reply));
+  }
+  void remove(std::string path, int32_t version, metadata::StoreReply<void> reply) override { store_->remove(std::move(path), version, std::move(reply)); }
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    if (refusals_ > 0 && ops.front().path == "/controller_epoch") {  // the controller's own
+      --refusals_;
+      return reply(tl::unexpected(metadata::MultiFailure{metadata::StoreError::kStorage, -1}));
+    }
+    store_->multi(std::move(ops), std::move(reply));
+  }
+  void sync(metadata::StoreReply<void> reply) override { store_->sync(std::move(reply)); }
+
+ private:
+  std::unique_ptr<metadata::Store> store_;
+  int& refusals_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
+  JoinOptions join_options_;
+  std::function<std::unique_ptr<metadata::Store>(std::unique_ptr<metadata::Store>)> wrap_ = [](auto store) { return store; };
   // One broker: its session, its controller, its image, and how it answers.
   struct Broker {
     Broker(ControllerTest& t, int32_t number)
         : test(t),
           id{number},
-          store(metadata::make_embedded_store(t.tree_, *t.executor_)),
+          store(t.wrap_(metadata::make_embedded_store(t.tree_, *t.executor_))),
           configs(t.runtime_, *t.executor_, *store, [](metadata::EntityType, std::string_view) { return false; }),
           membership(t.runtime_, *t.executor_, *store, configs),
           config(config::BrokerConfig::defaults()),
@@ -183,7 +223,7 @@ class ControllerTest : public ::testing::Test {
     broker.membership.connect("", [](Result<Connected> result) { ASSERT_TRUE(result) << result.error().what; });
     runtime_.run_until_idle();
     BrokerInfo info{{id}, {{"PLAINTEXT", "127.0.0.1", 9090 + id, SecurityProtocol::kPlaintext}}, rack, -1};
-    broker.membership.join(info, *broker.controller, [&broker](int64_t epoch) { broker.epoch = epoch; },
+    broker.membership.join(info, *broker.controller, join_options_, [&broker](int64_t epoch) { broker.epoch = epoch; },
                            [&](Result<void> result) { joined = result.has_value(); });
     runtime_.run_until_idle();
     EXPECT_TRUE(joined);
@@ -550,6 +590,48 @@ TEST_F(ControllerTest, ComesBackAfterItsSessionExpired) {
   EXPECT_EQ(broker(0).controller->epoch(), 2);
   EXPECT_EQ(create(assigned("b", {{0}})).error, ErrorCode::kNone);
   EXPECT_NE(broker(0).image.current()->find_topic("b"), nullptr);
+}
+
+TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
+  int refusals = 0;
+  wrap_ = [&](auto store) { return std::make_unique<FullStore>(std::move(store), refusals); };
+  start(0);
+  refusals = 5;
+  EXPECT_EQ(create(assigned("a", {{0}, {0}})).error, ErrorCode::kNone);
+  for (int second = 0; second < 10; ++second) {
+    runtime_.advance(1000);
+  }
+  EXPECT_EQ(refusals, 0);
+  EXPECT_TRUE(broker(0).controller->is_active());
+  const auto* topic = broker(0).image.current()->find_topic("a");
+  ASSERT_NE(topic, nullptr);
+  EXPECT_EQ(topic->partitions.size(), 2u);
+}
+
+TEST_F(ControllerTest, StaysOutOfATreeWithOthersIfItCanOnlyBeAlone) {
+  start(1);
+  Broker& alone = *(brokers_[0] = std::make_unique<Broker>(*this, 0));
+  alone.membership.connect("", [](Result<Connected> result) { ASSERT_TRUE(result); });
+  runtime_.run_until_idle();
+  BrokerInfo info;
+  info.id = BrokerId{0};
+  JoinOptions options;
+  options.alone = true;
+  std::optional<Result<void>> joined;
+  auto join = [&] {
+    joined.reset();
+    alone.membership.join(info, *alone.controller, options, [](int64_t) {}, [&](Result<void> result) { joined = std::move(result); });
+    runtime_.run_until_idle();
+  };
+  join();
+  ASSERT_TRUE(joined && !*joined);
+  EXPECT_NE(joined->error().what.find("broker 1 is alive"), std::string::npos) << joined->error().what;
+  EXPECT_EQ(data_of("/brokers/ids/0"), "NO_NODE");
+  broker(1).membership.leave([] {});
+  runtime_.run_until_idle();
+  join();
+  EXPECT_TRUE(joined && *joined) << joined->error().what;
+  EXPECT_TRUE(alone.controller->is_active());
 }
 
 TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {

@@ -1,6 +1,10 @@
 #include "controller/membership.h"
 
+#include <fmt/format.h>
+
+#include "base/clock.h"
 #include "base/log.h"
+#include "metadata/paths.h"
 #include "metadata/tree_client.h"
 #include "model/error_code.h"
 
@@ -13,7 +17,8 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   Impl(base::Runtime& r, base::Executor& e, metadata::Store& s, metadata::ConfigStore& c) : runtime(r), executor(e), store(s), configs(c), tree(r, e, s) {}
 
   void on_session(SessionState now) {
-    log::info("metadata", "the session is {}", name_of(now));
+    bool well = now == SessionState::kConnected || now == SessionState::kClosed;
+    log::at("metadata", well ? log::Level::kInfo : log::Level::kWarn, "the session is {}", name_of(now));
     if (now == SessionState::kConnected && connecting) {
       metadata::spawn(enter(shared_from_this()));
     } else if (now == SessionState::kConnected && expired) {
@@ -39,12 +44,36 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
     done(Connected{*id});
   }
 
+  // Who else is alive is looked at before and after: of two that come at once at least one sees the other.
+  Async<Result<void>> check_alone() {
+    if (!options.alone) co_return Result<void>();
+    auto brokers = co_await tree.children(metadata::paths::kBrokerIds);
+    if (!brokers) co_return fail(metadata::to_error(brokers.error(), "list the brokers"));
+    std::string others;
+    for (const std::string& name : brokers->names) {
+      if (name != std::to_string(info.id.value)) others += (others.empty() ? "" : ", ") + name;
+    }
+    if (others.empty()) co_return Result<void>();
+    co_return fail(ErrorCode::kInvalidConfig,
+                   fmt::format("broker {} is alive in the same ZooKeeper tree, and this version does not replicate between brokers yet: it joins "
+                               "only a tree without other live brokers; give it a chroot of its own in zookeeper.connect, or stop the others",
+                               others));
+  }
+
   Async<Result<void>> register_now() {
+    auto alone = co_await check_alone();
+    if (!alone) co_return alone;
     metadata::BrokerInfo copy = info;
     auto epoch = co_await metadata::callback<Result<int64_t>>(
         [this, &copy](auto reply) { metadata::register_broker(tree, copy, former_session, std::move(reply)); });
     if (!epoch) co_return fail(epoch.error());
     registered_session = store.session_id();
+    alone = co_await check_alone();
+    if (!alone) {
+      auto removed = co_await tree.remove(metadata::paths::broker(info.id));
+      (void)removed;  // the session's end removes it too
+      co_return alone;
+    }
     log::info("metadata", "broker {} is registered, epoch {}", info.id.value, *epoch);
     on_epoch(*epoch);
     controller->start(*epoch);
@@ -52,8 +81,19 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   }
 
   Async<void> first_registration([[maybe_unused]] std::shared_ptr<Impl> self, UniqueFunction<void(Result<void>)> done) {
-    auto registered = co_await register_now();
-    done(std::move(registered));
+    constexpr int64_t kLookMs = 500;
+    int64_t waited_ms = 0;
+    for (;;) {
+      auto registered = co_await register_now();
+      if (registered || registered.error().code != ErrorCode::kDuplicateBrokerRegistration || waited_ms >= options.wait_for_former_ms || leaving) {
+        co_return done(std::move(registered));
+      }
+      if (waited_ms == 0) {
+        log::warn("metadata", "{}; waiting {} ms for the end of that session", registered.error().what, options.wait_for_former_ms);
+      }
+      co_await tree.pause(kLookMs);
+      waited_ms += kLookMs;
+    }
   }
 
   // After an expired session: everything that stood on it is set up again; what cannot be is tried until it can, or until the next end.
@@ -69,6 +109,10 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   }
 
   Async<void> go([[maybe_unused]] std::shared_ptr<Impl> self, Task done) {
+    // Without a connection nothing of the controller's work can end well: it is cut short.
+    if (store.state() != SessionState::kConnected) {
+      co_await metadata::callback<bool>([this](UniqueFunction<void(bool)> reply) { store.close([reply = std::move(reply)]() mutable { reply(true); }); });
+    }
     if (controller != nullptr) {
       co_await metadata::callback<bool>([this](UniqueFunction<void(bool)> reply) {
         controller->stop([&runs_on = executor, reply = std::move(reply)]() mutable {
@@ -90,6 +134,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   UniqueFunction<void(Result<Connected>)> connecting;
   metadata::BrokerInfo info;
   Controller* controller = nullptr;  // from join() on
+  JoinOptions options;
   std::function<void(int64_t)> on_epoch;
   int64_t registered_session = 0;
   int64_t former_session = 0;
@@ -111,10 +156,12 @@ void Membership::connect(std::string known_cluster_id, UniqueFunction<void(Resul
   });
 }
 
-void Membership::join(metadata::BrokerInfo info, Controller& controller, std::function<void(int64_t)> on_epoch, UniqueFunction<void(Result<void>)> done) {
-  impl_->executor.post([impl = impl_, info = std::move(info), &controller, on_epoch = std::move(on_epoch), done = std::move(done)]() mutable {
+void Membership::join(metadata::BrokerInfo info, Controller& controller, JoinOptions options, std::function<void(int64_t)> on_epoch,
+                      UniqueFunction<void(Result<void>)> done) {
+  impl_->executor.post([impl = impl_, info = std::move(info), &controller, options, on_epoch = std::move(on_epoch), done = std::move(done)]() mutable {
     impl->info = std::move(info);
     impl->controller = &controller;
+    impl->options = options;
     impl->on_epoch = std::move(on_epoch);
     metadata::spawn(impl->first_registration(impl, std::move(done)));
   });

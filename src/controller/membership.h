@@ -21,6 +21,13 @@ struct Connected {
   std::string cluster_id;
 };
 
+struct JoinOptions {
+  // Refuse to be one of several: other live brokers in the tree are an error.
+  bool alone = false;
+  // How long the node of a session that nobody holds any more is waited for: that of this broker before it crashed.
+  int64_t wait_for_former_ms = 0;
+};
+
 class Membership {
  public:
   Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs);
@@ -29,8 +36,10 @@ class Membership {
   // Session, base paths, cluster id (`known_cluster_id`: that of meta.properties, written if the tree is new; "" if none), configs.
   void connect(std::string known_cluster_id, UniqueFunction<void(Result<Connected>)> done);
   // Registers and runs for office; `on_epoch` hears the broker epoch of this and every later registration before the controller starts.
-  void join(metadata::BrokerInfo info, Controller& controller, std::function<void(int64_t)> on_epoch, UniqueFunction<void(Result<void>)> done);
-  // Leaves office and closes the session.
+  // Errors: kDuplicateBrokerRegistration; kInvalidConfig (not alone).
+  void join(metadata::BrokerInfo info, Controller& controller, JoinOptions options, std::function<void(int64_t)> on_epoch,
+            UniqueFunction<void(Result<void>)> done);
+  // Leaves office and closes the session; without a connection what is under way is given up.
   void leave(Task done);
 
  private:

@@ -15,7 +15,7 @@ for option, name in (("--print-config-reference", "config.md"), ("--print-metric
 with tempfile.TemporaryDirectory() as folder:
     for setting, word in (("authorizer.class.name=kafka.security.authorizer.AclAuthorizer", "authorizer.class.name"), ("num.io.threads=0", "num.io.threads"),
                           ("listeners=SASL_PLAINTEXT://127.0.0.1:0", "SASL"), ("listeners=PLAINTEXT://127.0.0.1:99999", "listeners"),
-                          ("zookeeper.connect=127.0.0.1:2181", "zookeeper.connect"), ("process.roles=broker", "process.roles")):
+                          ("zookeeper.connect=/chroot", "zookeeper.connect"), ("process.roles=broker", "process.roles")):
         done = subprocess.run([BIN / "odradek-server", "--override", f"log.dirs={folder}/data", "--override", setting], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=30)
         assert done.returncode != 0, f"{setting} starts"
