@@ -103,6 +103,7 @@ class Admin final : public Client {
     for (auto& [key, value] : settings_) topic.configs.push_back({key, value});
     request.topics.push_back(std::move(topic));
     request.timeout_ms = static_cast<int32_t>(world_.random.between(100, 5'000));
+    if (context_.at_change) context_.at_change();
     ask<CreateTopicsResponse>(request, channel_.any_version<CreateTopicsRequest>(), 5'000, [this, name](CreateTopicsResponse& response) {
       if (response.topics.size() != 1) return world_.violation("admin: a wrong answer to CreateTopics");
       auto error = static_cast<ErrorCode>(response.topics[0].error_code);
@@ -160,6 +161,7 @@ class Admin final : public Client {
       request.topic_names.push_back(name);
     }
     request.timeout_ms = static_cast<int32_t>(world_.random.between(100, 5'000));
+    if (context_.at_change) context_.at_change();
     ask<DeleteTopicsResponse>(request, v, 5'000, [this, name](DeleteTopicsResponse& response) {
       if (response.responses.size() != 1) return world_.violation("admin: a wrong answer to DeleteTopics");
       auto error = static_cast<ErrorCode>(response.responses[0].error_code);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@ struct Context {
   Network& network;
   Model& model;
   bool ending = false;  // no new work
+  std::function<void()> at_change;  // the cluster is about to change: a good moment for a crash
 };
 
 class Client {

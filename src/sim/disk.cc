@@ -1,5 +1,6 @@
 #include "sim/disk.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace odradek::sim {
@@ -13,20 +14,10 @@ class Disk::DiskFile final : public base::File {
   Result<size_t> pread(int64_t position, MutableByteView into) override { return file_->pread(position, into); }
   Result<void> pwritev(int64_t position, std::span<const ByteView> parts) override {
     if (disk_.lies(FileCall::kWrite, path_)) return {};
-    if (auto entered = disk_.enter(FileCall::kWrite, path_); !entered) {
-      if (disk_.dead_ && disk_.calls_left_ == 0) {
-        // The process was killed inside this call: some of the bytes have reached the page cache.
-        disk_.calls_left_ = -1;
-        size_t total = 0;
-        for (ByteView part : parts) total += part.size();
-        size_t left = static_cast<size_t>(disk_.world_.random.below(total + 1));
-        for (ByteView part : parts) {
-          ByteView piece = part.first(std::min(left, part.size()));
-          if (!piece.empty()) (void)file_->pwrite(position, piece);
-          position += static_cast<int64_t>(piece.size());
-          left -= piece.size();
-        }
-      }
+    const bool was_dead = disk_.dead_;
+    auto entered = disk_.enter(FileCall::kWrite, path_);
+    if (!entered) {
+      if (!was_dead) write_some(position, parts);
       return entered;
     }
     return file_->pwritev(position, parts);
@@ -54,6 +45,19 @@ class Disk::DiskFile final : public base::File {
   int native_handle() const override { return -1; }
 
  private:
+  // The call failed, or its process died in it: some of the bytes have reached the page cache.
+  void write_some(int64_t position, std::span<const ByteView> parts) {
+    size_t total = 0;
+    for (ByteView part : parts) total += part.size();
+    size_t left = static_cast<size_t>(disk_.world_.random.below(total + 1));
+    for (ByteView part : parts) {
+      ByteView piece = part.first(std::min(left, part.size()));
+      if (!piece.empty()) (void)file_->pwrite(position, piece);
+      position += static_cast<int64_t>(piece.size());
+      left -= piece.size();
+    }
+  }
+
   Disk& disk_;
   std::unique_ptr<base::File> file_;
   const std::string path_;

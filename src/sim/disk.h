@@ -21,7 +21,6 @@ class Disk final : public base::FileSystem {
   std::function<void(int64_t ns)> hold_up;
   // The process dies inside its n-th changing call from now on; a write may have been done in part. `died` is told once.
   void die_at_call(int64_t calls, std::function<void()> died);
-  void forget_death() { calls_left_ = -1; }
   // The next changing call fails with EIO, once.
   void fail_one_call() { fail_next_ = true; }
   // After the death of the process, before the next one starts.

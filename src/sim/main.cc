@@ -1,4 +1,5 @@
-// sim [--seed N] [--count N] [--steps M] [--bug NAME] [--verbose]: plays seeds again, one after the other.
+// sim [--seed N] [--count N [--first]] [--steps M] [--bug NAME] [--verbose]: plays seeds again, one after the other.
+// Ends with 1 if a promise was broken; --first: at the first one.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,10 +12,13 @@ int main(int count, char** arguments) {
   fix_addresses(arguments);
   Options options;
   uint64_t seeds = 1;
+  bool first = false;
   for (int i = 1; i < count; ++i) {
     std::string key = arguments[i];
     if (key == "--verbose") {
       options.verbose = true;
+    } else if (key == "--first") {
+      first = true;
     } else if (i + 1 < count && key == "--seed") {
       options.seed = std::strtoull(arguments[++i], nullptr, 10);
     } else if (i + 1 < count && key == "--count") {
@@ -24,7 +28,7 @@ int main(int count, char** arguments) {
     } else if (i + 1 < count && key == "--bug") {
       options.bug = arguments[++i];
     } else {
-      std::printf("usage: sim [--seed N] [--count N] [--steps M] [--bug NAME] [--verbose]\n");
+      std::printf("usage: sim [--seed N] [--count N [--first]] [--steps M] [--bug NAME] [--verbose]\n");
       return 2;
     }
   }
@@ -38,6 +42,7 @@ int main(int count, char** arguments) {
                 static_cast<long long>(outcome.commits), static_cast<long long>(outcome.assignments), outcome.lives, outcome.power_cuts,
                 outcome.violation.empty() ? "ok" : outcome.violation.c_str());
     std::fflush(stdout);
+    if (first && broken > 0) break;
   }
   return broken == 0 ? 0 : 1;
 }

@@ -135,6 +135,11 @@ class Member final : public Client {
       for (uint8_t p : response.assignment) partitions.push_back({kTopic, p});
       model_.on_assigned(group_, generation_, identity(), partitions);
       for (auto& tp : partitions) owned_[tp] = -1;
+      if (synced_generation_ >= 0 && synced_generation_ < generation_ && synced_power_cuts_ == model_.power_cuts && world_.random.chance(40)) {
+        commit_late(synced_generation_);
+      }
+      synced_generation_ = generation_;
+      synced_power_cuts_ = model_.power_cuts;
       fetch_offsets();
     });
   }
@@ -264,6 +269,25 @@ class Member final : public Client {
         });
   }
 
+  // A commit of an earlier generation that was under way for long: it must be refused.
+  void commit_late(int32_t generation) {
+    OffsetCommitRequest request;
+    request.group_id = group_;
+    request.generation_id_or_member_epoch = generation;
+    request.member_id = member_id_;
+    request.group_instance_id = instance_;
+    OffsetCommitRequest::OffsetCommitRequestTopic topic;
+    topic.name = kTopic;
+    topic.partitions.emplace_back();
+    topic.partitions.back().committed_metadata = "late";
+    request.topics.push_back(std::move(topic));
+    ask<OffsetCommitResponse>(request, version<OffsetCommitRequest>(2, 7), 5'000, [this, generation, newer = generation_](OffsetCommitResponse& response) {
+      if (response.topics.size() != 1 || response.topics[0].partitions.size() != 1) return world_.violation(name_ + ": a wrong answer to OffsetCommit");
+      if (response.topics[0].partitions[0].error_code != 0) return;
+      world_.violation(fmt::format("group {}: a commit of generation {} was taken although {} has begun", group_, generation, newer));
+    });
+  }
+
   void leave() {
     LeaveGroupRequest request;
     request.group_id = group_;
@@ -326,6 +350,8 @@ class Member final : public Client {
   int64_t round_ = 0;
   std::string member_id_;
   int32_t generation_ = -1;
+  int32_t synced_generation_ = -1;
+  int synced_power_cuts_ = 0;
   std::map<TopicPartition, int64_t> owned_;  // position; -1: not known yet
 };
 

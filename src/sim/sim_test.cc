@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/thread.h"
@@ -84,21 +86,43 @@ TEST(Simulation, KeepsEveryPromiseOnTwoHundredSeeds) {
   EXPECT_GT(runs.power_cuts, 200);
 }
 
-class PlantedBug : public ::testing::TestWithParam<const char*> {};
+std::string without_dashes(const ::testing::TestParamInfo<const char*>& info) {
+  std::string name = info.param;
+  std::erase(name, '-');
+  return name;
+}
 
-TEST_P(PlantedBug, IsFound) {
+// Bugs of the machine: see sabotage.cc.
+class LyingMachine : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(LyingMachine, IsFoundOut) {
   Runs runs = run_seeds(1, 60, {.steps = 25'000, .bug = GetParam()}, true);
   ASSERT_FALSE(runs.violations.empty()) << GetParam() << " was not found in 60 seeds";
   std::printf("%s: %s\n", GetParam(), runs.violations.front().c_str());
 }
 
-INSTANTIATE_TEST_SUITE_P(Simulation, PlantedBug,
-                         ::testing::Values("sync-does-nothing", "directory-is-not-synced", "write-is-lost", "timer-is-lost"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Simulation, LyingMachine,
+                         ::testing::Values("sync-does-nothing", "directory-is-not-synced", "write-is-lost", "timer-is-lost"), without_dashes);
+
+// Bugs of the broker: programs with one changed source file, see planted/.
+class PlantedBug : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PlantedBug, IsFound) {
+  const std::string program = std::string(ODRADEK_PROGRAMS) + "/sim-" + GetParam();
+  FILE* run = ::popen((program + " --seed 1 --count 200 --steps 25000 --first").c_str(), "r");
+  ASSERT_NE(run, nullptr);
+  std::string last, line;
+  for (int c; (c = std::fgetc(run)) != EOF;) {
+    line += static_cast<char>(c);
+    if (c != '\n') continue;
+    last = std::exchange(line, "");
+  }
+  const int status = ::pclose(run);
+  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 200 seeds, or " << program << " is missing";
+  std::printf("%s: %s", GetParam(), last.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Simulation, PlantedBug, ::testing::Values(ODRADEK_PLANTED_BUGS), without_dashes);
 
 }  // namespace
 }  // namespace odradek::sim

@@ -15,7 +15,7 @@ class Simulation {
         world_(options.seed, options.verbose),
         network_(world_),
         model_(world_),
-        context_{world_, network_, model_},
+        context_{world_, network_, model_, false, [this] { at_change(); }},
         machine_(world_, network_, model_, make_sabotage(world_, options.bug)) {}
 
   Outcome run() {
@@ -59,6 +59,8 @@ class Simulation {
     if (machine_.wanted_death() != Death::kNone) {
       machine_.die();
       must_stop_ = false;
+      // Troubles come in pairs.
+      if (!context_.ending && world_.random.chance(30)) die_soon(world_.random.chance(70) ? Death::kPowerCut : Death::kKill);
       world_.after_ms(world_.random.between(0, 1'500), [this] { must_start_ = true; });
     } else if (must_start_) {
       must_start_ = false;
@@ -70,6 +72,22 @@ class Simulation {
       world_.violation("nothing is left to happen");
     }
     std::erase_if(scans_, [](auto& one) { return one.over; });
+  }
+
+  // In the next moments of the next life, or in the middle of its start.
+  void die_soon(Death death) {
+    if (world_.random.chance(50)) return machine_.die_at_disk_call(world_.random.between(1, 200), death);
+    world_.after_ms(world_.random.between(300, 4'000), [this, death, lives = machine_.lives()] {
+      if (!context_.ending && machine_.is_up() && machine_.lives() == lives + 1) machine_.ask_to_die(death);
+    });
+  }
+
+  void at_change() {
+    if (context_.ending || !machine_.is_up() || !world_.random.chance(15)) return;
+    if (world_.random.chance(50)) return machine_.die_at_disk_call(world_.random.between(1, 40), world_.random.chance(70) ? Death::kKill : Death::kPowerCut);
+    world_.after_us(world_.random.between(100, 60'000), [this] {
+      if (!context_.ending && machine_.is_up()) machine_.ask_to_die(world_.random.chance(70) ? Death::kKill : Death::kPowerCut);
+    });
   }
 
   void trouble() {
