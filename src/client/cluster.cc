@@ -62,10 +62,16 @@ Result<BrokerId> Cluster::coordinator(CoordinatorType type, const std::string& k
 }
 
 Result<Connection*> Cluster::connect(const Target& target) {
+  auto held = hold(target);
+  if (!held) return fail(std::move(held.error()));
+  return held->get();
+}
+
+Result<std::shared_ptr<Connection>> Cluster::hold(const Target& target) {
   return std::visit(
       Overloaded{
           [&](const AnyBroker&) { return any(); },
-          [&](const TheController&) -> Result<Connection*> {
+          [&](const TheController&) -> Result<std::shared_ptr<Connection>> {
             if (controller_ == kNoBroker) {
               if (auto answer = ask_metadata(std::vector<std::string>{}); !answer) return fail(std::move(answer.error()));
             }
@@ -73,12 +79,12 @@ Result<Connection*> Cluster::connect(const Target& target) {
             return broker(controller_);
           },
           [&](const TheBroker& asked) { return broker(asked.id); },
-          [&](const TheLeader& asked) -> Result<Connection*> {
+          [&](const TheLeader& asked) -> Result<std::shared_ptr<Connection>> {
             auto id = leader(asked.partition);
             if (!id) return fail(std::move(id.error()));
             return broker(*id);
           },
-          [&](const TheCoordinator& asked) -> Result<Connection*> {
+          [&](const TheCoordinator& asked) -> Result<std::shared_ptr<Connection>> {
             auto id = ask_coordinator(asked.type, asked.key);
             if (!id) return fail(std::move(id.error()));
             return broker(*id);
@@ -87,12 +93,16 @@ Result<Connection*> Cluster::connect(const Target& target) {
       target);
 }
 
+int64_t Cluster::backoff_ns(int count) const {
+  int64_t pause_ms = std::min(options_.backoff_max.count(), options_.backoff_min.count() << std::min(count, 20));
+  return pause_ms * (800'000 + static_cast<int64_t>(random_.below(400'001)));
+}
+
 bool Cluster::again(Attempts& attempts, const Target& target, const Error& error) {
   if (!is_retriable(error.code)) return false;
   bool unknown_topic = error.code == ErrorCode::kUnknownTopicOrPartition || error.code == ErrorCode::kUnknownTopicId;
   int64_t patience_ms = (unknown_topic ? options_.patience_unknown_topic : options_.patience).count();
-  int64_t pause_ms = std::min(options_.backoff_max.count(), options_.backoff_min.count() << std::min(attempts.count, 20));
-  int64_t pause_ns = pause_ms * (800'000 + static_cast<int64_t>(random_.below(400'001)));
+  int64_t pause_ns = backoff_ns(attempts.count);
   int64_t now_ns = dialer_.clock().monotonic_ns();
   if (now_ns + pause_ns - attempts.start_ns > patience_ms * 1'000'000) return false;
   ++attempts.count;
@@ -108,11 +118,11 @@ bool Cluster::again(Attempts& attempts, const Target& target, const Error& error
   return true;
 }
 
-Result<Connection*> Cluster::any() {
+Result<std::shared_ptr<Connection>> Cluster::any() {
   for (auto& [address, connection] : connections_) {
-    if (!connection->broken()) return connection.get();
+    if (!connection->broken()) return connection;
   }
-  Result<Connection*> result = fail(ErrorCode::kNetworkException, "no broker can be reached");
+  Result<std::shared_ptr<Connection>> result = fail(ErrorCode::kNetworkException, "no broker can be reached");
   std::vector<net::Endpoint> known = bootstrap_;
   for (const auto& [id, broker] : brokers_) known.push_back(broker.address);
   for (const net::Endpoint& address : known) {
@@ -122,19 +132,19 @@ Result<Connection*> Cluster::any() {
   return result;
 }
 
-Result<Connection*> Cluster::open(const net::Endpoint& address) {
+Result<std::shared_ptr<Connection>> Cluster::open(const net::Endpoint& address) {
   auto& place = connections_[address];
-  if (place != nullptr && !place->broken()) return place.get();
+  if (place != nullptr && !place->broken()) return place;
   auto opened = Connection::open(dialer_, address, options_.connection);
   if (!opened) {
     connections_.erase(address);
     return fail(std::move(opened.error()));
   }
   place = std::move(*opened);
-  return place.get();
+  return place;
 }
 
-Result<Connection*> Cluster::broker(BrokerId id) {
+Result<std::shared_ptr<Connection>> Cluster::broker(BrokerId id) {
   if (!brokers_.contains(id)) {
     if (auto answer = ask_metadata(std::vector<std::string>{}); !answer) return fail(std::move(answer.error()));
   }

@@ -69,6 +69,14 @@ class Cluster {
   Result<BrokerId> coordinator(CoordinatorType type, const std::string& key);
   // An open connection to whom `target` means now; owned by the cluster, valid until the next call.
   Result<Connection*> connect(const Target& target);
+  // The same for requests that stay on their way over later calls. Shared: the cluster may open another connection to this broker
+  // meanwhile, the tickets of the old one still need it.
+  Result<std::shared_ptr<Connection>> hold(const Target& target);
+  // What the cluster knows about the leader of `partition` is stale.
+  void forget_leader(const TopicPartition& partition) { leaders_.erase(partition); }
+  net::Dialer& dialer() const { return dialer_; }
+  // Random factor around 1 for pauses, doubling from backoff_min to backoff_max.
+  int64_t backoff_ns(int count) const;
 
   // Asks `target`. `error_of(response)` gives the code that tells whether to try again (ErrorCode::kNone: take the answer): a
   // retriable code refreshes what the target was found by and asks again; the last answer is returned when the patience ends.
@@ -108,9 +116,9 @@ class Cluster {
   Attempts begin() const { return {.start_ns = dialer_.clock().monotonic_ns()}; }
   // False: give up. True: after a pause, with stale knowledge forgotten.
   bool again(Attempts& attempts, const Target& target, const Error& error);
-  Result<Connection*> any();
-  Result<Connection*> open(const net::Endpoint& address);
-  Result<Connection*> broker(BrokerId id);
+  Result<std::shared_ptr<Connection>> any();
+  Result<std::shared_ptr<Connection>> open(const net::Endpoint& address);
+  Result<std::shared_ptr<Connection>> broker(BrokerId id);
   Result<protocol::MetadataResponse> ask_metadata(const std::optional<std::vector<std::string>>& topics);
   Result<BrokerId> ask_coordinator(CoordinatorType type, const std::string& key);
 
@@ -118,7 +126,7 @@ class Cluster {
   base::Random& random_;
   const ClusterOptions options_;
   const std::vector<net::Endpoint> bootstrap_;
-  std::map<net::Endpoint, std::unique_ptr<Connection>> connections_;
+  std::map<net::Endpoint, std::shared_ptr<Connection>> connections_;
   std::map<BrokerId, Broker> brokers_;
   BrokerId controller_ = kNoBroker;
   std::string cluster_id_;

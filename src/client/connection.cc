@@ -1,7 +1,7 @@
 #include "client/connection.h"
 
 #include <algorithm>
-#include <array>
+#include <utility>
 
 #include "protocol/messages/api_versions.h"
 
@@ -78,48 +78,62 @@ Result<Bytes> Connection::receive_frame(const Ticket& ticket, size_t& used) {
       }
       return frame;
     }
+    if (why_broken_) return fail(*why_broken_);
     if (broken_) return fail(ErrorCode::kNetworkException, "the connection to " + address_.to_string() + " is broken");
-    CHECK(!waiting_.empty());  // the ticket is one of this connection, not yet received
-    auto frame = next_frame(until);
-    if (!frame) {
+    if (auto taken = take_frame(until); !taken) {
       broken_ = true;
-      return frame;
+      return fail(std::move(taken.error()));
     }
-    Ticket first = waiting_.front();
-    waiting_.pop_front();
-    int32_t id = base::load_be<int32_t>(frame->data());
-    if (id != first.correlation_id) {
-      broken_ = true;
-      return fail(ErrorCode::kCorruptMessage, address_.to_string() + " answered " + std::to_string(id) + " where " +
-                                                  std::to_string(first.correlation_id) + " was next");
-    }
-    early_.emplace(id, std::move(*frame));
   }
+}
+
+bool Connection::arrived(const Ticket& ticket, int64_t deadline_ns) {
+  while (!broken_ && !early_.contains(ticket.correlation_id)) {
+    auto taken = take_frame(deadline_ns);
+    if (taken) continue;
+    if (taken.error().code == ErrorCode::kRequestTimedOut) return false;
+    broken_ = true;
+    why_broken_ = std::move(taken.error());
+  }
+  return true;
+}
+
+Result<void> Connection::take_frame(int64_t deadline_ns) {
+  CHECK(!waiting_.empty());  // the ticket is one of this connection, not yet received
+  if (auto read = next_frame(deadline_ns); !read) return read;
+  Bytes frame = std::exchange(frame_, {});
+  head_size_ = frame_size_ = 0;
+  Ticket first = waiting_.front();
+  waiting_.pop_front();
+  int32_t id = base::load_be<int32_t>(frame.data());
+  if (id != first.correlation_id) {
+    return fail(ErrorCode::kCorruptMessage, address_.to_string() + " answered " + std::to_string(id) + " where " +
+                                                std::to_string(first.correlation_id) + " was next");
+  }
+  early_.emplace(id, std::move(frame));
+  return {};
 }
 
 // At least the 4 bytes of a correlation id.
-Result<Bytes> Connection::next_frame(int64_t deadline_ns) {
-  std::array<uint8_t, 4> head;
-  if (auto filled = fill(head, deadline_ns); !filled) return fail(std::move(filled.error()));
-  auto size = base::load_be<int32_t>(head.data());
+Result<void> Connection::next_frame(int64_t deadline_ns) {
+  if (auto filled = fill(head_, head_size_, deadline_ns); !filled) return filled;
+  auto size = base::load_be<int32_t>(head_.data());
   if (size < 4 || size > options_.max_answer_bytes) {
     return fail(ErrorCode::kCorruptMessage, address_.to_string() + " announced an answer of " + std::to_string(size) + " bytes");
   }
-  Bytes frame;
   // Memory as the bytes come: the size is only a claim.
-  while (frame.size() < static_cast<size_t>(size)) {
-    size_t done = frame.size();
-    frame.resize(std::min<size_t>(static_cast<size_t>(size), std::max<size_t>(2 * done, 1 << 20)));
-    if (auto filled = fill(MutableByteView(frame).subspan(done), deadline_ns); !filled) return fail(std::move(filled.error()));
+  while (frame_size_ < static_cast<size_t>(size)) {
+    if (frame_.size() == frame_size_) frame_.resize(std::min<size_t>(static_cast<size_t>(size), std::max<size_t>(2 * frame_size_, 1 << 20)));
+    if (auto filled = fill(frame_, frame_size_, deadline_ns); !filled) return filled;
   }
-  return frame;
+  return {};
 }
 
-Result<void> Connection::fill(MutableByteView into, int64_t deadline_ns) {
-  while (!into.empty()) {
-    auto got = stream_->receive(into, deadline_ns);
+Result<void> Connection::fill(MutableByteView into, size_t& done, int64_t deadline_ns) {
+  while (done < into.size()) {
+    auto got = stream_->receive(into.subspan(done), deadline_ns);
     if (!got) return fail(std::move(got.error()));
-    into = into.subspan(*got);
+    done += *got;
   }
   return {};
 }

@@ -6,11 +6,13 @@
 // Thread: one at a time.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -96,6 +98,9 @@ class Connection {
     answer.message = std::move(*message);
     return answer;
   }
+  // Whether receive() of this ticket would return at once; waits for it until `deadline_ns` (in the past: looks only). Never breaks
+  // the connection by waiting; a broken one says true, for receive() has its error.
+  bool arrived(const Ticket& ticket, int64_t deadline_ns);
   // Requests sent whose answers have not come.
   size_t in_flight() const { return waiting_.size(); }
 
@@ -108,8 +113,10 @@ class Connection {
   Result<void> negotiate();
   Result<void> send_frame(base::Output output, const Ticket& ticket, bool answered);
   Result<Bytes> receive_frame(const Ticket& ticket, size_t& used);
-  Result<Bytes> next_frame(int64_t deadline_ns);
-  Result<void> fill(MutableByteView into, int64_t deadline_ns);
+  // Reads one answer into early_. Error kRequestTimedOut: what has come of it is kept, the next call goes on.
+  Result<void> take_frame(int64_t deadline_ns);
+  Result<void> next_frame(int64_t deadline_ns);
+  Result<void> fill(MutableByteView into, size_t& done, int64_t deadline_ns);
   int64_t deadline(std::chrono::milliseconds timeout) const { return dialer_.clock().monotonic_ns() + timeout.count() * 1'000'000; }
 
   net::Dialer& dialer_;
@@ -120,7 +127,12 @@ class Connection {
   int32_t next_correlation_id_ = 1;
   std::deque<Ticket> waiting_;       // sent, in order
   std::map<int32_t, Bytes> early_;   // answers that nobody has asked for yet, by correlation id
+  std::array<uint8_t, 4> head_{};    // the size of the answer that is being read
+  size_t head_size_ = 0;             // bytes of it that have come
+  Bytes frame_;                      // the answer itself
+  size_t frame_size_ = 0;            // bytes of it that have come
   bool broken_ = false;
+  std::optional<Error> why_broken_;  // what arrived() saw
 };
 
 }  // namespace odradek::client

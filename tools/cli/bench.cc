@@ -47,7 +47,7 @@ int report(const Result<LoadResult>& result, const Command& command, const char*
 
 void add_common(CLI::App& app, Command& command) {
   LoadOptions& options = command.options;
-  app.add_option("-b,--bootstrap", options.bootstrap, "Address of a broker")->capture_default_str();
+  app.add_option("-b,--bootstrap", options.bootstrap, "Address of a broker")->envname("ODRADEK_BOOTSTRAP")->capture_default_str();
   app.add_option("-t,--topic", options.topic, "Topic")->capture_default_str();
   app.add_option("-c,--connections", options.connections, "Connections, spread over the partitions")->capture_default_str()->check(CLI::Range(1, 100000));
   app.add_option("--threads", options.threads, "Threads of the generator")->capture_default_str()->check(CLI::Range(1, 256));

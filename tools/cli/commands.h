@@ -1,5 +1,5 @@
 // The commands of `odradek`. Each function adds one family to the command line; a command that runs sets `exit_code`.
-// Exit codes: 0 done, 1 the broker or the network refused, 2 the command line is wrong.
+// Exit codes: 0 done, 1 the broker or the network refused (health: it is not healthy), 2 the command line is wrong.
 #pragma once
 
 namespace CLI {
@@ -8,6 +8,12 @@ class App;
 
 namespace odradek::cli {
 
+void add_topic(CLI::App& app, int& exit_code);
+void add_group(CLI::App& app, int& exit_code);
+void add_config(CLI::App& app, int& exit_code);
+void add_produce(CLI::App& app, int& exit_code);
+void add_consume(CLI::App& app, int& exit_code);
+void add_health(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 
 }  // namespace odradek::cli

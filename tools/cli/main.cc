@@ -1,20 +1,32 @@
 // odradek: the operator's tool.
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <csignal>
 
 #include "cli/commands.h"
 
 int main(int count, char** arguments) {
-  CLI::App app{"Odradek's tool: load on a broker. Every command has --help with examples."};
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away ends a command in order
+  CLI::App app{"Odradek's tool: topics, groups, configs, messages, health and load of a broker; works with Apache Kafka too.\n"
+               "Every command has --help with examples. ODRADEK_BOOTSTRAP names the brokers once for all commands."};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all commands");
-  app.failure_message(CLI::FailureMessage::help);
   int exit_code = 0;
+  odradek::cli::add_topic(app, exit_code);
+  odradek::cli::add_group(app, exit_code);
+  odradek::cli::add_config(app, exit_code);
+    odradek::cli::add_produce(app, exit_code);
+    odradek::cli::add_consume(app, exit_code);
+  odradek::cli::add_health(app, exit_code);
   odradek::cli::add_bench(app, exit_code);
+  app.footer("Exit codes: 0 done, 1 the broker or the network refused (health: not healthy), 2 the command line is wrong.");
   try {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {
-    int code = app.exit(error);
-    return code == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    fmt::print(stderr, "odradek: {}; see --help\n", error.what());
+    return 2;
   }
   return exit_code;
 }
