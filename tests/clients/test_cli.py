@@ -62,16 +62,16 @@ def topics():
 
 
 def configs():
-    answer("config", "alter", "--topic", "orders", "--set", "retention.ms=5000", "--delete", "max.message.bytes")
+    answer("config", "alter", "--topic", "orders", "--set", "max.message.bytes=3000000", "--delete", "retention.ms")
     entry, = answer("config", "describe", "--topic", "orders")["configs"]
-    assert (entry["name"], entry["value"], entry["source"]) == ("retention.ms", "5000", "DYNAMIC_TOPIC_CONFIG"), entry
+    assert (entry["name"], entry["value"], entry["source"]) == ("max.message.bytes", "3000000", "DYNAMIC_TOPIC_CONFIG"), entry
     assert any(synonym["source"] == "DEFAULT_CONFIG" for synonym in entry["synonyms"]), entry
     everything = answer("config", "describe", "--broker", "0", "--all")["configs"]
     assert {"num.network.threads", "broker.id"} <= {each["name"] for each in everything}
     answer("config", "alter", "--broker", "default", "--set", "log.retention.ms=7000000")
     assert [(each["name"], each["value"]) for each in answer("config", "describe", "--broker", "default")["configs"]] == [("log.retention.ms", "7000000")]
     answer("config", "alter", "--broker", "default", "--delete", "log.retention.ms")
-    answer("config", "alter", "--topic", "orders", "--delete", "retention.ms")
+    answer("config", "alter", "--topic", "orders", "--delete", "max.message.bytes")
     assert "INVALID_CONFIG" in complaint("config", "alter", "--topic", "orders", "--set", "retention.ms=soon")
 
 
