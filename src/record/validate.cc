@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/varint.h"
+#include "record/frame.h"
+#include "record/validate_messages.h"
 #include "record/walk.h"
 
 namespace odradek::record {
@@ -58,6 +60,7 @@ class Validator {
  public:
   Validator(const ValidateOptions& options, BatchView batch) : options_(options), batch_(batch) {}
 
+  tl::expected<void, AppendError> check_frame() const;
   tl::expected<ValidatedRecords, AppendError> run(MutableByteView bytes);
 
  private:
@@ -74,7 +77,6 @@ class Validator {
   bool in_range(int64_t timestamp) const;
   bool surely_in_range(int64_t timestamp) const;
 
-  tl::expected<void, AppendError> check_frame() const;
   tl::expected<void, AppendError> check_header() const;
   tl::expected<void, AppendError> check_records();
   tl::expected<void, AppendError> collect_record_errors() const;
@@ -358,10 +360,54 @@ tl::expected<ValidatedRecords, AppendError> Validator::run(MutableByteView bytes
   return valid;
 }
 
+// A Produce request below v3 may carry a set of messages of any one format; what is checked, and in which order, is another than there.
+tl::expected<ValidatedRecords, AppendError> validate_message_set(MutableByteView records, const ValidateOptions& options) {
+  size_t whole = 0;
+  size_t frames = 0;
+  int8_t magic = 0;
+  bool magic_differs = false;
+  bool compressed = false;
+  ByteView rest = records;
+  for (;;) {
+    auto next = next_frame(rest);
+    if (!next) return reject(std::move(next.error()));
+    if (!*next) break;
+    const Frame& frame = *next;
+    if (frame.is_batch()) {
+      if (auto legal = Validator(options, frame.batch()).check_frame(); !legal) return Rejected(std::move(legal.error()));
+      compressed = compressed || frame.batch().is_compressed();
+    } else {
+      if (frame.size_in_bytes() > static_cast<size_t>(std::max(options.max_message_bytes, 0))) {
+        return reject(ErrorCode::kMessageTooLarge, "The record batch size in the append to " + std::string(options.partition) + " is " +
+                                                       std::to_string(frame.size_in_bytes()) +
+                                                       " bytes which exceeds the maximum configured value of " +
+                                                       std::to_string(options.max_message_bytes) + ".");
+      }
+      if (!frame.crc_matches()) {
+        return reject(ErrorCode::kCorruptMessage, "Record is corrupt (stored crc = " + std::to_string(frame.message().crc()) +
+                                                      ") in topic partition " + std::string(options.partition) + ".");
+      }
+      compressed = compressed || frame.message().is_wrapper();
+    }
+    if (frames++ == 0) magic = frame.magic();
+    magic_differs = magic_differs || frame.magic() != magic;
+    whole += frame.size_in_bytes();
+  }
+  if (frames == 0) return ValidatedRecords{};
+  if (frames > 1 && (compressed || magic == kMagicV2)) return reject(ErrorCode::kInvalidRecord, "Compressed outer record has more than one batch");
+  if (magic_differs) {
+    return reject(ErrorCode::kInvalidRecord, "Batch magic is not the same as the first batch's magic byte " + std::to_string(magic) +
+                                                 " in topic partition " + std::string(options.partition) + ".");
+  }
+  MutableByteView taken = records.first(whole);
+  return magic == kMagicV2 ? Validator(options, BatchView(taken)).run(taken) : convert_messages_up(taken, options);
+}
+
 }  // namespace
 
 tl::expected<ValidatedRecords, AppendError> validate_and_assign_offsets(MutableByteView records, const ValidateOptions& options) {
   bool client = options.origin == AppendOrigin::kClient;
+  if (client && options.produce_version < 3) return validate_message_set(records, options);
   auto who = [&] {
     return client ? "Produce requests with version " + std::to_string(options.produce_version) : std::string("Appends of the broker");
   };

@@ -34,12 +34,12 @@ struct ValidateOptions {
   std::optional<int> level;           // nullopt: the default of the target codec
   int32_t max_message_bytes = 1048588;
   AppendOrigin origin = AppendOrigin::kClient;
-  int16_t produce_version = 11;  // of the request, 3 or above; a client's version below 7 may not use zstd
+  int16_t produce_version = 11;  // of the client's request: below 3 it may carry old formats, below 7 no zstd
   size_t max_decompressed_bytes = kMaxDecompressedBytes;
 };
 
 struct ValidatedRecords {
-  MutableByteView bytes;           // what is to be appended: the caller's bytes without a cut-off tail, or `rebuilt`
+  MutableByteView bytes;           // to be appended: the caller's bytes without a cut-off tail, or `rebuilt`; none: nothing came
   std::unique_ptr<Bytes> rebuilt;  // owns the bytes if the batch was made anew
   Offset first_offset;
   Offset last_offset;
@@ -76,7 +76,7 @@ struct AppendError {
 //                                  are not legal or not `count` many; no key on a compacted topic (record errors)
 //   kInvalidTimestamp              out of range, or LogAppendTime claimed by the producer (record errors); on a CreateTime topic such a
 //                                  claim is refused only without a timestamp, else it is taken off
-// On an error the bytes are unchanged.
+// On an error the bytes are unchanged. A client's request below version 3 may carry messages of old formats: see validate_messages.h.
 tl::expected<ValidatedRecords, AppendError> validate_and_assign_offsets(MutableByteView records, const ValidateOptions& options);
 
 }  // namespace odradek::record
