@@ -36,6 +36,11 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   rules.produce_version = options.produce_version;
   auto valid = record::validate_and_assign_offsets(records, rules);
   if (!valid) return tl::unexpected<AppendError>(std::move(valid.error()));
+  if (valid->bytes.empty()) {  // an old request without a whole message
+    AppendInfo nothing;
+    nothing.log_start_offset = log_start_offset();
+    return nothing;
+  }
   if (valid->bytes.size() > static_cast<size_t>(config->segment_bytes)) {
     return refuse(ErrorCode::kRecordListTooLarge, "Message batch size is " + std::to_string(valid->bytes.size()) + " bytes in append to partition " +
                                                       label_ + ", which exceeds the maximum configured segment size of " +

@@ -5,8 +5,8 @@
 #include <cstdio>
 
 #include "base/check.h"
-#include "base/crc.h"
 #include "base/log.h"
+#include "record/frame.h"
 #include "record/record.h"
 #include "storage/log_dir.h"
 
@@ -17,15 +17,6 @@ constexpr int64_t kRecoveryBuffer = 1 << 20;
 constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
 constexpr int64_t kLargestControlBatch = 1 << 16;
 
-// Where a v0 or v1 message has its CRC and what it covers.
-constexpr size_t kOldCrcAt = 12;
-constexpr size_t kOldCrcFrom = 16;
-
-bool crc_is_good(ByteView frame, int8_t magic) {
-  if (magic == record::kMagicV2) return record::BatchView(frame).crc_matches();
-  return base::load_be<uint32_t>(frame.data() + kOldCrcAt) == base::crc32(frame.subspan(kOldCrcFrom));
-}
-
 Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   Bytes bytes(static_cast<size_t>(size));
   auto got = file.pread(position, bytes);
@@ -35,17 +26,19 @@ Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
 }
 
 // The first record at or above `lowest` whose timestamp is at or after the given one.
-Result<std::optional<TimestampOffset>> first_record(const record::BatchView& batch, int64_t timestamp, Offset lowest) {
+Result<std::optional<TimestampOffset>> first_record(const record::Frame& frame, int64_t timestamp, Offset lowest) {
   static thread_local record::Decompressor decompressor;
-  auto reader = record::RecordReader::open(batch, decompressor);
-  if (!reader) return fail(std::move(reader.error()));
-  record::RecordView record;
-  for (;;) {
-    auto more = reader->next(record);
-    if (!more) return fail(std::move(more.error()));
-    if (!*more) return std::nullopt;
-    if (record.timestamp >= timestamp && record.offset >= lowest) return TimestampOffset{record.timestamp, record.offset, batch.leader_epoch()};
-  }
+  auto search = [&](auto reader, auto record) -> Result<std::optional<TimestampOffset>> {
+    if (!reader) return fail(std::move(reader.error()));
+    for (;;) {
+      auto more = reader->next(record);
+      if (!more) return fail(std::move(more.error()));
+      if (!*more) return std::nullopt;
+      if (record.timestamp >= timestamp && record.offset >= lowest) return TimestampOffset{record.timestamp, record.offset, frame.leader_epoch()};
+    }
+  };
+  if (frame.is_batch()) return search(record::RecordReader::open(frame.batch(), decompressor), record::RecordView());
+  return search(record::MessageReader::open(frame.message(), decompressor), record::MessageRecord());
 }
 
 }  // namespace
@@ -373,10 +366,9 @@ Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp
     if (!batch) return fail(std::move(batch.error()));
     if (!*batch) return std::nullopt;
     if ((*batch)->max_timestamp < timestamp || (*batch)->last < lowest) continue;
-    if ((*batch)->magic != record::kMagicV2) return TimestampOffset{(*batch)->max_timestamp, (*batch)->last, kNoLeaderEpoch};
     auto bytes = read_exactly((*opened)->file(), (*batch)->position, (*batch)->size);
     if (!bytes) return fail(std::move(bytes.error()));
-    auto found = first_record(record::BatchView(*bytes), timestamp, lowest);
+    auto found = first_record(record::Frame(*bytes), timestamp, lowest);
     if (!found || *found) return found;
   }
 }
@@ -574,7 +566,7 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
     if (check_crc || (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch)) {
       auto bytes = bytes_at(batch.position, batch.size);
       if (!bytes) return fail(std::move(bytes.error()));
-      if (static_cast<int64_t>(bytes->size()) != batch.size || (check_crc && !crc_is_good(*bytes, batch.magic))) {
+      if (static_cast<int64_t>(bytes->size()) != batch.size || (check_crc && !record::Frame(*bytes).crc_matches())) {
         result.reason = "position " + std::to_string(good) + ": the CRC of the batch at offset " + std::to_string(batch.base.value) + " is wrong";
         break;
       }

@@ -73,7 +73,7 @@ class Segment : private FileCache::Client {
   Result<TimestampOffset> max_timestamp();
   // As Kafka: the greatest timestamp, else the time of the last change of the file.
   Result<int64_t> largest_timestamp();
-  // First record at or above `lowest` with a timestamp at or after the given one. For v0 and v1 the answer is by message or wrapper.
+  // First record at or above `lowest` with a timestamp at or after the given one.
   Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
   TxnIndex& txn_index() { return txn_index_; }
 
