@@ -18,6 +18,8 @@
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "protocol/messages/produce.h"
 #include "protocol/messages/update_metadata.h"
+#include "record/control.h"
+#include "record/frame.h"
 #include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
 #include "replication/test_support.h"
@@ -294,13 +296,37 @@ TEST_F(DataPath, ProducedRecordsAreAnsweredWithTheirOffsetInEveryVersion) {
   }
 }
 
-TEST_F(DataPath, OldProduceVersionsAreRefusedPerPartition) {
-  for (int16_t version = 0; version < 3; ++version) {
-    auto response = ask<ProduceResponse>(produce_request("t", 0, make_batch(1)), version);
-    const auto& partition = response.responses.at(0).partition_responses.at(0);
-    EXPECT_EQ(partition.error_code, wire_code(ErrorCode::kUnsupportedForMessageFormat));
-    EXPECT_EQ(partition.base_offset, -1);
+// A set of messages of the old formats: keys are null, values "0", "1"...
+Bytes message_set(int8_t magic, int count, size_t value_size = 1) {
+  Bytes set;
+  for (int i = 0; i < count; ++i) {
+    const std::string value(value_size, static_cast<char>('0' + i % 10));
+    record::put_message(set, magic, {i}, base::ManualRuntime::kStartMs + i, 0, std::nullopt, as_bytes(value));
   }
+  return set;
+}
+
+TEST_F(DataPath, OldProduceVersionsTakeMessagesOfAnyFormat) {
+  int64_t expected = 0;
+  for (int16_t version = 0; version < 3; ++version) {
+    for (const Bytes& set : {message_set(0, 2), message_set(1, 2), make_batch(2)}) {
+      auto response = ask<ProduceResponse>(produce_request("t", 0, set), version);
+      const auto& partition = response.responses.at(0).partition_responses.at(0);
+      EXPECT_EQ(partition.error_code, 0);
+      EXPECT_EQ(partition.base_offset, expected);
+      expected += 2;
+    }
+    auto response = ask<ProduceResponse>(produce_request("t", 0, {}), version);
+    EXPECT_EQ(response.responses.at(0).partition_responses.at(0).error_code, 0);
+    EXPECT_EQ(response.responses.at(0).partition_responses.at(0).base_offset, -1);
+    EXPECT_EQ(produce("t", 0, [] {
+      Bytes wrong = message_set(1, 2);
+      wrong.back() ^= 1;
+      return wrong;
+    }(), version), ErrorCode::kCorruptMessage);
+  }
+  EXPECT_EQ(produce("t", 0, message_set(1, 1), 3), ErrorCode::kInvalidRecord);
+  EXPECT_EQ(disk.logs->find({"t", 0})->log_end_offset().value, expected);
 }
 
 TEST_F(DataPath, EveryPartitionOfAProduceRequestIsAnsweredOnItsOwn) {
@@ -396,6 +422,137 @@ TEST_F(DataPath, FetchedBytesAreTheProducedOnesInEveryVersion) {
     EXPECT_FALSE(partition.aborted_transactions);
     EXPECT_EQ(Bytes(partition.records.bytes.begin(), partition.records.bytes.end()), batch) << version;
   }
+}
+
+// "offset=value" of the messages in a records field; a cut-off last one is "...".
+std::vector<std::string> messages_of(ByteView bytes, int8_t magic) {
+  std::vector<std::string> lines;
+  record::Decompressor decompressor;
+  for (;;) {
+    auto frame = record::next_frame(bytes);
+    EXPECT_TRUE(frame);
+    if (!frame || !*frame) break;
+    EXPECT_EQ(frame->magic(), magic);
+    EXPECT_TRUE(frame->crc_matches());
+    auto reader = record::MessageReader::open(frame->message(), decompressor);
+    EXPECT_TRUE(reader) << reader.error().what;
+    record::MessageRecord record;
+    while (reader && reader->next(record).value_or(false)) {
+      lines.push_back(std::to_string(record.offset.value) + "=" + std::string(as_text(*record.value)));
+    }
+  }
+  if (!bytes.empty()) lines.push_back("...");
+  return lines;
+}
+
+TEST_F(DataPath, OldFetchVersionsGetMessagesOfTheirFormat) {
+  ASSERT_EQ(produce("t", 0, make_batch(2, 3)), ErrorCode::kNone);
+  ASSERT_EQ(produce("t", 0, make_batch(2, 3, {.codec = record::Codec::kGzip})), ErrorCode::kNone);
+  for (int16_t version = 0; version <= 3; ++version) {
+    const auto magic = static_cast<int8_t>(version <= 1 ? 0 : 1);
+    auto response = ask<FetchResponse>(fetch_request(0, version), version);
+    const auto& partition = response.responses.at(0).partitions.at(0);
+    EXPECT_EQ(partition.error_code, 0);
+    EXPECT_EQ(partition.high_watermark, 4);
+    EXPECT_EQ(messages_of(partition.records.bytes, magic), (std::vector<std::string>{"0=vvv", "1=vvv", "2=vvv", "3=vvv"})) << version;
+    response = ask<FetchResponse>(fetch_request(1, version), version);
+    EXPECT_EQ(messages_of(response.responses.at(0).partitions.at(0).records.bytes, magic), (std::vector<std::string>{"1=vvv", "2=vvv", "3=vvv"}));
+    response = ask<FetchResponse>(fetch_request(4, version), version);
+    EXPECT_EQ(response.responses.at(0).partitions.at(0).records.size(), 0u);
+    response = ask<FetchResponse>(fetch_request(5, version), version);
+    EXPECT_EQ(response.responses.at(0).partitions.at(0).error_code, wire_code(ErrorCode::kOffsetOutOfRange));
+  }
+}
+
+TEST_F(DataPath, AnOldFetchIsCutAtItsLimitAndGoesOnBehindIt) {
+  ASSERT_EQ(produce("t", 0, make_batch(5, 100)), ErrorCode::kNone);
+  ASSERT_EQ(produce("t", 1, make_batch(5, 100)), ErrorCode::kNone);
+  for (int16_t version = 0; version <= 3; ++version) {
+    const auto magic = static_cast<int8_t>(version <= 1 ? 0 : 1);
+    FetchRequest request = fetch_request(1, version);
+    request.topics[0].partitions[0].partition_max_bytes = 300;
+    request.topics[0].partitions.emplace_back(request.topics[0].partitions[0]).partition = 1;
+    auto response = ask<FetchResponse>(request, version);
+    const std::string value = "=" + std::string(100, 'v');
+    for (const auto& partition : response.responses.at(0).partitions) {
+      if (version == 3 && partition.partition_index == 1) continue;  // its first batch does not fit: only one partition's need not
+      EXPECT_LE(partition.records.size(), 300u);
+      EXPECT_EQ(messages_of(partition.records.bytes, magic), (std::vector<std::string>{"1" + value, "2" + value}));
+    }
+    request.topics[0].partitions[0].partition_max_bytes = 20;
+    response = ask<FetchResponse>(request, version);
+    const auto& first = response.responses.at(0).partitions.at(0);
+    if (version == 3) {
+      EXPECT_EQ(messages_of(first.records.bytes, magic), (std::vector<std::string>{"1" + value}));
+    } else {
+      EXPECT_EQ(first.records.size(), 20u);
+      EXPECT_EQ(messages_of(first.records.bytes, magic), (std::vector<std::string>{"..."}));
+    }
+  }
+}
+
+TEST_F(DataPath, AnOldFetchIsConvertedToEightMebibytesAtMost) {
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(produce("t", 0, make_batch(1, 900'000)), ErrorCode::kNone);
+    ASSERT_EQ(produce("t", 1, make_batch(1, 900'000)), ErrorCode::kNone);
+  }
+  for (int16_t version = 0; version <= 3; ++version) {
+    FetchRequest request = fetch_request(0, version);
+    request.max_bytes = INT32_MAX;
+    request.topics[0].partitions[0].partition_max_bytes = 6'000'000;
+    request.topics[0].partitions.emplace_back(request.topics[0].partitions[0]).partition = 1;
+    auto response = ask<FetchResponse>(request, version);
+    size_t total = 0;
+    for (const auto& partition : response.responses.at(0).partitions) {
+      EXPECT_FALSE(messages_of(partition.records.bytes, version <= 1 ? 0 : 1).empty());
+      total += partition.records.size();
+    }
+    EXPECT_LE(total, size_t{8} << 20) << version;
+    EXPECT_GT(total, size_t{6} << 20) << version;
+  }
+}
+
+TEST_F(DataPath, AnOldFetchReadsOnBehindControlBatches) {
+  auto log = disk.logs->find({"t", 0});
+  const record::EndTxnMarker marker{record::ControlType::kCommit, 1};
+  for (int i = 0; i < 3; ++i) {
+    Bytes batch = record::build_end_txn_marker(marker, base::ManualRuntime::kStartMs, ProducerId{7}, 0);
+    ASSERT_TRUE(log->append_as_leader(batch, {5}, {record::AppendOrigin::kCoordinator, 11}));
+  }
+  ASSERT_EQ(produce("t", 0, make_batch(1, 3)), ErrorCode::kNone);
+  for (int16_t version = 0; version <= 3; ++version) {
+    FetchRequest request = fetch_request(0, version);
+    request.topics[0].partitions[0].partition_max_bytes = 90;
+    auto response = ask<FetchResponse>(request, version);
+    EXPECT_EQ(messages_of(response.responses.at(0).partitions.at(0).records.bytes, version <= 1 ? 0 : 1), (std::vector<std::string>{"3=vvv"}));
+  }
+}
+
+TEST_F(DataPath, OldFetchesAreRefusedWhereTheTopicForbidsThemOrZstdStands) {
+  ASSERT_EQ(produce("t", 0, make_batch(1)), ErrorCode::kNone);
+  auto error_of = [&](int16_t version) { return static_cast<ErrorCode>(ask<FetchResponse>(fetch_request(0, version), version).responses.at(0).partitions.at(0).error_code); };
+  auto log = disk.logs->find({"t", 0});
+  storage::LogConfig changed;
+  changed.message_downconversion = false;
+  log->update_config(std::make_shared<const storage::LogConfig>(changed));
+  EXPECT_EQ(error_of(0), ErrorCode::kUnsupportedVersion);
+  EXPECT_EQ(error_of(3), ErrorCode::kUnsupportedVersion);
+  EXPECT_EQ(error_of(4), ErrorCode::kNone);
+  changed = {};
+  changed.compression = record::Codec::kZstd;
+  log->update_config(std::make_shared<const storage::LogConfig>(changed));
+  EXPECT_EQ(error_of(0), ErrorCode::kUnsupportedCompressionType);
+  EXPECT_EQ(error_of(9), ErrorCode::kUnsupportedCompressionType);
+  EXPECT_EQ(error_of(10), ErrorCode::kNone);
+  // The producer's codec: older readers that know v2 get it, others cannot.
+  changed = {};
+  log->update_config(std::make_shared<const storage::LogConfig>(changed));
+  Bytes zstd = make_batch(1, 10, {.codec = record::Codec::kZstd});
+  ASSERT_EQ(produce("t", 0, zstd), ErrorCode::kNone);
+  auto at_one = [&](int16_t version) { return static_cast<ErrorCode>(ask<FetchResponse>(fetch_request(1, version), version).responses.at(0).partitions.at(0).error_code); };
+  EXPECT_EQ(at_one(3), ErrorCode::kUnsupportedCompressionType);
+  EXPECT_EQ(at_one(4), ErrorCode::kNone);
+  EXPECT_EQ(error_of(3), ErrorCode::kNone);  // what stands before it
 }
 
 TEST_F(DataPath, AFetchAtTheEndIsParkedAndAnsweredWithTheNextRecords) {

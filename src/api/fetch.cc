@@ -1,10 +1,12 @@
 // Fetch: sessions decide what is asked and what must be answered, the partitions give slices of their files, the network thread
-// sends them. A request that finds too little is settled and waits in the purgatory.
+// sends them; below v4 they are converted first (old_fetch.h). A request that finds too little is settled and waits in the purgatory.
 #include <algorithm>
+#include <list>
 
 #include "api/answer.h"
 #include "api/handlers.h"
 #include "api/leader_hint.h"
+#include "api/old_fetch.h"
 #include "metadata/image.h"
 #include "protocol/messages/fetch.h"
 #include "replication/fetch_session.h"
@@ -54,10 +56,34 @@ ErrorCode resolve(Services& services, const metadata::ClusterImage& image, int16
   return ErrorCode::kNone;
 }
 
+constexpr int16_t kFirstWithZstd = 10;
+
+// What a client of an old version may not have, or has to have in another format. `converted`: filled in place of the slice.
+// What it may not have counts more than any other error, as in Kafka.
+ErrorCode suit_old_client(OldFetchAnswer& old, int16_t version, bool follower, const SessionPartition& partition, const ReadResult& result,
+                          Bytes& converted) {
+  auto log = partition.replica != nullptr ? partition.replica->log() : nullptr;
+  if (log == nullptr) return ErrorCode::kNone;
+  const auto config = log->config();
+  if (config->compression == record::Codec::kZstd && !follower) return ErrorCode::kUnsupportedCompressionType;
+  if (version > OldFetchAnswer::kLastVersion) return ErrorCode::kNone;
+  if (!config->message_downconversion && !follower) return ErrorCode::kUnsupportedVersion;
+  if (result.error != ErrorCode::kNone) return ErrorCode::kNone;
+  auto bytes = old.convert(*log, partition.fetch_offset, partition.max_bytes, result);
+  if (!bytes) {
+    log::debug("request", "fetch v{} of offset {}: {}", version, partition.fetch_offset.value, bytes.error().what);
+    return bytes.error().code;
+  }
+  converted = std::move(*bytes);
+  return ErrorCode::kNone;
+}
+
 void answer(Services& services, Pending pending, std::vector<ReadResult> results) {
   request::RequestContext& request = *pending.request;
   const int16_t version = request.version();
   FetchResponse response;
+  OldFetchAnswer old(version);
+  std::list<Bytes> converted;  // what the response refers to
   int64_t last_topic = -1;
   const ErrorCode error = pending.context.answer(results, [&](uint32_t topic_index, const SessionTopic& topic, const SessionPartition& partition,
                                                               const ReadResult& result) {
@@ -79,7 +105,20 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       entry.diverging_epoch.epoch = result.diverging->epoch.value;
       entry.diverging_epoch.end_offset = result.diverging->end.value;
     }
-    if (result.records.size > 0) entry.records.slices.push_back(result.records);
+    if (version < kFirstWithZstd) {
+      Bytes bytes;
+      const ErrorCode unsuited = suit_old_client(old, version, pending.params.replica_id.value >= 0, partition, result, bytes);
+      if (unsuited != ErrorCode::kNone) {
+        entry = {};
+        entry.partition_index = partition.partition;
+        entry.error_code = wire(unsuited);
+        entry.high_watermark = -1;
+        entry.aborted_transactions.reset();
+        return;
+      }
+      if (!bytes.empty()) entry.records.bytes = converted.emplace_back(std::move(bytes));
+    }
+    if (version > OldFetchAnswer::kLastVersion && result.records.size > 0) entry.records.slices.push_back(result.records);
     entry.aborted_transactions.reset();  // null, as Kafka answers who did not ask for committed records
     if (pending.params.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
       auto& aborted = entry.aborted_transactions.emplace();
@@ -138,6 +177,9 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   params.replica_epoch = asked.replica_state.replica_epoch;
   params.max_wait_ms = asked.max_wait_ms;
   params.max_bytes = std::max(0, std::min(asked.max_bytes, services.fetch_max_bytes));
+  if (version <= OldFetchAnswer::kLastVersion) {
+    params.max_bytes = std::min(params.max_bytes, static_cast<int32_t>(OldFetchAnswer::kMaxConvertedBytes));
+  }
   params.min_bytes = std::min(asked.min_bytes, params.max_bytes);
   params.isolation = static_cast<IsolationLevel>(asked.isolation_level == 1 ? 1 : 0);
   const bool follower = params.replica_id.value >= 0;

@@ -101,7 +101,6 @@ void handle_produce(Services& services, request::RequestPtr request) {
     for (ProduceResult& result : results) result.error = error;
     answer(services, std::move(request), asked, results);
   };
-  if (request->version() < 3) return refuse_all(ErrorCode::kUnsupportedForMessageFormat);
   if (asked.acks < -1 || asked.acks > 1) return refuse_all(ErrorCode::kInvalidRequiredAcks);
   // No transaction is known here: a batch that claims one would hold back every reader of committed records for ever.
   if (transactional) return refuse_all(asked.transactional_id ? ErrorCode::kInvalidTxnState : ErrorCode::kTransactionalIdAuthorizationFailed);

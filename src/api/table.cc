@@ -12,8 +12,8 @@ namespace {
 using protocol::ApiKey;
 
 constexpr std::array kServed = {
-    Api{ApiKey::kProduce, 0, 11, handle_produce},  // v0-v2: refused per partition; librdkafka gives up compression if they are not listed
-    Api{ApiKey::kFetch, 4, 17, handle_fetch},
+    Api{ApiKey::kProduce, 0, 11, handle_produce},
+    Api{ApiKey::kFetch, 0, 17, handle_fetch},
     Api{ApiKey::kListOffsets, 0, 9, handle_list_offsets},
     Api{ApiKey::kMetadata, 0, 12, handle_metadata},
     Api{ApiKey::kLeaderAndIsr, 0, 7, handle_leader_and_isr},

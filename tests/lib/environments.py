@@ -89,3 +89,35 @@ def java(source, version):
         _run(["javac", "-nowarn", "-cp", class_path, "-d", folder, source], "javac")
         _mark(folder)
     return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{folder}:{class_path}", source.stem]
+
+
+def maven(name, *artifacts):
+    """The class path of `artifacts` ("group:artifact:version") and all that they need, brought by Maven into a folder `name` of the cache."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        raise Missing("java and mvn are needed")
+    folder = CACHE / name
+    if not _ready(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        lines = ""
+        for artifact in artifacts:
+            group, one, version = artifact.split(":")
+            lines += f"<dependency><groupId>{group}</groupId><artifactId>{one}</artifactId><version>{version}</version></dependency>"
+        (folder / "pom.xml").write_text(
+            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>odradek</groupId>'
+            f"<artifactId>{name}</artifactId><version>1</version><packaging>pom</packaging><dependencies>{lines}</dependencies></project>")
+        _run(["mvn", "-q", "-B", "-f", folder / "pom.xml", "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"],
+             "mvn " + " ".join(artifacts))
+        _mark(folder)
+    return f"{folder}/*"
+
+
+def java_with(source, class_path, name):
+    """A command that runs the class in `source` with the jars of `class_path`; `name` tells such environments apart."""
+    folder = CACHE / ("java-" + name + "-" + hashlib.sha256(source.read_bytes()).hexdigest()[:12])
+    if not _ready(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _run(["javac", "-nowarn", "-cp", class_path, "-d", folder, source], f"javac {source.name} for {name}")
+        _mark(folder)
+    return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{folder}:{class_path}", source.stem]

@@ -1,6 +1,8 @@
 """Raw requests over a plain socket: just enough of the protocol to ask, and to ask wrongly (standard library only)."""
+import gzip
 import socket
 import struct
+import zlib
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 19, 22
 
@@ -91,6 +93,18 @@ def batch(values, producer_id=-1, epoch=-1, sequence=-1, timestamp=1_700_000_000
         records += varint(len(body)) + body
     tail = struct.pack(">hiqqqhii", attributes, len(values) - 1, timestamp, timestamp, producer_id, epoch, sequence, len(values)) + records
     return struct.pack(">qiibI", 0, len(tail) + 9, -1, 2, crc32c(tail)) + tail
+
+
+def message(magic, offset, key, value, attributes=0, timestamp=1_700_000_000_000):
+    """A message of format v0 or v1."""
+    field = lambda x: struct.pack(">i", -1) if x is None else struct.pack(">i", len(x)) + x
+    body = struct.pack(">bb", magic, attributes) + (struct.pack(">q", timestamp) if magic else b"") + field(key) + field(value)
+    return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
+
+
+def wrapped(magic, inner, **options):
+    """A wrapper of the messages `inner`, compressed with gzip."""
+    return message(magic, options.pop("offset", 0), options.pop("key", None), gzip.compress(inner, mtime=0), attributes=1, **options)
 
 
 def produce_body(topic, partition, records, acks=1, timeout_ms=5000, transactional_id=None):
