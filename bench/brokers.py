@@ -74,6 +74,11 @@ class Process:
                 return int(line.split()[1]) / 1024
         return 0.0
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
     def stop(self):
         if self.process is None:
             return

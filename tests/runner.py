@@ -4,9 +4,9 @@
 usage: ./test [full] [--list] [--no-build] [pattern ...]
 
 A test is one of
-  unit:    a test program of a room (`<room>_test`); each of its cases counts as one test. quick: the debug build;
-           full: also with ASan+UBSan and, where threads meet, with TSan
-  fuzz:    a fuzz target on its corpus and for some minutes of new input (full, or when a pattern names it)
+  unit:    a test program of a room (`<room>_test`); each of its cases counts as one test. It runs with ASan+UBSan and, where
+           threads meet, with TSan; the simulation (full: all) also without a sanitizer
+  fuzz:    a fuzz target on its corpus and for some seconds of new input (full: minutes)
   script:  an executable file tests/<area>/test_*.{py,sh}; it passes with exit code 0, fails with another, and says with
            exit code 77 that it cannot run here (its last line tells why). Its head may hold the lines
              # tier: full          only in ./test full        (default: quick; both tiers see ODRADEK_TEST_TIER)
@@ -26,8 +26,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TSAN_ROOMS = ["base", "metrics", "net", "server", "storage", "replication", "coordinator_runtime", "coordinator_group", "metadata"]
 FUZZ_SECONDS = {"quick": 10, "full": 300}
-# Unit tests run in these builds.
-PRESETS = {"quick": ["debug"], "full": ["debug", "asan", "tsan"]}
+# Rooms whose tests run in a build; None: all. The whole simulation needs the speed of a build without sanitizer.
+ROOMS = {"quick": {"debug": ["sim"], "asan": None, "tsan": TSAN_ROOMS}, "full": {"debug": None, "asan": None, "tsan": TSAN_ROOMS}}
 
 print_lock = threading.Lock()
 
@@ -157,14 +157,17 @@ def main():
 
     rooms = room_tests()
     # A pattern that names a build (asan/storage) runs it in any tier.
-    presets = [p for p in ("debug", "asan", "tsan") if p in PRESETS[tier] or any(a.startswith(p) for a in patterns)]
-    units = [(p, r) for p in presets for r in rooms if (p != "tsan" or r in TSAN_ROOMS) and wanted(f"{p}/{r}")]
+    units = []
+    for preset, its_rooms in ROOMS[tier].items():
+        named = any(a.startswith(f"{preset}/") for a in patterns)
+        units += [(preset, r) for r in rooms if (its_rooms is None or r in its_rooms or named) and wanted(f"{preset}/{r}")]
+    presets = list(ROOMS[tier])
     scripts = []
     for path in sorted((ROOT / "tests").glob("*/test_*")):
         facts = head_of(path)
         if os.access(path, os.X_OK) and wanted(str(path.relative_to(ROOT))) and (tier == "full" or facts.get("tier") != "full"):
             scripts.append((path, facts))
-    fuzz = (tier == "full" and wanted("fuzz/")) or any(p.startswith("fuzz") for p in patterns)
+    fuzz = not patterns or any(p.startswith("fuzz") for p in patterns)
 
     if "--list" in arguments:
         for preset, room in units:
@@ -181,6 +184,8 @@ def main():
             builds.append(("release", ["odradek-server", "odradek"]))
         for preset in presets:
             targets = [f"{r}_test" for p, r in units if p == preset]
+            if preset != "debug" and any(path.parent.name == "sanitizers" for path, _ in scripts):
+                targets.append("odradek-server")
             if targets:
                 builds.append((preset, targets))
         if fuzz:

@@ -7,7 +7,10 @@
 #include "api/table.h"
 #include "base/check.h"
 #include "config/config.h"
+#include "metadata/cluster_config.h"
+#include "metadata/embedded_store.h"
 #include "metadata/image.h"
+#include "metadata/registration.h"
 #include "protocol/messages/api_versions.h"
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/describe_log_dirs.h"
@@ -92,6 +95,12 @@ int16_t wire_code(ErrorCode code) { return static_cast<int16_t>(code); }
 class DataPath : public testing::Test {
  protected:
   DataPath() {
+    tree->open(nullptr);
+    disk.runtime.run_until_idle();
+    metadata::create_base_paths({disk.runtime, *metadata_executor, *tree}, [](Result<void> made) { ASSERT_TRUE(made); });
+    disk.runtime.run_until_idle();
+    config_store.load([](Result<void> loaded) { ASSERT_TRUE(loaded); });
+    disk.runtime.run_until_idle();
     replicas.start();
     UpdateMetadataRequest update;
     update.controller_epoch = 1;
@@ -203,6 +212,9 @@ class DataPath : public testing::Test {
   }
 
   replication::testing::Disk disk;
+  std::unique_ptr<base::Executor> metadata_executor = disk.runtime.make_executor("metadata", 1);
+  std::unique_ptr<metadata::Store> tree = *metadata::make_embedded_store(disk.runtime, *metadata_executor, "");
+  metadata::ConfigStore config_store{disk.runtime, *metadata_executor, *tree, [](metadata::EntityType, std::string_view) { return false; }};
   metadata::ImageHolder image;
   replication::ReplicaManager replicas{
       disk.runtime, *disk.logs, image, {.self = {1}, .log_config = [](const std::string&) { return std::make_shared<const storage::LogConfig>(); }}, disk.metrics};
@@ -214,8 +226,8 @@ class DataPath : public testing::Test {
                     .fetch_sessions = sessions,
                     .groups = unused<coordinator::GroupCoordinator>(),
                     .image = image,
-                    .config_store = unused<metadata::ConfigStore>(),
-                    .store = unused<metadata::Store>(),
+                    .config_store = config_store,
+                    .store = *tree,
                     .image_waits = unused<metadata::ImageWaits>(),
                     .producer_ids = unused<metadata::ProducerIds>(),
                     .controller = unused<controller::Controller>(),

@@ -71,7 +71,8 @@ std::vector<std::string> lines(const StopReplicaRequest& request) {
 // Refuses multis as a store whose disk is full.
 class FullStore : public metadata::Store {
  public:
-  FullStore(std::unique_ptr<metadata::Store> store, int& refusals) : store_(std::move(store)), refusals_(refusals) {}
+  FullStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, int& refusals)
+      : store_(std::move(store)), callbacks_(callbacks), refusals_(refusals) {}
   void open(metadata::SessionListener listener) override { store_->open(std::move(listener)); }
   void close(Task done) override { store_->close(std::move(done)); }
   metadata::SessionState state() const override { return store_->state(); }
@@ -95,7 +96,7 @@ class FullStore : public metadata::Store {
   void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
     if (refusals_ > 0 && ops.front().path == "/controller_epoch") {  // the controller's own
       --refusals_;
-      return reply(tl::unexpected(metadata::MultiFailure{metadata::StoreError::kStorage, -1}));
+      return callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::MultiFailure{metadata::StoreError::kStorage, -1})); });
     }
     store_->multi(std::move(ops), std::move(reply));
   }
@@ -103,6 +104,7 @@ class FullStore : public metadata::Store {
 
  private:
   std::unique_ptr<metadata::Store> store_;
+  base::Executor& callbacks_;
   int& refusals_;
 };
 
@@ -210,6 +212,7 @@ class ControllerTest : public ::testing::Test {
   void TearDown() override {
     for (auto& [id, broker] : brokers_) broker->membership.leave([] {});
     runtime_.run_until_idle();
+    runtime_.advance(10'000);  // who waits before the next look at the office ends its wait
     brokers_.clear();
   }
 
@@ -594,7 +597,7 @@ TEST_F(ControllerTest, ComesBackAfterItsSessionExpired) {
 
 TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   int refusals = 0;
-  wrap_ = [&](auto store) { return std::make_unique<FullStore>(std::move(store), refusals); };
+  wrap_ = [&](auto store) { return std::make_unique<FullStore>(std::move(store), *executor_, refusals); };
   start(0);
   refusals = 5;
   EXPECT_EQ(create(assigned("a", {{0}, {0}})).error, ErrorCode::kNone);

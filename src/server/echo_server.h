@@ -38,7 +38,7 @@ enum class Op : uint8_t {
   kClose,     // acks=0 with an error
   kThrottle,  // answered at once, throttled for argument ms
   kFill,      // answered at once with argument bytes of value 7
-  kSlice,     // answered with a prefix byte, EchoSink::slice, and a byte behind it
+  kSlice,     // answered with a prefix byte, the slice of EchoSink::set_slice(), and a byte behind it
   kLater,     // settled, answered by another thread at once
   kPendLater, // pending, answered by another thread at once
   kBusy,      // the handler is busy for argument us, then answers
@@ -86,7 +86,10 @@ class EchoSink : public request::RequestSink {
       case Op::kSlice: {
         uint8_t ends[2] = {1, 2};
         base::Output output = answer(*request, ends);
-        output.inserts.push_back({5, slice});
+        {
+          std::lock_guard lock(mutex_);
+          output.inserts.push_back({5, slice_});
+        }
         return request->finish(std::move(output));
       }
       case Op::kLater: request->settle(); [[fallthrough]];
@@ -137,13 +140,18 @@ class EchoSink : public request::RequestSink {
     for (auto& [id, request] : all) echo(std::move(request));
   }
 
-  base::FileSlice slice;  // for kSlice
+  // What kSlice is answered with.
+  void set_slice(base::FileSlice slice) {
+    std::lock_guard lock(mutex_);
+    slice_ = std::move(slice);
+  }
   std::atomic<int> started{0};
 
  private:
   static void fail_with(request::RequestPtr request) { throw std::runtime_error("request " + std::to_string(request->version())); }
 
   std::mutex mutex_;
+  base::FileSlice slice_;
   std::condition_variable came_;
   std::map<int32_t, request::RequestPtr> parked_;
   std::unique_ptr<base::Executor> later_;

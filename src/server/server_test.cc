@@ -811,7 +811,7 @@ TEST(Slices, AreSentBetweenTheBytesAroundThem) {
   auto file = file_with(content);
   int32_t id = 0;
   for (auto [position, size] : {std::pair<int64_t, int64_t>{0, 1}, {100, 8192}, {1, 8193}, {0, 0}, {4096, 262144}, {17, 1000000}, {0, 5000000}}) {
-    server.sink.slice = {file, position, size, file->generation()};
+    server.sink.set_slice({file, position, size, file->generation()});
     ASSERT_TRUE(client.send(++id, Op::kSlice));
     auto answer = client.receive();
     ASSERT_TRUE(answer) << size;
@@ -824,7 +824,7 @@ TEST(Slices, GoWholeToASlowReaderAmongOtherAnswers) {
   EchoClient client(server.port(), 4096);
   Bytes content = pattern(700000);
   auto file = file_with(content);
-  server.sink.slice = {file, 5, 600000, file->generation()};
+  server.sink.set_slice({file, 5, 600000, file->generation()});
   for (int32_t i = 0; i < 30; ++i) ASSERT_TRUE(client.send(i, i % 3 == 0 ? Op::kSlice : Op::kEcho, 0, pattern(30)));
   for (int32_t i = 0; i < 30; ++i) {
     if (i % 5 == 0) std::this_thread::sleep_for(10ms);
@@ -840,7 +840,7 @@ TEST(Slices, OfAFileWithoutDescriptorAreReadAndSent) {
   EchoClient client(server.port(), 4096);
   Bytes content = pattern(700000);
   auto file = file_over(content, true, false);
-  server.sink.slice = {file, 3, 650000, file->generation()};
+  server.sink.set_slice({file, 3, 650000, file->generation()});
   ASSERT_TRUE(client.send(1, Op::kSlice));
   EXPECT_TRUE(client.receive()->payload == expected_slice(content, 3, 650000));
 }
@@ -855,7 +855,7 @@ TEST(Slices, ColdOnesAreLoadedByAnotherThreadFirst) {
   for (int64_t size : {100, 3000, 200000, 2500000}) {
     int before = loader.loads.load();
     loader.bytes = 0;
-    server.sink.slice = {cold, 3, size, cold->generation()};
+    server.sink.set_slice({cold, 3, size, cold->generation()});
     ASSERT_TRUE(client.send(1, Op::kSlice));
     ASSERT_TRUE(client.send(2, Op::kEcho));
     auto answer = client.receive();
@@ -867,12 +867,12 @@ TEST(Slices, ColdOnesAreLoadedByAnotherThreadFirst) {
   }
   int before = loader.loads.load();
   auto warm = file_with(content);
-  server.sink.slice = {warm, 0, 2000000, warm->generation()};
+  server.sink.set_slice({warm, 0, 2000000, warm->generation()});
   ASSERT_TRUE(client.send(3, Op::kSlice));
   EXPECT_TRUE(client.receive()->payload == expected_slice(content, 0, 2000000));
   EXPECT_EQ(loader.loads.load(), before);
   // The client goes while a load is under way.
-  server.sink.slice = {cold, 0, 3000000, cold->generation()};
+  server.sink.set_slice({cold, 0, 3000000, cold->generation()});
   ASSERT_TRUE(client.send(4, Op::kSlice));
   client.close();
   EXPECT_TRUE(becomes_true([&] { return server.connections() == 0; }));
@@ -884,14 +884,14 @@ TEST(Slices, OfAnotherGenerationOrBehindTheEndOfTheFileCloseTheConnection) {
   auto file = file_with(content);
   for (int64_t size : {5000, 50000}) {
     EchoClient client = server.client();
-    server.sink.slice = {file, 0, size, file->generation()};
+    server.sink.set_slice({file, 0, size, file->generation()});
     file->invalidate();
     ASSERT_TRUE(client.send(1, Op::kSlice));
     EXPECT_TRUE(client.closes_within(5s));
   }
   for (auto [position, size] : {std::pair<int64_t, int64_t>{99000, 2000}, {50000, 60000}}) {
     EchoClient client = server.client();
-    server.sink.slice = {file, position, size, file->generation()};
+    server.sink.set_slice({file, position, size, file->generation()});
     ASSERT_TRUE(client.send(1, Op::kSlice));
     EXPECT_TRUE(client.closes_within(5s));
   }
@@ -1113,7 +1113,7 @@ TEST(Server, SurvivesAMixOfEverything) {
   EchoServer server(options, &loader);
   Bytes content = pattern(400000);
   auto file = file_over(content, false, true);
-  server.sink.slice = {file, 1, 300000, file->generation()};
+  server.sink.set_slice({file, 1, 300000, file->generation()});
   auto until = Clock::now() + 3s;
   std::vector<std::thread> clients;
   for (int c = 0; c < 6; ++c) {

@@ -132,7 +132,8 @@ TEST(LogManager, RenamesADeletedLogAtOnceAndRemovesItLater) {
   EXPECT_EQ(disk.manager->find(log->name()), nullptr);
   EXPECT_FALSE(append(*log));
   std::string folder;
-  for (const auto& entry : *disk.files.list("/data")) {
+  auto entries = disk.files.list("/data");
+  for (const auto& entry : *entries) {
     if (entry.is_directory) folder = entry.name;
   }
   EXPECT_EQ(folder.size(), 255u);
@@ -156,7 +157,8 @@ TEST(LogManager, GoesOnDeletingAfterARestart) {
   disk.kill_and_start();
   EXPECT_EQ(disk.manager->size(), 0u);
   disk.runtime.advance(1);
-  for (const auto& entry : *disk.files.list("/data")) EXPECT_FALSE(entry.is_directory) << entry.name;
+  auto entries = disk.files.list("/data");
+  for (const auto& entry : *entries) EXPECT_FALSE(entry.is_directory) << entry.name;
 }
 
 TEST(LogManager, GivesANewLogNothingOfADeletedOneOfItsName) {

@@ -26,12 +26,12 @@ void write_at(Disk& disk, const std::string& path, int64_t position, const std::
 }
 
 TEST(Recovery, CutsGarbageOffAfterAKillAndKeepsEveryRecord) {
-  for (const char* garbage : {"28 bytes that are no batch..", "x", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"}) {
+  for (const std::string& garbage : {std::string("28 bytes that are no batch.."), std::string("x"), std::string(20, '\0')}) {
     Disk disk;
     auto log = disk.log();
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log, {.records = 2}));
     const int64_t size = log->size_bytes();
-    write_at(disk, kLog, size, std::string(garbage, 20));
+    write_at(disk, kLog, size, garbage);
     disk.kill_and_start();
     log = disk.log();
     EXPECT_EQ(log->log_end_offset().value, 20);

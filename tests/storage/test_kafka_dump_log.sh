@@ -7,8 +7,8 @@ source_dir=${ODRADEK_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 . "$source_dir/tests/lib/kafka.sh"
 version=3.9.2
 
-writer=$source_dir/build/debug/bin/storage_test
-[ -x "$writer" ] || { echo "build/debug/bin/storage_test is not built"; exit 77; }
+for writer in "$source_dir"/build/{debug,asan}/bin/storage_test; do [ -x "$writer" ] && break; done
+[ -x "$writer" ] || { echo "storage_test is not built"; exit 77; }
 command -v java >/dev/null || { echo "java is not installed"; exit 77; }
 kafka_home $version >/dev/null || { echo "Apache Kafka cannot be fetched"; exit 77; }
 
