@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
+#include "storage/old_formats_test_support.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {
@@ -72,6 +73,13 @@ TEST(DumpDir, WritesLogDirsForKafkasOwnTool) {
     write_partition(*timed, runtime->clock());
     auto killed = *manager.get_or_create({"killed", 0}, id, shared, true);
     write_partition(*killed, runtime->clock());
+    // Messages of v0 and v1 from a leader with an old log, and batches between them.
+    auto old = *manager.get_or_create({"old", 0}, id, shared, true);
+    for (int32_t sequence = 0; old->segment_count() < 4; sequence += 2) {
+      auto now = [&] { return runtime->clock().wall_ms() + old->log_end_offset().value * 10; };
+      ASSERT_TRUE(old->append_as_follower(make_old_log(now(), old->log_end_offset().value).bytes));
+      ASSERT_TRUE(append(*old, {.records = 2, .timestamp = now(), .producer = {100}, .epoch = 1, .sequence = sequence}));
+    }
     ASSERT_TRUE(manager.get_or_create({"empty", 0}, id, shared, true));
     // Ends as after a kill: nothing is closed.
   }
@@ -82,7 +90,7 @@ TEST(DumpDir, WritesLogDirsForKafkasOwnTool) {
     killed->update_high_watermark(killed->log_end_offset());
     // Some segments go, some records are cut off.
     LogConfig small = config;
-    small.retention_bytes = 300'000;
+    small.retention_bytes = 150'000;
     killed->update_config(std::make_shared<LogConfig>(small));
     ASSERT_GT(*killed->delete_old_segments(), 0);
     ASSERT_TRUE(killed->truncate_to({killed->log_end_offset().value - 500}));

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "record/frame.h"
 #include "storage/flusher.h"
 #include "storage/log.h"
 #include "storage/log_dir.h"
@@ -82,12 +83,12 @@ tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) 
   ByteView rest = records;
   bool first = true;
   for (;;) {
-    auto next = record::next_batch(rest);
+    auto next = record::next_frame(rest);
     if (!next) return refuse(std::move(next.error()));
     if (!*next) break;
-    const record::BatchView& batch = *next;
+    const record::Frame& batch = *next;
     if (!batch.crc_matches()) return refuse(ErrorCode::kCorruptMessage, label_ + ": CRC of the " + batch.where() + " is wrong");
-    if (batch.last_offset_delta() < 0 || (!first && batch.base_offset() <= info.last_offset)) {
+    if (batch.last_offset() < batch.base_offset() || (!first && batch.base_offset() <= info.last_offset)) {
       return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offsets do not rise at the " + batch.where());
     }
     if (first) info.first_offset = batch.base_offset();
@@ -117,20 +118,37 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, int64_t
   while (!rest.empty()) {
     // As many batches as go into one segment; of a leader there is only one.
     ByteView ahead = rest;
-    auto first = *record::next_batch(ahead);
+    auto first = *record::next_frame(ahead);
     if (auto rolled = maybe_roll(static_cast<int64_t>(first.size_in_bytes()), first.last_offset(), first.max_timestamp(), now_ms, config); !rolled) {
       return refuse(std::move(rolled.error()));
     }
     size_t group = first.size_in_bytes();
     while (!ahead.empty()) {
-      auto next = *record::next_batch(ahead);
+      auto next = *record::next_frame(ahead);
       int64_t size = active_->size() + static_cast<int64_t>(group + next.size_in_bytes());
       if (size > config.segment_bytes || next.last_offset() - active_->base_offset() > INT32_MAX) break;
       group += next.size_in_bytes();
     }
     ByteView written = rest.first(group);
     auto noted = active_->write(written, config);
-    while (noted && !written.empty()) noted = note_written(*record::next_batch(written), now_ms, config);
+    while (noted && !written.empty()) {
+      const auto frame = *record::next_frame(written);
+      if (frame.is_batch()) {
+        noted = note_written(frame.batch(), now_ms, config);
+        continue;
+      }
+      // A message or wrapper of v0 or v1, from a leader with an old log: it knows neither producers nor epochs.
+      const Offset last = frame.last_offset();
+      const TailRing::Entry entry{last.value, last.value, static_cast<int32_t>(active_->size()), static_cast<int32_t>(frame.size_in_bytes())};
+      noted = active_->note_batch(last, static_cast<int64_t>(frame.size_in_bytes()), frame.max_timestamp(), config, now_ms);
+      if (!noted) break;
+      producers_.set_end(last + 1);
+      {
+        base::MutexLock lock(state_mutex_);
+        tail_.push(entry);
+      }
+      log_end_.store((last + 1).value, std::memory_order_release);  // pairs with log_end_offset(): what lies below is written
+    }
     if (!noted) {
       return refuse(fail_for_good(std::move(noted.error())));
     }

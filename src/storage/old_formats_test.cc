@@ -148,6 +148,39 @@ TEST(OldFormats, TimesAreFoundInsideWrappers) {
   EXPECT_EQ((*greatest)->offset.value, old.timestamps.back().first);
 }
 
+TEST(OldFormats, AFollowerTakesOldMessagesIntoManySegments) {
+  Disk disk;
+  LogConfig config;
+  config.index_interval_bytes = 100;
+  config.segment_bytes = 4000;
+  disk.configure(config);
+  auto log = disk.log();
+  std::vector<int64_t> wanted;
+  OldLog old = make_old_log(kTime);
+  for (int64_t base = 0; base < 400; base += old.end) {
+    OldLog part = make_old_log(kTime + base, base);
+    auto appended = log->append_as_follower(part.bytes);
+    ASSERT_TRUE(appended) << appended.error().error.what;
+    wanted.insert(wanted.end(), part.last_offsets.begin(), part.last_offsets.end());
+  }
+  EXPECT_GT(log->segment_count(), 5u);
+  EXPECT_EQ(last_offsets(*log), wanted);
+  for (bool clean : {true, false}) {
+    log.reset();
+    if (clean) {
+      disk.stop_and_start();
+    } else {
+      for (const std::string& name : disk.names(kFolder)) {
+        if (!name.ends_with("index")) continue;
+        ASSERT_TRUE(disk.files.remove(kFolder + "/" + name));  // they are built again
+      }
+      disk.kill_and_start();
+    }
+    log = disk.log();
+    EXPECT_EQ(last_offsets(*log), wanted);
+  }
+}
+
 TEST(OldFormats, TruncationInsideAWrapperTakesTheWholeWrapper) {
   Disk disk;
   OldLog old = make_old_log(kTime);
@@ -156,6 +189,11 @@ TEST(OldFormats, TruncationInsideAWrapperTakesTheWholeWrapper) {
   ASSERT_TRUE(log->truncate_to({4}));
   EXPECT_EQ(log->log_end_offset().value, 4);
   EXPECT_EQ(last_offsets(*log), (std::vector<int64_t>{0, 1, 2}));
+  // The leader sends the wrapper again.
+  ByteView wrapper = ByteView(old.bytes).subspan(old.positions[3], old.positions[4] - old.positions[3]);
+  auto appended = log->append_as_follower(wrapper);
+  ASSERT_TRUE(appended) << appended.error().error.what;
+  EXPECT_EQ(log->log_end_offset().value, 6);
 }
 
 TEST(OldFormats, AnOldProduceRequestBecomesOneBatch) {
