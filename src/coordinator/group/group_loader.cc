@@ -2,40 +2,23 @@
 
 #include "base/log.h"
 #include "record/control.h"
+#include "record/frame.h"
 #include "record/record.h"
 
 namespace odradek::coordinator {
 
 Result<void> GroupLoader::add(ByteView batches) {
   record::Decompressor decompressor;
-  while (true) {
-    auto batch = record::next_batch(batches);
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) return {};
-    state_.end = batch->next_offset();
-    if (batch->is_control()) {
-      auto marker = record::parse_end_txn_marker(*batch);
-      if (!marker) continue;  // another kind of control batch
-      auto open = open_.find(batch->producer_id().value);
-      if (open == open_.end()) continue;
-      for (const std::string& group : open->second) {
-        auto found = state_.groups.find(group);
-        if (found != state_.groups.end()) found->second.offsets.complete(batch->producer_id(), marker->type == record::ControlType::kCommit);
-      }
-      open_.erase(open);
-      continue;
-    }
-    auto reader = record::RecordReader::open(*batch, decompressor);
+  auto take = [&](auto reader, auto view, bool transactional, ProducerId producer) -> Result<void> {
     if (!reader) return fail(std::move(reader.error()));
-    record::RecordView view;
     while (true) {
       auto more = reader->next(view);
       if (!more) return fail(std::move(more.error()));
-      if (!*more) break;
+      if (!*more) return {};
       ++state_.records;
       auto parsed = view.key ? parse_record(*view.key, view.value) : fail(ErrorCode::kInvalidRequest, "no key");
       if (parsed) {
-        add_record(std::move(*parsed), view.offset, batch->is_transactional(), batch->producer_id());
+        add_record(std::move(*parsed), view.offset, transactional, producer);
       } else if (parsed.error().code == ErrorCode::kUnsupportedVersion) {
         return fail(ErrorCode::kUnsupportedVersion, fmt::format("record {}: {}", view.offset.value, parsed.error().what));
       } else {
@@ -43,6 +26,33 @@ Result<void> GroupLoader::add(ByteView batches) {
         log::error("group", "{}: record {} is left out: {}", tp_.to_string(), view.offset.value, parsed.error().what);
       }
     }
+  };
+  while (true) {
+    auto frame = record::next_frame(batches);
+    if (!frame) return fail(std::move(frame.error()));
+    if (!*frame) return {};
+    state_.end = frame->last_offset() + 1;
+    if (!frame->is_batch()) {
+      // What a Kafka of before 0.11 wrote.
+      auto taken = take(record::MessageReader::open(frame->message(), decompressor), record::MessageRecord(), false, kNoProducer);
+      if (!taken) return taken;
+      continue;
+    }
+    const record::BatchView batch = frame->batch();
+    if (batch.is_control()) {
+      auto marker = record::parse_end_txn_marker(batch);
+      if (!marker) continue;  // another kind of control batch
+      auto open = open_.find(batch.producer_id().value);
+      if (open == open_.end()) continue;
+      for (const std::string& group : open->second) {
+        auto found = state_.groups.find(group);
+        if (found != state_.groups.end()) found->second.offsets.complete(batch.producer_id(), marker->type == record::ControlType::kCommit);
+      }
+      open_.erase(open);
+      continue;
+    }
+    auto taken = take(record::RecordReader::open(batch, decompressor), record::RecordView(), batch.is_transactional(), batch.producer_id());
+    if (!taken) return taken;
   }
 }
 

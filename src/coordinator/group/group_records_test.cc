@@ -11,6 +11,7 @@
 #include "protocol/messages/offset_commit_value.h"
 #include "record/batch_builder.h"
 #include "record/control.h"
+#include "record/message.h"
 
 namespace odradek::coordinator {
 namespace {
@@ -244,6 +245,28 @@ TEST_F(Loading, CompressedBatchesAreRead) {
   log.put(builder.build());
   auto state = load();
   EXPECT_EQ(state.groups.at("g").offsets.size(), 50u);
+}
+
+TEST_F(Loading, MessagesOfOldFormatsAreRead) {
+  Bytes plain, inner, all;
+  auto put = [](Bytes& to, int8_t magic, int64_t at, int32_t partition) {
+    Bytes key = offset_key("g", "t", partition), value = offset_value({.offset = {100 + partition}});
+    record::put_message(to, magic, {at}, 1, 0, ByteView(key), ByteView(value));
+  };
+  put(all, record::kMagicV0, 0, 0);
+  put(all, record::kMagicV1, 1, 1);
+  put(inner, record::kMagicV1, 0, 2);
+  put(inner, record::kMagicV1, 1, 0);
+  Bytes value = *record::compress(record::Codec::kGzip, record::kDefaultGzipLevel, inner, record::kMagicV1);
+  record::put_message(all, record::kMagicV1, {3}, 1, static_cast<uint8_t>(record::Codec::kGzip), std::nullopt, ByteView(value));
+  GroupLoader loader(tp);
+  auto added = loader.add(all);
+  ASSERT_TRUE(added) << added.error().what;
+  EXPECT_EQ(loader.next_offset().value, 4);
+  LoadedState state = std::move(loader).finish();
+  EXPECT_EQ(state.groups.at("g").offsets.size(), 3u);
+  EXPECT_EQ(state.groups.at("g").offsets.find("t", 0)->record.value, 3);
+  EXPECT_EQ(state.groups.at("g").offsets.find("t", 2)->offset.value, 102);
 }
 
 // Written by Apache Kafka 3.9.2 (ZooKeeper mode): a static member, a group of two, simple commits with and without a retention time,
