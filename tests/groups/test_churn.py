@@ -61,21 +61,27 @@ class Slot:
         self.instance = f"instance-{index}" if can_be_static and index % 3 == 0 else "-"
         self.command, self.process = [*map(str, command), broker.address, "records", "churn", self.instance], None
         self.next = time.monotonic() + chance.uniform(0, 3)
+        self.leaving = []  # threads that wait for former processes of this place
 
     def start(self):
         with open(self.folder / f"{self.index}.out", "ab") as out, open(self.folder / f"{self.index}.err", "ab") as err:
             self.process = subprocess.Popen(self.command, stdout=out, stderr=err)
 
     def end(self, hard):
-        if self.process is None:
+        """Waits; a process that starts in this place meanwhile is not touched."""
+        process, self.process = self.process, None
+        self.finish(process, hard)
+
+    @staticmethod
+    def finish(process, hard):
+        if process is None:
             return
-        self.process.kill() if hard else self.process.terminate()
+        process.kill() if hard else process.terminate()
         try:
-            self.process.wait(20)
+            process.wait(20)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+            process.kill()
+            process.wait()
 
     def step(self):
         """Whether something happened."""
@@ -83,7 +89,12 @@ class Slot:
             return False
         if self.process is not None and self.process.poll() is None:
             hard = chance.random() < 0.3
-            threading.Thread(target=self.end, args=(hard,)).start() if not hard else self.end(True)
+            if hard:
+                self.end(True)
+            else:
+                process, self.process = self.process, None
+                self.leaving.append(threading.Thread(target=self.finish, args=(process, False)))
+                self.leaving[-1].start()
             self.next = time.monotonic() + chance.uniform(0.5, 4)
         elif self.process is None or self.process.poll() is not None:
             self.start()
@@ -153,6 +164,9 @@ def main():
         stop.set()
         producer.join()
         time.sleep(1)
+        for slot in slots:
+            for thread in slot.leaving:
+                thread.join()
         for slot in slots[SURVIVORS:]:
             slot.end(chance.random() < 0.5)
         for slot in slots[:SURVIVORS]:
@@ -175,6 +189,7 @@ def main():
             print(probe.call("DescribeGroups", 4, groups=["churn"])["groups"][0])
             for slot in slots:
                 print(slot.index, slot.library, slot.instance, (folder / f"{slot.index}.err").read_text(errors="replace")[-600:])
+                slot.end(True)
             raise
         for slot in slots:
             slot.end(False)
