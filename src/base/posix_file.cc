@@ -255,7 +255,7 @@ class PosixFileSystem final : public FileSystem {
 }  // namespace
 
 FileSystem& posix_files() {
-  static PosixFileSystem files;
+  static PosixFileSystem& files = *new PosixFileSystem;  // never destroyed: what ends with the process may still remove its files
   return files;
 }
 

@@ -34,7 +34,7 @@ int main(int count, char** arguments) {
   }
   int broken = 0;
   for (uint64_t left = seeds; left > 0; --left, ++options.seed) {
-    Outcome outcome = run_in_child(options, 120);
+    Outcome outcome = run_in_child(options, 600);
     if (!outcome.violation.empty()) ++broken;
     std::printf("seed %llu  trace %016llx  %lld steps  %lld s  %lld acked  %lld read  %lld commits  %lld assignments  %d lives  %d power cuts  %s\n",
                 static_cast<unsigned long long>(options.seed), static_cast<unsigned long long>(outcome.trace_hash), static_cast<long long>(outcome.steps),

@@ -4,14 +4,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include <fcntl.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "sim/arena.h"
 #include "sim/simulation.h"
@@ -25,77 +28,102 @@ void fix_addresses(char** arguments) {
   ::execv("/proc/self/exe", arguments);
 }
 
-Outcome run_in_child(const Options& options, int wall_seconds) {
-  struct Shared {
-    bool complete;
-    uint64_t trace_hash;
-    int64_t steps, virtual_ms, acked, seen, commits, assignments;
-    int lives, power_cuts;
-    char violation[2'000];
-  };
-  auto* shared = static_cast<Shared*>(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  Outcome outcome;
-  if (shared == MAP_FAILED) {
-    outcome.violation = "no memory for the child's report";
-    return outcome;
-  }
+// What a child reports, in memory that both see.
+struct Children::Report {
+  bool complete;
+  uint64_t trace_hash;
+  int64_t steps, virtual_ms, acked, seen, commits, assignments;
+  int lives, power_cuts;
+  char violation[2'000];
+};
+
+Children::Children(int wall_seconds) : wall_seconds_(wall_seconds) {}
+
+Children::~Children() {
+  for (Child& child : children_) ::kill(child.pid, SIGKILL);
+  while (!children_.empty()) wait();
+}
+
+void Children::start(const Options& options) {
+  void* memory = ::mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(memory != MAP_FAILED);
+  auto* report = static_cast<Report*>(memory);
   char errors[] = "/tmp/odradek-sim-XXXXXX";
-  int error_file = ::mkstemp(errors);
+  const int error_file = ::mkstemp(errors);
+  CHECK(error_file >= 0);
   ::unlink(errors);
   std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(static_cast<unsigned>(wall_seconds));
-    // Log lines are always made (so that nothing depends on --verbose) and shown only then.
-    if (!options.verbose && error_file >= 0) ::dup2(error_file, STDERR_FILENO);
-    log::set_level(log::Level::kInfo);
-    use_arena();
-    Outcome made = run_simulation(options);
-    shared->trace_hash = made.trace_hash;
-    shared->steps = made.steps;
-    shared->virtual_ms = made.virtual_ms;
-    shared->acked = made.acked;
-    shared->seen = made.seen;
-    shared->commits = made.commits;
-    shared->assignments = made.assignments;
-    shared->lives = made.lives;
-    shared->power_cuts = made.power_cuts;
-    std::snprintf(shared->violation, sizeof shared->violation, "%s", made.violation.c_str());
-    shared->complete = true;
-    std::fflush(nullptr);
-    ::_exit(0);
+  const pid_t pid = ::fork();
+  CHECK(pid >= 0);
+  if (pid > 0) {
+    children_.push_back({pid, options, report, error_file});
+    return;
   }
+  ::alarm(static_cast<unsigned>(wall_seconds_));
+  // Log lines are always made (so that nothing depends on --verbose) and shown only then.
+  if (!options.verbose) ::dup2(error_file, STDERR_FILENO);
+  log::set_level(log::Level::kInfo);
+  use_arena();
+  Outcome made = run_simulation(options);
+  report->trace_hash = made.trace_hash;
+  report->steps = made.steps;
+  report->virtual_ms = made.virtual_ms;
+  report->acked = made.acked;
+  report->seen = made.seen;
+  report->commits = made.commits;
+  report->assignments = made.assignments;
+  report->lives = made.lives;
+  report->power_cuts = made.power_cuts;
+  std::snprintf(report->violation, sizeof report->violation, "%s", made.violation.c_str());
+  report->complete = true;
+  std::fflush(nullptr);
+  ::_exit(0);
+}
+
+std::pair<Options, Outcome> Children::wait() {
+  CHECK(!children_.empty());
+  auto child = children_.end();
   int status = 0;
-  while (child > 0 && ::waitpid(child, &status, 0) == -1 && errno == EINTR) {
+  while (child == children_.end()) {
+    const pid_t pid = ::wait(&status);
+    CHECK(pid >= 0 || errno == EINTR);
+    child = std::find_if(children_.begin(), children_.end(), [pid](const Child& other) { return other.pid == pid; });
   }
-  if (child > 0 && shared->complete) {
-    outcome.violation = shared->violation;
-    outcome.trace_hash = shared->trace_hash;
-    outcome.steps = shared->steps;
-    outcome.virtual_ms = shared->virtual_ms;
-    outcome.acked = shared->acked;
-    outcome.seen = shared->seen;
-    outcome.commits = shared->commits;
-    outcome.assignments = shared->assignments;
-    outcome.lives = shared->lives;
-    outcome.power_cuts = shared->power_cuts;
-  } else if (child > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
-    outcome.violation = "the run hangs: more than " + std::to_string(wall_seconds) + " s";
+  const Report& report = *child->report;
+  Outcome outcome;
+  if (report.complete) {
+    outcome.violation = report.violation;
+    outcome.trace_hash = report.trace_hash;
+    outcome.steps = report.steps;
+    outcome.virtual_ms = report.virtual_ms;
+    outcome.acked = report.acked;
+    outcome.seen = report.seen;
+    outcome.commits = report.commits;
+    outcome.assignments = report.assignments;
+    outcome.lives = report.lives;
+    outcome.power_cuts = report.power_cuts;
+  } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+    outcome.violation = "the run hangs: more than " + std::to_string(wall_seconds_) + " s";
   } else {
     // The last words: a failed CHECK says where.
     char text[4'000] = "";
-    if (error_file >= 0) {
-      off_t size = ::lseek(error_file, 0, SEEK_END);
-      off_t from = size > 1'500 ? size - 1'500 : 0;
-      ssize_t got = ::pread(error_file, text, sizeof text - 1, from);
-      text[got > 0 ? got : 0] = 0;
-    }
+    const off_t size = ::lseek(child->error_file, 0, SEEK_END);
+    const ssize_t got = ::pread(child->error_file, text, sizeof text - 1, size > 1'500 ? size - 1'500 : 0);
+    text[got > 0 ? got : 0] = 0;
     const char* check = std::strstr(text, "CHECK failed");
     outcome.violation = "the process ended with signal " + std::to_string(WIFSIGNALED(status) ? WTERMSIG(status) : 0) + ": " + (check != nullptr ? check : text);
   }
-  if (error_file >= 0) ::close(error_file);
-  ::munmap(shared, sizeof(Shared));
-  return outcome;
+  std::pair<Options, Outcome> result{child->options, std::move(outcome)};
+  ::close(child->error_file);
+  ::munmap(child->report, sizeof(Report));
+  children_.erase(child);
+  return result;
+}
+
+Outcome run_in_child(const Options& options, int wall_seconds) {
+  Children children(wall_seconds);
+  children.start(options);
+  return children.wait().second;
 }
 
 }  // namespace odradek::sim

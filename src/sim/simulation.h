@@ -3,6 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
 
 #include "sim/machine.h"
 
@@ -26,8 +30,33 @@ struct Outcome {
 // Runs on this thread, in this process.
 Outcome run_simulation(const Options& options);
 
-// Runs in a child process of its own, so that a failed CHECK, a crash or a hang is an outcome too, and so that each run begins with
-// the same memory: the same seed gives the same trace. `wall_seconds`: more is a hang.
+// Runs in child processes of their own, so that a failed CHECK, a crash or a hang is an outcome too, and so that each run begins with
+// the same memory: the same seed gives the same trace. For one thread of a process without others: a fork copies the locks that other
+// threads hold, and a sanitizer's locks are not released in the child.
+class Children {
+ public:
+  explicit Children(int wall_seconds);  // more for one run is a hang
+  ~Children();
+  Children(const Children&) = delete;
+
+  void start(const Options& options);
+  size_t running() const { return children_.size(); }
+  // Waits until one of the running comes to its end.
+  std::pair<Options, Outcome> wait();
+
+ private:
+  struct Report;
+  struct Child {
+    pid_t pid;
+    Options options;
+    Report* report;
+    int error_file;
+  };
+
+  const int wall_seconds_;
+  std::vector<Child> children_;
+};
+
 Outcome run_in_child(const Options& options, int wall_seconds);
 
 // Addresses decide the order of hash tables: to be called first in main(). Starts the program again without random addresses if it
