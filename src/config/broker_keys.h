@@ -266,6 +266,8 @@ inline constexpr auto kBrokerKeys = [] {
              "Time kept locally of a log in remote storage.", kNoteNoRemote),
     works("log.message.downconversion.enable", kBoolean, "true", "", kLow, kClusterWide,
              "Whether records are converted for consumers that know only older formats."),
+    ours(works("log.message.format.policy", kString, "v2", "v2|as-produced", kMedium, kClusterWide,
+             "What becomes of messages that clients before 0.11 send: made records of format v2, or stored in the format in which they came.")),
     harmless("log.message.format.version", kString, "3.0-IV1", "release", kMedium, kReadOnly,
              "Release whose record format is stored.", kNoteFormatV2),
     works("log.message.timestamp.after.max.ms", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,

@@ -57,7 +57,7 @@ inline constexpr std::string_view kNoteNoCleaner =
 inline constexpr std::string_view kNoteNoRemote =
     "Remote storage is not served (remote.log.storage.system.enable is refused).";
 inline constexpr std::string_view kNoteFormatV2 =
-    "Records are stored in format v2; what older clients send and read is converted.";
+    "Records are stored in format v2, or as message.format.policy says.";
 inline constexpr std::string_view kNotePasswords =
     "Passwords cannot be changed at run time yet, so none is stored.";
 inline constexpr std::string_view kNoteNoTransactions =

@@ -1,7 +1,7 @@
 // Makes messages of an older format of what a log holds, for clients that cannot read it (Fetch v0-v1: v0; v2-v3: v1).
 //   Left out: control batches, empty batches, headers, producer ids, transactional marks; in v0 timestamps too. Offsets and the codec stay.
 //   Uncompressed: records below the offset that was asked for are left out. Compressed: the wrapper holds all; the client skips.
-// Thread: one converter, one thread. Source: Apache Kafka 3.9's behaviour at its sockets; shared/protocol/records.md §8.
+// Thread: one converter, one thread. Source: Apache Kafka 3.9's behaviour at its sockets.
 #pragma once
 
 #include "record/frame.h"

@@ -1,5 +1,5 @@
 // The two framings that are ours to write: snappy's stream of Java ("xerial") and the LZ4 frame as Kafka uses it.
-// Thread: any. Source: the LZ4 frame format, snappy-java's stream; shared/protocol/records.md §4.
+// Thread: any. Source: the LZ4 frame format, snappy-java's stream.
 #pragma once
 
 #include <lz4.h>

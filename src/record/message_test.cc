@@ -183,23 +183,6 @@ TEST(UpConversion, WritesTheTopicsCodecOverTheProducers) {
   }
 }
 
-TEST(UpConversion, NothingWholeIsNoError) {
-  for (size_t size : {size_t{0}, size_t{5}, size_t{30}}) {
-    Bytes records = golden("v0-none");
-    auto valid = validate_and_assign_offsets(MutableByteView(records).first(size), old_produce());
-    ASSERT_TRUE(valid) << size;
-    EXPECT_TRUE(valid->bytes.empty());
-    EXPECT_EQ(valid->record_count, 0);
-  }
-}
-
-TEST(UpConversion, ACutOffLastMessageIsLeftOut) {
-  Bytes records = golden("v0-none");
-  auto valid = validate_and_assign_offsets(MutableByteView(records).first(records.size() - 1), old_produce());
-  ASSERT_TRUE(valid);
-  EXPECT_EQ(valid->record_count, 2);
-}
-
 // Bytes, options -> error.
 ErrorCode refusal(Bytes records, const std::function<void(ValidateOptions&)>& change = [](ValidateOptions&) {}) {
   ValidateOptions options = old_produce();
@@ -216,6 +199,109 @@ Bytes joined(std::initializer_list<Bytes> parts) {
 
 void mend_crc(Bytes& message) {
   base::store_be<uint32_t>(message.data() + kMessageCrcAt, base::crc32(ByteView(message).subspan(kMessageCrcFrom)));
+}
+
+Bytes wrapper_of(int8_t magic, ByteView inner, Codec codec = Codec::kGzip) {
+  Bytes value = *compress(codec, default_level(codec), inner, magic);
+  Bytes wrapper;
+  put_message(wrapper, magic, {0}, kNow, static_cast<uint8_t>(codec), std::nullopt, ByteView(value));
+  return wrapper;
+}
+
+TEST(KeptMessages, AreWhatApacheStoresInALogOfTheirFormat) {
+  int compared = 0;
+  for (int magic : {0, 1}) {
+    for (Codec codec : kOldCodecs) {
+      const std::string name = v(magic, codec);
+      auto compare = [&](const std::string& as, const std::function<void(ValidateOptions&)>& change) {
+        Bytes records = golden(name);
+        if (codec != Codec::kNone) base::store_be<int64_t>(records.data(), 2);  // as a producer sends it
+        ValidateOptions options = old_produce();
+        options.keep_old_formats = true;
+        change(options);
+        auto valid = validate_and_assign_offsets(records, options);
+        ASSERT_TRUE(valid) << as << name << ": " << valid.error().error.what;
+        ASSERT_TRUE(place(*valid, {1000}));
+        const Bytes& wanted = golden(as + name);
+        const bool wrapped = MessageView(valid->bytes).is_wrapper();
+        if (wrapped) {
+          EXPECT_EQ(opened(valid->bytes), opened(wanted)) << as << name;
+        } else {
+          EXPECT_EQ(Bytes(valid->bytes.begin(), valid->bytes.end()), wanted) << as << name;
+        }
+        EXPECT_EQ(records_of(valid->bytes), records_of(wanted)) << as << name;
+        EXPECT_EQ(valid->record_count, 3);
+        EXPECT_EQ(valid->first_offset.value, 1000);
+        EXPECT_EQ(valid->last_offset.value, 1002);
+        ++compared;
+      };
+      compare("keep-", [](auto&) {});
+      if (magic == 1) compare("keepappend-", [](auto& o) { o.timestamp_type = TimestampType::kLogAppendTime; });
+      for (Codec target : kOldCodecs) {
+        if (target != codec) compare("keep" + std::string(name_of(target)) + "-", [&](auto& o) { o.target_codec = target; });
+      }
+    }
+  }
+  EXPECT_EQ(compared, 4 * (4 + 5));
+}
+
+TEST(KeptMessages, AreWrittenAgainOnlyWhereTheFormatForcesIt) {
+  auto kept = [](Bytes& records, std::optional<Codec> target = std::nullopt) {
+    ValidateOptions options = old_produce();
+    options.keep_old_formats = true;
+    options.target_codec = target;
+    auto valid = validate_and_assign_offsets(records, options);
+    EXPECT_TRUE(valid && place(*valid, {5'000}));
+    return std::move(*valid);
+  };
+  for (Codec codec : kOldCodecs) {
+    Bytes plain = golden(v(1, codec));
+    EXPECT_FALSE(kept(plain).is_rebuilt());
+    Bytes v0 = golden(v(0, codec));
+    EXPECT_EQ(kept(v0).is_rebuilt(), codec != Codec::kNone);
+  }
+  Bytes inner;
+  for (int i = 0; i < 3; ++i) put_message(inner, kMagicV1, {0}, kNow + i, 0, as_bytes("k"), as_bytes("v"));
+  Bytes all_zero = wrapper_of(kMagicV1, inner, Codec::kLz4);
+  auto valid = kept(all_zero);
+  EXPECT_TRUE(valid.is_rebuilt());
+  EXPECT_EQ(records_of(valid.bytes), (std::vector<std::string>{"5000/0/k=v", "5001/1/k=v", "5002/2/k=v"}));
+  // zstd is none of their codecs.
+  Bytes to_zstd = golden("v1-gzip");
+  valid = kept(to_zstd, Codec::kZstd);
+  ASSERT_TRUE(valid.is_batch());
+  EXPECT_EQ(valid.batch().codec(), Codec::kZstd);
+  EXPECT_EQ(valid.batch().base_offset().value, 5'000);
+}
+
+TEST(KeptMessages, AreHeldAgainstTheSameRules) {
+  auto keep = [](auto& o) { o.keep_old_formats = true; };
+  for (Codec codec : kOldCodecs) {
+    EXPECT_EQ(refusal(golden(v(0, codec)), [&](auto& o) { keep(o), o.compacted = true; }), ErrorCode::kInvalidRecord);
+    EXPECT_EQ(refusal(golden(v(1, codec)), [&](auto& o) { keep(o), o.before_max_ms = 78; }), ErrorCode::kInvalidTimestamp);
+    EXPECT_EQ(refusal(golden(v(0, codec)), [&](auto& o) { keep(o), o.max_message_bytes = 40; }), ErrorCode::kMessageTooLarge);
+  }
+  EXPECT_EQ(refusal(golden("v0-none"), [&](auto& o) { keep(o), o.max_message_bytes = 100; }), ErrorCode::kNone);  // 54 bytes at most each
+  // Not together, though, and not where one expands.
+  EXPECT_EQ(refusal(golden("v0-none"), [&](auto& o) { keep(o), o.max_message_bytes = 60, o.target_codec = Codec::kGzip; }), ErrorCode::kMessageTooLarge);
+  EXPECT_EQ(refusal(wrapper_of(kMagicV1, golden("v0-none")), keep), ErrorCode::kInvalidRecord);
+}
+
+TEST(UpConversion, NothingWholeIsNoError) {
+  for (size_t size : {size_t{0}, size_t{5}, size_t{30}}) {
+    Bytes records = golden("v0-none");
+    auto valid = validate_and_assign_offsets(MutableByteView(records).first(size), old_produce());
+    ASSERT_TRUE(valid) << size;
+    EXPECT_TRUE(valid->bytes.empty());
+    EXPECT_EQ(valid->record_count, 0);
+  }
+}
+
+TEST(UpConversion, ACutOffLastMessageIsLeftOut) {
+  Bytes records = golden("v0-none");
+  auto valid = validate_and_assign_offsets(MutableByteView(records).first(records.size() - 1), old_produce());
+  ASSERT_TRUE(valid);
+  EXPECT_EQ(valid->record_count, 2);
 }
 
 TEST(UpConversion, RefusesWhatKafkaRefuses) {
@@ -244,13 +330,6 @@ TEST(UpConversion, RefusesWhatKafkaRefuses) {
     put_message(unknown, kMagicV1, {0}, kNow, codec, std::nullopt, as_bytes("x"));
     EXPECT_EQ(refusal(unknown), ErrorCode::kInvalidRecord) << int{codec};
   }
-}
-
-Bytes wrapper_of(int8_t magic, ByteView inner, Codec codec = Codec::kGzip) {
-  Bytes value = *compress(codec, default_level(codec), inner, magic);
-  Bytes wrapper;
-  put_message(wrapper, magic, {0}, kNow, static_cast<uint8_t>(codec), std::nullopt, ByteView(value));
-  return wrapper;
 }
 
 TEST(UpConversion, RefusesWrappersWithWrongContent) {

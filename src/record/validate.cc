@@ -4,6 +4,7 @@
 
 #include "base/varint.h"
 #include "record/frame.h"
+#include "record/keep_messages.h"
 #include "record/validate_messages.h"
 #include "record/walk.h"
 
@@ -400,7 +401,8 @@ tl::expected<ValidatedRecords, AppendError> validate_message_set(MutableByteView
                                                  " in topic partition " + std::string(options.partition) + ".");
   }
   MutableByteView taken = records.first(whole);
-  return magic == kMagicV2 ? Validator(options, BatchView(taken)).run(taken) : convert_messages_up(taken, options);
+  if (magic == kMagicV2) return Validator(options, BatchView(taken)).run(taken);
+  return options.keep_old_formats ? keep_messages(taken, options) : convert_messages_up(taken, options);
 }
 
 }  // namespace

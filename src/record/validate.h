@@ -3,7 +3,7 @@
 // A batch is made anew only where the format forces it: its codec is not the topic's, or its offset deltas are not 0, 1, 2...
 // Cost: uncompressed, one CRC and one walk over the bytes, no object and no allocation per record; compressed, one decompression
 // in pieces through a buffer of the thread. Thread: any; no state but that buffer.
-// Source: Apache Kafka 3.9's behaviour at its sockets; shared/protocol/records.md §6.
+// Source: Apache Kafka 3.9's behaviour at its sockets.
 #pragma once
 
 #include <memory>
@@ -34,8 +34,20 @@ struct ValidateOptions {
   std::optional<int> level;           // nullopt: the default of the target codec
   int32_t max_message_bytes = 1048588;
   AppendOrigin origin = AppendOrigin::kClient;
-  int16_t produce_version = 11;  // of the client's request: below 3 it may carry old formats, below 7 no zstd
+  bool keep_old_formats = false;  // message.format.policy=as-produced: messages of v0 and v1 stay what they are
+  int16_t produce_version = 11;   // of the client's request: below 3 it may carry old formats, below 7 no zstd
   size_t max_decompressed_bytes = kMaxDecompressedBytes;
+};
+
+// A v0 wrapper before its offsets are known; the fields that matter for its bytes.
+struct UnplacedWrapper {
+  int8_t magic;
+  Codec codec;
+  int level;
+  int64_t timestamp;
+  TimestampType type;
+  size_t max_bytes;  // of the wrapper
+  Bytes messages;    // its content
 };
 
 struct ValidatedRecords {
@@ -48,8 +60,12 @@ struct ValidatedRecords {
   int64_t log_append_time_ms = kNoTimestamp; // -1 unless the topic is LogAppendTime
   int32_t record_count = 0;
 
+  std::unique_ptr<UnplacedWrapper> unplaced;  // place() makes `bytes` of it
+
   bool is_rebuilt() const { return rebuilt != nullptr; }
-  // The one batch in `bytes`.
+  // False: `bytes` are messages of v0 or v1, or one wrapper of such.
+  bool is_batch() const { return bytes[kMagicAt] == kMagicV2; }
+  // The one batch in `bytes`; only if is_batch().
   BatchView batch() const { return BatchView(bytes); }
 };
 
@@ -76,7 +92,12 @@ struct AppendError {
 //                                  are not legal or not `count` many; no key on a compacted topic (record errors)
 //   kInvalidTimestamp              out of range, or LogAppendTime claimed by the producer (record errors); on a CreateTime topic such a
 //                                  claim is refused only without a timestamp, else it is taken off
-// On an error the bytes are unchanged. A client's request below version 3 may carry messages of old formats: see validate_messages.h.
+// On an error the bytes are unchanged. A client's request below version 3 may carry messages of old formats: see
+// validate_messages.h and keep_messages.h.
 tl::expected<ValidatedRecords, AppendError> validate_and_assign_offsets(MutableByteView records, const ValidateOptions& options);
+
+// Gives validated records their place in the log: writes their offsets, from `first`, into the bytes. No CRC covers them; only a v0
+// wrapper is compressed again (kMessageTooLarge: now it is larger than max_message_bytes).
+Result<void> place(ValidatedRecords& valid, Offset first);
 
 }  // namespace odradek::record

@@ -4,7 +4,7 @@
 // kInvalidRecord); more than one frame where one is compressed or v2, different magics: kInvalidRecord; then the records.
 // A log holds v2 only (the leader epoch, sequences and exact compaction need it), so that old clients pay for the conversion once.
 // Cost: every record is copied once; a wrapper is decompressed whole, within a bound. Thread: any.
-// Source: Apache Kafka 3.9's behaviour at its sockets; shared/protocol/records.md §6, §7.
+// Source: Apache Kafka 3.9's behaviour at its sockets.
 #pragma once
 
 #include "record/message.h"

@@ -135,7 +135,7 @@ class Log : public std::enable_shared_from_this<Log> {
   Error fail_dir(Error error) const;
   // The same for a change that may be half done: no appends any more.
   Error fail_for_good(Error error) REQUIRES(mutex_);
-  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, int64_t now_ms, const LogConfig& config, AppendInfo info)
+  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, AppendInfo info)
       REQUIRES(mutex_);
   Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);

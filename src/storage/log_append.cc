@@ -35,6 +35,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   rules.max_message_bytes = config->max_message_bytes;
   rules.origin = options.origin;
   rules.produce_version = options.produce_version;
+  rules.keep_old_formats = config->keep_old_formats;
   auto valid = record::validate_and_assign_offsets(records, rules);
   if (!valid) return tl::unexpected<AppendError>(std::move(valid.error()));
   if (valid->bytes.empty()) {  // an old request without a whole message
@@ -56,6 +57,13 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   base::MutexLock lock(mutex_);
   if (closed_ || !dir_->online()) return refuse(offline_error());
   info.log_start_offset = log_start_offset();
+  info.first_offset = log_end_offset();
+  if (!valid->is_batch()) {  // kept in an old format: it knows no producers
+    if (auto placed = record::place(*valid, info.first_offset); !placed) return refuse(std::move(placed.error()));
+    info.last_offset = valid->last_offset;
+    info.size_bytes = static_cast<int64_t>(valid->bytes.size());
+    return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
+  }
   const record::BatchView batch = valid->batch();
   if (batch.has_producer()) {
     const bool client = options.origin == record::AppendOrigin::kClient;
@@ -68,10 +76,9 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
     }
     if (auto legal = producers_.check(batch, !client); !legal) return refuse(std::move(legal.error()));
   }
-  info.first_offset = log_end_offset();
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
-  return write_batches(valid->bytes, now_ms, *config, std::move(info));
+  return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
@@ -110,13 +117,13 @@ tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) 
     return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offset " + std::to_string(info.first_offset.value) + " is below the log end " +
                                                     std::to_string(log_end_offset().value));
   }
-  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), now_ms, *config, std::move(info));
+  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), kNoLeaderEpoch, now_ms, *config, std::move(info));
 }
 
-tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, int64_t now_ms, const LogConfig& config, AppendInfo info) {
+tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, AppendInfo info) {
   ByteView rest = bytes;
   while (!rest.empty()) {
-    // As many batches as go into one segment; of a leader there is only one.
+    // As many as go into one segment. A leader has one batch, or messages of an old format.
     ByteView ahead = rest;
     auto first = *record::next_frame(ahead);
     if (auto rolled = maybe_roll(static_cast<int64_t>(first.size_in_bytes()), first.last_offset(), first.max_timestamp(), now_ms, config); !rolled) {
@@ -137,16 +144,19 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, int64_t
         noted = note_written(frame.batch(), now_ms, config);
         continue;
       }
-      // A message or wrapper of v0 or v1, from a leader with an old log: it knows neither producers nor epochs.
+      // A message or wrapper of v0 or v1: it knows neither producers nor epochs. The leader notes its own.
       const Offset last = frame.last_offset();
       const TailRing::Entry entry{last.value, last.value, static_cast<int32_t>(active_->size()), static_cast<int32_t>(frame.size_in_bytes())};
       noted = active_->note_batch(last, static_cast<int64_t>(frame.size_in_bytes()), frame.max_timestamp(), config, now_ms);
       if (!noted) break;
       producers_.set_end(last + 1);
+      bool epoch_is_new = false;
       {
         base::MutexLock lock(state_mutex_);
         tail_.push(entry);
+        if (epoch > epochs_.latest()) epoch_is_new = epochs_.assign(epoch, info.first_offset);
       }
+      if (epoch_is_new) epochs_changed(EpochFile::kOld);
       log_end_.store((last + 1).value, std::memory_order_release);  // pairs with log_end_offset(): what lies below is written
     }
     if (!noted) {

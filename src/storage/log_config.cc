@@ -58,6 +58,7 @@ LogConfig make_log_config(const config::TopicConfigValues& values) {
   config.file_delete_delay_ms = values.get_long("file.delete.delay.ms");
   config.min_insync_replicas = values.get_int("min.insync.replicas");
   config.message_downconversion = values.get_bool("message.downconversion.enable");
+  config.keep_old_formats = values.get_string("message.format.policy") == "as-produced";
   config.delete_retention_ms = values.get_long("delete.retention.ms");
   config.min_compaction_lag_ms = values.get_long("min.compaction.lag.ms");
   config.max_compaction_lag_ms = values.get_long("max.compaction.lag.ms");

@@ -36,6 +36,7 @@ struct LogConfig {
   int64_t file_delete_delay_ms = 60'000;
   int32_t min_insync_replicas = 1;
   bool message_downconversion = true;
+  bool keep_old_formats = false;  // message.format.policy is as-produced
   int64_t delete_retention_ms = 24ll * 3600 * 1000;
   int64_t min_compaction_lag_ms = 0;
   int64_t max_compaction_lag_ms = INT64_MAX;

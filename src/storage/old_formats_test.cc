@@ -214,5 +214,49 @@ TEST(OldFormats, AnOldProduceRequestBecomesOneBatch) {
   EXPECT_EQ(log->log_end_offset().value, 3);
 }
 
+TEST(OldFormats, AnOldProduceRequestIsStoredAsItCameWhereTheTopicSaysSo) {
+  Disk disk;
+  LogConfig config;
+  config.keep_old_formats = true;
+  config.segment_bytes = 2000;
+  disk.configure(config);
+  auto log = disk.log();
+  OldLog old = make_old_log(kTime);
+  std::vector<int64_t> ends;
+  auto part = [&](size_t from, size_t to) {
+    const size_t end = to < old.positions.size() ? old.positions[to] : old.bytes.size();
+    return Bytes(old.bytes.begin() + static_cast<ptrdiff_t>(old.positions[from]), old.bytes.begin() + static_cast<ptrdiff_t>(end));
+  };
+  // Three messages of v0, a wrapper of v0, two messages of v1, a wrapper of v1 and a batch of v2, by three leaders.
+  for (int32_t epoch = 1; epoch <= 3; ++epoch) {
+    const int64_t base = log->log_end_offset().value;
+    for (auto [from, to] : {std::pair<size_t, size_t>{0, 3}, {3, 4}, {5, 7}, {7, 8}}) {
+      Bytes records = part(from, to);
+      auto appended = log->append_as_leader(records, {epoch}, {record::AppendOrigin::kClient, 2});
+      ASSERT_TRUE(appended) << appended.error().error.what;
+    }
+    ASSERT_TRUE(append(*log, {.records = 2, .timestamp = kTime}, {epoch}));
+    for (int64_t last : {0, 1, 2, 5, 6, 7, 11, 13}) ends.push_back(base + last);
+  }
+  auto check = [&] {
+    EXPECT_EQ(last_offsets(*log), ends);
+    EXPECT_EQ(log->log_end_offset().value, 42);
+    EXPECT_GT(log->segment_count(), 1u);
+    EXPECT_EQ(log->latest_epoch().value, 3);
+    EXPECT_EQ(log->end_offset_for_epoch({1}).second.value, 14);
+    EXPECT_EQ(log->end_offset_for_epoch({2}).second.value, 28);
+  };
+  check();
+  disk.stop_and_start();
+  log = disk.log();
+  check();
+  disk.kill_and_start();
+  log = disk.log();
+  check();
+  auto first = log->read({0}, 1, log->log_end_offset(), true);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(bytes_of(first->slice), part(0, 1));
+}
+
 }  // namespace
 }  // namespace odradek::storage

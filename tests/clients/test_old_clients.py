@@ -13,7 +13,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
-from broker import FULL, Broker, not_run
+from broker import BIN, FULL, Broker, not_run
 import environments
 
 COUNT = 1000 if FULL else 200
@@ -79,25 +79,45 @@ def as_to(broker, fallback):
     return [kcat, "-q", "-b", broker.address, "-X", "api.version.request=false", "-X", f"broker.version.fallback={fallback}"]
 
 
-with Broker({"num.partitions": "3"}) as broker:
-    written = {}  # of the topic that every client can read
+def magics_of(broker, topic):
+    """The formats of everything in the topic's files."""
+    found = set()
+    for path in pathlib.Path(broker.properties["log.dirs"]).glob(f"{topic}-*/*.log"):
+        bytes, at = path.read_bytes(), 0
+        while at < len(bytes):
+            found.add(bytes[at + 16])
+            at += 12 + int.from_bytes(bytes[at + 8:at + 12], "big")
+    return found
+
+
+def all_read_all(broker, topic):
+    """Every client writes to the topic and then reads what all of them wrote."""
+    written = {}
     for name, command in producers.items():
-        run(f"{name} produces", [*command, broker.address, "old", COUNT, name, *OLD_CODECS])
+        run(f"{name} produces", [*command, broker.address, topic, COUNT, name, *OLD_CODECS])
         written.update({key: value_of(key, i) for key, i in keys_of(name, OLD_CODECS)})
     for fallback in FALLBACKS:
         for codec in OLD_CODECS:
             records = {key: value_of(key, i) for key, i in keys_of(f"kcat-{fallback}", [codec])}
-            run(f"kcat as to {fallback} produces {codec}", [*as_to(broker, fallback), "-P", "-t", "old", "-z", codec, "-K", "\t"],
+            run(f"kcat as to {fallback} produces {codec}", [*as_to(broker, fallback), "-P", "-t", topic, "-z", codec, "-K", "\t"],
                 input="".join(f"{key}\t{value}\n" for key, value in records.items()))
             written.update(records)
     expected = digest(written)
     for name, command in consumers.items():
-        got = run(f"{name} consumes", [*command, broker.address, len(written), f"{name}-reads", "old"]).strip().splitlines()[-1]
+        got = run(f"{name} consumes", [*command, broker.address, len(written), f"{name}-reads-{topic}", topic]).strip().splitlines()[-1]
         assert got == expected, f"{name}: {got}, not {expected}"
     for fallback in FALLBACKS:
-        text = run(f"kcat as to {fallback} consumes", [*as_to(broker, fallback), "-C", "-e", "-t", "old", "-o", "beginning", "-f", "%k\t%s\n"])
+        text = run(f"kcat as to {fallback} consumes", [*as_to(broker, fallback), "-C", "-e", "-t", topic, "-o", "beginning", "-f", "%k\t%s\n"])
         got = dict(line.split("\t") for line in text.splitlines())
         assert len(text.splitlines()) == len(got) and digest(got) == expected, f"kcat as to {fallback}: {digest(got)}, not {expected}"
+
+
+with Broker({"num.partitions": "3"}) as broker:
+    all_read_all(broker, "old")
+    assert magics_of(broker, "old") == {2}, magics_of(broker, "old")
+    run("odradek creates", [BIN / "odradek", "topic", "create", "kept", "--bootstrap", broker.address, "--partitions", "3", "--config", "message.format.policy=as-produced"])
+    all_read_all(broker, "kept")
+    assert magics_of(broker, "kept") == {0, 1, 2}, magics_of(broker, "kept")
 
     newer = [name for name in producers if name.removeprefix("java-") in WITH_ZSTD]
     written = {}

@@ -3,6 +3,8 @@
 // Lines: "<name> <bytes in hex>".
 //   v0-* v1-* v2-*      what MemoryRecordsBuilder makes, from offset 100
 //   up-<source>         the same, sent to a leader: LogValidator, base offset 1000, leader epoch 5
+//   keep-<source>       the same to a leader whose log has the source's format, from offset 0; keep<codec>-<source>: and this codec
+//   upappend- keepappend-  the same on a LogAppendTime topic
 //   down<m>-<source>    the same, asked for by an old client from offset 101: MemoryRecords.downConvert
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
@@ -38,8 +40,10 @@ public class OldFormats {
         return bytes;
     }
 
-    static MemoryRecords make(byte magic, CompressionType codec, TimestampType type) {
-        MemoryRecordsBuilder builder = MemoryRecords.builder(ByteBuffer.allocate(4096), magic, Compression.of(codec).build(), type, 100,
+    static MemoryRecords make(byte magic, CompressionType codec, TimestampType type) { return make(magic, codec, type, 100); }
+
+    static MemoryRecords make(byte magic, CompressionType codec, TimestampType type, long base) {
+        MemoryRecordsBuilder builder = MemoryRecords.builder(ByteBuffer.allocate(4096), magic, Compression.of(codec).build(), type, base,
             type == TimestampType.LOG_APPEND_TIME ? NOW + 77 : RecordBatch.NO_TIMESTAMP);
         Header[] headers = magic == 2 ? new Header[] {new RecordHeader("h", "x".getBytes()), new RecordHeader("none", null)} : new Header[0];
         long none = RecordBatch.NO_TIMESTAMP;
@@ -49,7 +53,7 @@ public class OldFormats {
         return builder.build();
     }
 
-    static MemoryRecords up(MemoryRecords records, CompressionType codec, TimestampType type) {
+    static MemoryRecords sent(MemoryRecords records, CompressionType codec, CompressionType target, byte magic, TimestampType type) {
         LogValidator validator = new LogValidator(records, new TopicPartition("t", 0), new Time() {
             public long milliseconds() { return NOW + 77; }
             public long hiResClockMs() { return NOW + 77; }
@@ -57,7 +61,7 @@ public class OldFormats {
             public void sleep(long ms) {}
             public void waitObject(Object o, java.util.function.Supplier<Boolean> condition, long deadline) {}
             public org.apache.kafka.common.utils.Timer timer(long ms) { return null; }
-        }, codec, Compression.of(codec).build(), false, (byte) 2, type, Long.MAX_VALUE, Long.MAX_VALUE, 5, AppendOrigin.CLIENT, MetadataVersion.latestTesting());
+        }, codec, Compression.of(target).build(), false, magic, type, Long.MAX_VALUE, Long.MAX_VALUE, 5, AppendOrigin.CLIENT, MetadataVersion.latestTesting());
         return validator.validateMessagesAndAssignOffsets(PrimitiveRef.ofLong(1000), new NoMetrics(), BufferSupplier.create()).validatedRecords;
     }
 
@@ -81,8 +85,14 @@ public class OldFormats {
                     MemoryRecords records = make(magic, codec, type);
                     put(name, records);
                     if (magic < 2 && type == TimestampType.CREATE_TIME) {
-                        put("up-" + name, up(make(magic, codec, type), codec, TimestampType.CREATE_TIME));
-                        put("upappend-" + name, up(make(magic, codec, type), codec, TimestampType.LOG_APPEND_TIME));
+                        TimestampType create = TimestampType.CREATE_TIME, append = TimestampType.LOG_APPEND_TIME;
+                        put("up-" + name, sent(make(magic, codec, type), codec, codec, (byte) 2, create));
+                        put("upappend-" + name, sent(make(magic, codec, type), codec, codec, (byte) 2, append));
+                        put("keep-" + name, sent(make(magic, codec, type, 0), codec, codec, magic, create));
+                        if (magic == 1) put("keepappend-" + name, sent(make(magic, codec, type, 0), codec, codec, magic, append));
+                        for (CompressionType target : codecs) {
+                            if (target != codec) put("keep" + target.name + "-" + name, sent(make(magic, codec, type, 0), codec, target, magic, create));
+                        }
                     }
                     for (int target = magic - 1; target >= 0; target--) down(name, records, target);
                 }
