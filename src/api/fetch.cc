@@ -10,6 +10,7 @@
 #include "metadata/image.h"
 #include "protocol/messages/fetch.h"
 #include "replication/fetch_session.h"
+#include "replication/replica_metrics.h"
 #include "replication/replica_manager.h"
 
 namespace odradek::api {
@@ -22,6 +23,7 @@ using replication::FetchPartition;
 using replication::ReadResult;
 using replication::SessionPartition;
 using replication::SessionTopic;
+using replication::TopicCounters;
 
 struct Pending {
   request::RequestPtr request;
@@ -69,7 +71,11 @@ ErrorCode suit_old_client(OldFetchAnswer& old, int16_t version, bool follower, c
   if (version > OldFetchAnswer::kLastVersion) return ErrorCode::kNone;
   if (!config->message_downconversion && !follower) return ErrorCode::kUnsupportedVersion;
   if (result.error != ErrorCode::kNone) return ErrorCode::kNone;
+  const int64_t before = old.records();
   auto bytes = old.convert(*log, partition.fetch_offset, partition.max_bytes, result);
+  if (TopicCounters* counters = partition.replica->counters(); counters != nullptr && old.records() > before) {
+    counters->owner->converted(counters, old.records() - before);
+  }
   if (!bytes) {
     log::debug("request", "fetch v{} of offset {}: {}", version, partition.fetch_offset.value, bytes.error().what);
     return bytes.error().code;

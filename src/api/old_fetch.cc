@@ -101,6 +101,7 @@ Result<Bytes> OldFetchAnswer::convert(const storage::Log& log, Offset from, int3
   if (cuts_ && out.size() > most) out.resize(most);
   if (converted_ > 0 && out.size() > left) out.clear();
   converted_ += out.size();
+  records_ += converter.records();
   return out;
 }
 

@@ -24,10 +24,13 @@ class OldFetchAnswer {
   // Errors: those of record::DownConverter and of Log::read.
   Result<Bytes> convert(const storage::Log& log, Offset from, int32_t max_bytes, const replication::ReadResult& found);
 
+  int64_t records() const { return records_; }  // converted so far
+
  private:
   const int8_t magic_;
   const bool cuts_;
   size_t converted_ = 0;
+  int64_t records_ = 0;
 };
 
 }  // namespace odradek::api

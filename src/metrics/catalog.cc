@@ -12,7 +12,7 @@ namespace {
 constexpr std::array kCatalog = {
     // topics
     &kMessagesIn, &kBytesIn, &kBytesOut, &kBytesRejected, &kTotalProduceRequests, &kFailedProduceRequests, &kTotalFetchRequests,
-    &kFailedFetchRequests, &kReplicationBytesOut, &kInvalidCrcRecords,
+    &kFailedFetchRequests, &kProduceMessageConversions, &kFetchMessageConversions, &kReplicationBytesOut, &kInvalidCrcRecords,
     &kInvalidOffsetOrSequenceRecords,
     // replication
     &kLeaderCount, &kPartitionCount, &kOfflineReplicaCount, &kUnderReplicatedPartitions, &kUnderMinIsrPartitionCount,

@@ -44,6 +44,10 @@ inline constexpr MetricDef kTotalFetchRequests{"kafka_server_brokertopicmetrics_
     "kafka.server:type=BrokerTopicMetrics,name=TotalFetchRequestsPerSec", "Partitions read for fetch requests."};
 inline constexpr MetricDef kFailedFetchRequests{"kafka_server_brokertopicmetrics_failedfetchrequests_total", Kind::kCounter, "", "topic",
     "kafka.server:type=BrokerTopicMetrics,name=FailedFetchRequestsPerSec", "Reads that failed for a reason that is not the client's."};
+inline constexpr MetricDef kProduceMessageConversions{"kafka_server_brokertopicmetrics_producemessageconversions_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=ProduceMessageConversionsPerSec", "Records of producers that were written again: to another format or codec."};
+inline constexpr MetricDef kFetchMessageConversions{"kafka_server_brokertopicmetrics_fetchmessageconversions_total", Kind::kCounter, "", "topic",
+    "kafka.server:type=BrokerTopicMetrics,name=FetchMessageConversionsPerSec", "Records made messages of an older format for a consumer."};
 inline constexpr MetricDef kReplicationBytesOut{"kafka_server_brokertopicmetrics_replicationbytesout_total", Kind::kCounter, "bytes", "",
     "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesOutPerSec", "Bytes sent to followers."};
 inline constexpr MetricDef kInvalidCrcRecords{"kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", Kind::kCounter, "", "",

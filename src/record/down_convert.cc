@@ -38,6 +38,7 @@ Result<bool> DownConverter::convert_plain(const BatchView& batch, Bytes& out, si
     if (record.offset < from_) continue;
     if (!out.empty() && out.size() + message_size(magic_, record.key, record.value) > limit) return false;
     put_message(out, magic_, record.offset, record.timestamp, attributes, record.key, record.value);
+    ++records_;
   }
 }
 
@@ -63,6 +64,7 @@ Result<bool> DownConverter::convert_compressed(const BatchView& batch, Bytes& ou
       return fail(ErrorCode::kMessageTooLarge, "too much to convert in the " + batch.where());
     }
     put_message(inner_, magic_, inner, record.timestamp, attributes, record.key, record.value);
+    ++records_;
   }
   return put_wrapper(out, limit, batch.codec(), last, greatest, batch.timestamp_type());
 }
@@ -78,6 +80,7 @@ Result<bool> DownConverter::convert_message(const MessageView& message, Bytes& o
     if (!more) return fail(std::move(more.error()));
     if (!*more) break;
     put_message(inner_, magic_, record.offset, kNoTimestamp, 0, record.key, record.value);
+    ++records_;
   }
   if (message.is_wrapper()) return put_wrapper(out, limit, message.codec(), message.offset(), kNoTimestamp, TimestampType::kCreateTime);
   if (message.offset() < from_) return true;

@@ -24,6 +24,9 @@ class DownConverter {
   // kMessageTooLarge: a compressed batch of more than kMaxDecompressedBytes.
   Result<bool> convert(const Frame& frame, Bytes& out, size_t limit);
 
+  // Records in the messages made so far, without copied frames.
+  int64_t records() const { return records_; }
+
  private:
   Result<bool> convert_plain(const BatchView& batch, Bytes& out, size_t limit);
   Result<bool> convert_compressed(const BatchView& batch, Bytes& out, size_t limit);
@@ -36,6 +39,7 @@ class DownConverter {
 
   const int8_t magic_;
   const Offset from_;
+  int64_t records_ = 0;
   Decompressor decompressor_;
   Bytes inner_;
 };

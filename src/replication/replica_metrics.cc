@@ -9,7 +9,8 @@ namespace {
 constexpr std::array kPerTopic = {&metrics::kMessagesIn,     &metrics::kBytesIn,
                                   &metrics::kBytesOut,       &metrics::kBytesRejected,
                                   &metrics::kTotalProduceRequests, &metrics::kFailedProduceRequests,
-                                  &metrics::kTotalFetchRequests,   &metrics::kFailedFetchRequests};
+                                  &metrics::kTotalFetchRequests,   &metrics::kFailedFetchRequests,
+                                  &metrics::kProduceMessageConversions, &metrics::kFetchMessageConversions};
 
 }  // namespace
 
@@ -17,7 +18,8 @@ TopicCounters::TopicCounters(metrics::Registry& registry, std::shared_ptr<Replic
   const std::array into = {&messages_in,     &bytes_in,
                            &bytes_out,       &bytes_rejected,
                            &produce_requests, &failed_produce_requests,
-                           &fetch_requests,   &failed_fetch_requests};
+                           &fetch_requests,   &failed_fetch_requests,
+                           &produce_conversions, &fetch_conversions};
   for (size_t i = 0; i < into.size(); ++i) *into[i] = topic.empty() ? registry.counter(*kPerTopic[i]) : registry.counter(*kPerTopic[i], {topic});
 }
 
@@ -81,6 +83,13 @@ void ReplicaMetrics::appended(TopicCounters* topic, const storage::AppendInfo& i
     if (info.duplicate) continue;
     counters->messages_in->inc(static_cast<uint64_t>(info.record_count));
     counters->bytes_in->inc(static_cast<uint64_t>(info.size_bytes));
+    if (info.rewritten) counters->produce_conversions->inc(static_cast<uint64_t>(info.record_count));
+  }
+}
+
+void ReplicaMetrics::converted(TopicCounters* topic, int64_t records) {
+  for (TopicCounters* counters : {topic, &all_}) {
+    if (counters != nullptr) counters->fetch_conversions->inc(static_cast<uint64_t>(records));
   }
 }
 

@@ -27,7 +27,7 @@ struct TopicCounters {
   const std::string topic;      // empty: all topics
   // Shared with the registry, which writes them out.
   std::shared_ptr<metrics::Counter> messages_in, bytes_in, bytes_out, bytes_rejected, produce_requests, failed_produce_requests, fetch_requests,
-      failed_fetch_requests;
+      failed_fetch_requests, produce_conversions, fetch_conversions;
 };
 
 class ReplicaMetrics : public std::enable_shared_from_this<ReplicaMetrics> {
@@ -43,6 +43,7 @@ class ReplicaMetrics : public std::enable_shared_from_this<ReplicaMetrics> {
   TopicCounters& all() { return all_; }
 
   void appended(TopicCounters* topic, const storage::AppendInfo& info);
+  void converted(TopicCounters* topic, int64_t records);  // for a consumer
   void append_failed(TopicCounters* topic, ErrorCode error, size_t bytes);
 
   std::shared_ptr<metrics::Counter> isr_shrinks, isr_expands, replication_bytes_out;

@@ -51,6 +51,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   AppendInfo info;
   info.log_append_time_ms = valid->log_append_time_ms;
   info.max_timestamp = valid->max_timestamp;
+  info.rewritten = valid->is_rebuilt();
   info.record_count = valid->record_count;
   info.size_bytes = static_cast<int64_t>(valid->bytes.size());
 

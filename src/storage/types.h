@@ -26,6 +26,7 @@ struct AppendInfo {
   Offset log_start_offset{0};
   int32_t record_count = 0;
   int64_t size_bytes = 0;
+  bool rewritten = false;  // to another format or codec than the producer sent
   bool duplicate = false;  // the batch was there already; the offsets are those of the first append
 };
 

@@ -119,6 +119,12 @@ with Broker({"num.partitions": "3"}) as broker:
     all_read_all(broker, "kept")
     assert magics_of(broker, "kept") == {0, 1, 2}, magics_of(broker, "kept")
 
+    for topic in ("old", "kept"):
+        for name in ("producemessageconversions", "fetchmessageconversions"):
+            value = broker.metric(f'kafka_server_brokertopicmetrics_{name}_total{{topic="{topic}"}}')
+            print(f"{topic}: {name} {value:.0f}")
+            assert value > 0, f"{name} of {topic} is not counted"
+
     newer = [name for name in producers if name.removeprefix("java-") in WITH_ZSTD]
     written = {}
     for name in newer:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(os.environ.get("ODRADEK_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("ODRADEK_BIN", ROOT / "build/release/bin"))
@@ -73,6 +74,14 @@ class Broker:
     @property
     def address(self):
         return f"127.0.0.1:{self.port}"
+
+    def metric(self, sample):
+        """The value of a sample, name{labels}; 0 if it has none yet."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as page:
+            for line in page.read().decode().splitlines():
+                if line.startswith(sample + " "):
+                    return float(line.split()[-1])
+        return 0.0
 
     def start(self, wait=60):
         self.directory.mkdir(parents=True, exist_ok=True)
