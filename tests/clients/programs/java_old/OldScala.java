@@ -1,6 +1,9 @@
 // The clients that were written in Scala, of Kafka 0.8.2:
 //   OldScala produce BOOTSTRAP TOPIC COUNT NAME CODEC...   the old producer (Produce v0)
 //   OldScala consume BOOTSTRAP COUNT GROUP TOPIC           the simple consumer (Fetch v0, offsets by its own count)
+//   OldScala group ZOOKEEPER SECONDS GROUP TOPIC STORAGE MEMBERS
+//     the high-level consumer: brokers, members and partitions by ZooKeeper. That many members of the group share the topic, until
+//     nothing came for so many seconds; offsets are committed to STORAGE (zookeeper or kafka). Prints how many members got records, too.
 // Records and what is printed: as OldProducer and OldConsumer.
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -9,13 +12,20 @@ import java.util.*;
 import kafka.api.FetchRequestBuilder;
 import kafka.api.PartitionOffsetRequestInfo;
 import kafka.common.TopicAndPartition;
+import kafka.consumer.Consumer;
+import kafka.consumer.ConsumerConfig;
+import kafka.consumer.ConsumerIterator;
+import kafka.consumer.ConsumerTimeoutException;
+import kafka.consumer.KafkaStream;
 import kafka.javaapi.FetchResponse;
 import kafka.javaapi.OffsetRequest;
 import kafka.javaapi.PartitionMetadata;
 import kafka.javaapi.TopicMetadata;
 import kafka.javaapi.TopicMetadataRequest;
+import kafka.javaapi.consumer.ConsumerConnector;
 import kafka.javaapi.consumer.SimpleConsumer;
 import kafka.javaapi.producer.Producer;
+import kafka.message.MessageAndMetadata;
 import kafka.message.MessageAndOffset;
 import kafka.producer.KeyedMessage;
 import kafka.producer.ProducerConfig;
@@ -23,6 +33,7 @@ import kafka.producer.ProducerConfig;
 public class OldScala {
     public static void main(String[] args) throws Exception {
         if (args[0].equals("produce")) produce(Arrays.copyOfRange(args, 1, args.length));
+        else if (args[0].equals("group")) group(Arrays.copyOfRange(args, 1, args.length));
         else consume(Arrays.copyOfRange(args, 1, args.length));
     }
 
@@ -82,6 +93,60 @@ public class OldScala {
             }
         }
         consumer.close();
+        print(seen, records);
+    }
+
+    static void group(String[] args) throws Exception {
+        int members = Integer.parseInt(args[5]), busy = 0;
+        Properties config = new Properties();
+        config.put("zookeeper.connect", args[0]);
+        config.put("group.id", args[2]);
+        config.put("auto.offset.reset", "smallest");
+        config.put("auto.commit.enable", "false");
+        config.put("offsets.storage", args[4]);
+        config.put("dual.commit.enabled", "false");
+        config.put("fetch.message.max.bytes", "40000");
+        config.put("rebalance.backoff.ms", "1000");
+        config.put("consumer.timeout.ms", String.valueOf(1000 * Integer.parseInt(args[1])));
+        List<ConsumerConnector> connectors = new ArrayList<>();
+        List<KafkaStream<byte[], byte[]>> streams = new ArrayList<>();
+        for (int i = 0; i < members; i++) {
+            ConsumerConnector connector = Consumer.createJavaConsumerConnector(new ConsumerConfig(config));
+            connectors.add(connector);
+            streams.add(connector.createMessageStreams(Collections.singletonMap(args[3], 1)).get(args[3]).get(0));
+        }
+        TreeMap<String, byte[]> records = new TreeMap<>();
+        int[] seen = new int[members];
+        List<Thread> threads = new ArrayList<>();
+        for (int i = 0; i < members; i++) {
+            int member = i;
+            threads.add(new Thread(() -> {
+                try {
+                    for (ConsumerIterator<byte[], byte[]> it = streams.get(member).iterator(); it.hasNext(); ) {
+                        MessageAndMetadata<byte[], byte[]> message = it.next();
+                        synchronized (records) {
+                            records.put(new String(message.key(), StandardCharsets.UTF_8), message.message());
+                            seen[member]++;
+                        }
+                    }
+                } catch (ConsumerTimeoutException end) {
+                }
+            }));
+        }
+        for (Thread thread : threads) thread.start();
+        for (Thread thread : threads) thread.join();
+        int total = 0;
+        for (int i = 0; i < members; i++) {
+            total += seen[i];
+            busy += seen[i] > 0 ? 1 : 0;
+            connectors.get(i).commitOffsets(true);
+            connectors.get(i).shutdown();
+        }
+        System.out.println(busy + " of " + members + " members");
+        print(total, records);
+    }
+
+    static void print(int seen, TreeMap<String, byte[]> records) throws Exception {
         MessageDigest sha = MessageDigest.getInstance("SHA-256");
         for (Map.Entry<String, byte[]> record : records.entrySet()) {
             sha.update((record.getKey() + "\t").getBytes(StandardCharsets.UTF_8));
