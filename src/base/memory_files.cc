@@ -132,7 +132,10 @@ class MemoryFiles::MemoryFile final : public File {
     return {};
   }
   Result<void> sync_all() override { return sync_data(); }
-  void start_writeback(int64_t, int64_t) override {}
+  void start_writeback(int64_t, int64_t) override {
+    MutexLock lock(files_.mutex_);
+    (void)enter(FileCall::kWriteback);
+  }
 
   Result<void> truncate(int64_t size) override {
     MutexLock lock(files_.mutex_);

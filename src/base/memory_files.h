@@ -17,7 +17,7 @@
 
 namespace odradek::base {
 
-enum class FileCall { kOpen, kRead, kWrite, kSync, kTruncate, kRename, kRemove, kCreateDirectory, kList, kSyncDirectory, kStatus };
+enum class FileCall { kOpen, kRead, kWrite, kSync, kTruncate, kRename, kRemove, kCreateDirectory, kList, kSyncDirectory, kStatus, kWriteback };
 
 class MemoryFiles final : public FileSystem {
  public:

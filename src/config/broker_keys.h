@@ -241,6 +241,12 @@ inline constexpr auto kBrokerKeys = [] {
              "How long a broker that cannot tell a quorum controller of a failed log dir goes on.", kNoteNoQuorum),
     works("log.dirs", kString, nullptr, "", kHigh, kReadOnly,
              "The folders that hold the partitions, comma separated."),
+    ours(works("log.flush.before.ack", kString, "none", "none|acks-all|all", kHigh, kClusterWide,
+             "What an answer to a producer waits for besides the replicas: none; acks-all: records of acks=all are on the disk of every "
+             "Odradek replica in the ISR, at least min.insync.replicas of them; all: records of acks=1 are also on the leader's disk.")),
+    ours(works("log.flush.debt.factor", kInt, "4", "0..", kMedium, kReadOnly,
+             "While a log's unflushed part exceeds this many times its flush.messages or flush.ms, answers to its producers wait for the "
+             "next flush; 0: never.")),
     works("log.flush.interval.messages", kLong, "9223372036854775807", "1..", kHigh, kClusterWide,
              "A log is flushed after this many records."),
     works("log.flush.interval.ms", kLong, nullptr, "", kHigh, kClusterWide,

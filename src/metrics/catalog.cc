@@ -28,7 +28,8 @@ constexpr std::array kCatalog = {
     &kNetworkIdle, &kMemoryPoolAvailable, &kMemoryPoolUsed, &kConnectionCount, &kConnectionsCreated,
     &kConnectionsRefused, &kAcceptorBlocked,
     // log
-    &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
+    &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kLogFlushes, &kLogUnflushedMessages, &kLogFlushDebt,
+    &kLogDirFlushTime, &kHeldProduces, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
     // groups
     &kNumGroups, &kNumGroupsPreparingRebalance, &kNumGroupsCompletingRebalance, &kNumGroupsStable, &kNumGroupsEmpty, &kNumGroupsDead,
     &kNumOffsets, &kOffsetCommits, &kOffsetExpirations, &kGroupRebalances,

@@ -154,6 +154,17 @@ inline constexpr MetricDef kLogSegments{"kafka_log_log_numlogsegments", Kind::kG
     "kafka.log:type=Log,name=NumLogSegments", "Segments."};
 inline constexpr MetricDef kLogFlushTime{"kafka_log_logflushstats_logflushrateandtimems", Kind::kHistogram, "ms", "",
     "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs", "Time of one fdatasync of a segment, by a flush thread.", kNsToMs};
+inline constexpr MetricDef kLogFlushes{"odradek_log_flushes_total", Kind::kCounter, "", "topic,partition",
+    "", "Flushes of the log that have ended."};
+inline constexpr MetricDef kLogUnflushedMessages{"odradek_log_unflushed_messages", Kind::kGauge, "", "topic,partition",
+    "", "Records that no flush has covered yet."};
+inline constexpr MetricDef kLogFlushDebt{"odradek_log_flush_debt_ratio", Kind::kGauge, "", "topic,partition",
+    "", "Unflushed part in multiples of flush.messages or flush.ms, the greater one; above log.flush.debt.factor answers to producers wait. "
+    "Only logs with either setting."};
+inline constexpr MetricDef kLogDirFlushTime{"odradek_log_directory_flush_seconds", Kind::kHistogram, "s", "logdirectory",
+    "", "Time of one fdatasync of a segment, by log dir.", kNsToSeconds};
+inline constexpr MetricDef kHeldProduces{"odradek_produce_held_by_flush_debt_total", Kind::kCounter, "", "",
+    "", "Appends whose answer waited for a flush because the log was in debt."};
 inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offlinelogdirectorycount", Kind::kGauge, "", "",
     "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
 inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",

@@ -59,7 +59,10 @@ void Partition::take_state(const PartitionState& state, std::shared_ptr<storage:
     log_owner_ = std::move(log);
     high_watermark_.store(std::clamp(high_watermark, log_owner_->log_start_offset(), log_owner_->log_end_offset()).value, std::memory_order_release);
     log_owner_->update_high_watermark(this->high_watermark());
-    min_isr_.store(log_owner_->config()->min_insync_replicas, std::memory_order_relaxed);
+    const auto config = log_owner_->config();
+    min_isr_.store(config->min_insync_replicas, std::memory_order_relaxed);
+    flush_before_ack_.store(config->flush_before_ack, std::memory_order_relaxed);
+    log_owner_->set_flush_listener(weak_from_this());
     log_.store(log_owner_.get(), std::memory_order_release);
   }
   leader_ = state.leader;
@@ -91,6 +94,7 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
     if (id == self_) continue;
     Remote* known = led_before ? find_remote(id) : nullptr;
     Remote remote = known != nullptr ? *known : Remote{.id = id};
+    remote.flushed.reset();
     const bool in_sync = contains(state.isr, id);
     remote.last_caught_up_ms = in_sync ? now_ms : 0;
     remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
@@ -98,6 +102,7 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
     remotes.push_back(remote);
   }
   remotes_ = std::move(remotes);
+  count_flushed();
   open_gate(make_word(Role::kLeader, state.leader_epoch));
   advance_high_watermark();
   return {};
@@ -182,11 +187,28 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
                                                              isr_size_.load(std::memory_order_relaxed), min_isr()));
   }
 
-  auto info = log_.load(std::memory_order_acquire)->append_as_leader(records, epoch, options);
+  const storage::FlushBeforeAck before_ack = flush_before_ack_.load(std::memory_order_relaxed);
+  AckNeed need;
+  need.appended_in = epoch;
+  need.high_watermark = acks == -1;
+  if (acks == -1 && before_ack != storage::FlushBeforeAck::kNone) {
+    need.flushed = AckNeed::Flushed::kInSync;
+    if (const int32_t copies = flushing_copies_.load(std::memory_order_acquire); copies < min_isr()) {
+      return refuse(ErrorCode::kNotEnoughReplicas, fmt::format("{} of the replicas of {} in sync tell what they have flushed, below min.insync.replicas {}",
+                                                               copies, name_.to_string(), min_isr()));
+    }
+  } else if (acks == 1 && before_ack == storage::FlushBeforeAck::kAll) {
+    need.flushed = AckNeed::Flushed::kHere;
+  }
+
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  auto info = log.append_as_leader(records, epoch, options);
   if (!info) return tl::unexpected<storage::AppendError>(std::move(info.error()));
+  need.required = info->last_offset + 1;
+  if (need.flushed != AckNeed::Flushed::kNowhere && log.flushed_offset() < need.required) log.request_flush();
+  if (acks != 0 && options.origin == record::AppendOrigin::kClient) need.held_since = log.debt_hold();
   LeaderAppend done;
-  done.required = info->last_offset + 1;
-  done.epoch = epoch;
+  done.need = need;
   done.info = std::move(*info);
   {
     base::MutexLock lock(mutex_);
@@ -195,13 +217,34 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
   return done;
 }
 
-std::optional<ErrorCode> Partition::ack_state(Offset required, LeaderEpoch appended_in) const {
+std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
   const uint64_t word = word_.load(std::memory_order_acquire);
   if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) return error;
   // A leader that was replaced in between may have lost the records.
-  if (appended_in.value < leading_since_.load(std::memory_order_acquire)) return ErrorCode::kNotLeaderOrFollower;
-  if (high_watermark() < required) return std::nullopt;
-  return is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
+  if (need.appended_in.value < leading_since_.load(std::memory_order_acquire)) return ErrorCode::kNotLeaderOrFollower;
+  if (need.high_watermark && high_watermark() < need.required) return std::nullopt;
+  const storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (need.flushed != AckNeed::Flushed::kNowhere && log.flushed_offset() < need.required) return std::nullopt;
+  if (need.held_since && log.flush_count() <= *need.held_since) return std::nullopt;
+  if (need.flushed == AckNeed::Flushed::kInSync) {
+    if (flushed_elsewhere_.load(std::memory_order_acquire) < need.required.value) return std::nullopt;
+    if (flushing_copies_.load(std::memory_order_acquire) < min_isr()) return ErrorCode::kNotEnoughReplicasAfterAppend;
+  }
+  return need.high_watermark && is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
+}
+
+// An acks=all that waits for the disks counts every member of the committed ISR that tells what it has flushed. A member that does
+// not tell is no flushed copy, but does not hold the answer back either.
+void Partition::count_flushed() {
+  int32_t copies = 1;
+  int64_t smallest = INT64_MAX;
+  for (const Remote& remote : remotes_) {
+    if (!remote.flushed || !contains(isr_, remote.id)) continue;
+    ++copies;
+    smallest = std::min(smallest, remote.flushed->value);
+  }
+  flushed_elsewhere_.store(smallest, std::memory_order_release);
+  flushing_copies_.store(copies, std::memory_order_release);
 }
 
 Partition::Remote* Partition::find_remote(BrokerId id) {
@@ -236,7 +279,8 @@ IsrChange Partition::propose(std::vector<BrokerId> isr) {
   return {epoch_of(word_.load(std::memory_order_relaxed)), partition_epoch_, std::move(isr)};
 }
 
-FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms) {
+FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms,
+                                                     std::optional<Offset> flushed) {
   FollowerFetchEffect effect;
   base::MutexLock lock(mutex_);
   if (effect.error = check_leader(kNoLeaderEpoch); effect.error != ErrorCode::kNone) return effect;
@@ -256,6 +300,9 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset o
   effect.low_watermark_moved = remote->log_start != log_start;
   remote->log_end = offset;
   remote->log_start = log_start;
+  effect.flushed_moved = remote->flushed != flushed;
+  remote->flushed = flushed;
+  if (effect.flushed_moved) count_flushed();
   remote->last_fetch_leader_end = leader_end;
   remote->last_fetch_ms = now_ms;
 
@@ -290,6 +337,7 @@ bool Partition::on_isr_changed(LeaderEpoch epoch, const std::vector<BrokerId>& i
   isr_size_.store(static_cast<int32_t>(isr_.size()), std::memory_order_relaxed);
   partition_epoch_ = partition_epoch;
   proposed_isr_.reset();
+  count_flushed();
   return advance_high_watermark();
 }
 

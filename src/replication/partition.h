@@ -70,10 +70,21 @@ struct ReadResult {
   base::FileSlice cold;     // to be loaded before trying again; nothing was read
 };
 
+// What the answer to an append waits for.
+struct AckNeed {
+  // Whose disks must hold the records (flush.before.ack).
+  enum class Flushed : uint8_t { kNowhere, kHere, kInSync };
+
+  Offset required{0};                            // behind the last record
+  LeaderEpoch appended_in = kNoLeaderEpoch;
+  bool high_watermark = false;                   // acks=all
+  Flushed flushed = Flushed::kNowhere;
+  std::optional<uint64_t> held_since;            // the log is in debt: its flush_count() must exceed this
+};
+
 struct LeaderAppend {
   storage::AppendInfo info;
-  Offset required{0};  // acks=all is answered when the high watermark reaches this
-  LeaderEpoch epoch = kNoLeaderEpoch;  // of the append
+  AckNeed need;
   bool high_watermark_advanced = false;
 };
 
@@ -94,6 +105,7 @@ struct FollowerFetchEffect {
   ErrorCode error = ErrorCode::kNone;
   bool high_watermark_advanced = false;
   bool low_watermark_moved = false;
+  bool flushed_moved = false;
   std::optional<IsrChange> change;
 };
 
@@ -106,7 +118,7 @@ class LiveBrokers {
 
 struct TopicCounters;
 
-class Partition {
+class Partition : public storage::FlushListener, public std::enable_shared_from_this<Partition> {
  public:
   // `lag_ms`: replica.lag.time.max.ms.
   Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms);
@@ -136,16 +148,17 @@ class Partition {
   ErrorCode check_leader(LeaderEpoch asked) const;
 
   // --- leader -----------------------------------------------------------------------------------------------------------
-  // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas. Writes offsets and epoch into
-  // `records` in place. `expected` (not -1): the epoch the caller works in; refused if leadership was lost since then.
+  // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas, or, with flush.before.ack, when fewer
+  // members of it than that say what they have flushed (an Apache broker does not). Writes offsets and epoch into `records` in place. `expected` (not -1): the epoch the caller works in; refused if leadership was lost since then.
   // A failed write of the log: kKafkaStorageError.
   tl::expected<LeaderAppend, storage::AppendError> append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected,
                                                                     const storage::AppendOptions& options);
-  // For who waits for `required` in the epoch of its append: nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend,
-  // kNotLeaderOrFollower, kKafkaStorageError).
-  std::optional<ErrorCode> ack_state(Offset required, LeaderEpoch appended_in) const;
-  // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read.
-  FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms);
+  // nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend, kNotLeaderOrFollower, kKafkaStorageError).
+  std::optional<ErrorCode> ack_state(const AckNeed& need) const;
+  // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read. `flushed`:
+  // what it says is on its disk; nullopt: it does not say.
+  FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms,
+                                            std::optional<Offset> flushed = std::nullopt);
   // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight.
   std::optional<IsrChange> shrink_isr(int64_t now_ms);
   // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
@@ -154,6 +167,7 @@ class Partition {
   void on_isr_refused(LeaderEpoch leader_epoch, bool wait_for_controller);
   // min.insync.replicas of the topic.
   void set_min_insync_replicas(int32_t replicas) { min_isr_.store(replicas, std::memory_order_relaxed); }
+  void set_flush_before_ack(storage::FlushBeforeAck which) { flush_before_ack_.store(which, std::memory_order_relaxed); }
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
   bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
@@ -184,14 +198,17 @@ class Partition {
   TopicCounters* counters() const { return counters_.get(); }
 
   // --- who waits (see wait_list.h) ----------------------------------------------------------------------------------------
-  WaitList& append_waiters() { return append_waiters_; }  // for the high watermark: produce with acks=all, delete records
+  WaitList& append_waiters() { return append_waiters_; }  // for the high watermark or a flush: produce, delete records
   WaitList& fetch_waiters() { return fetch_waiters_; }    // for readable data
+  // A flush of the log has ended: answers that waited for it go.
+  void on_flushed() override { append_waiters_.wake(); }
 
  private:
   struct Remote {
     BrokerId id;
     Offset log_end{-1};  // -1: has not fetched in this epoch
     Offset log_start{-1};
+    std::optional<Offset> flushed;  // nullopt: it has not said in this epoch
     int64_t last_caught_up_ms = 0;
     int64_t last_fetch_ms = 0;
     Offset last_fetch_leader_end{0};
@@ -214,6 +231,7 @@ class Partition {
   Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
   void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
   bool advance_high_watermark() REQUIRES(mutex_);
+  void count_flushed() REQUIRES(mutex_);
   Remote* find_remote(BrokerId id) REQUIRES(mutex_);
   bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);  // the committed one and the change in flight
   bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
@@ -233,6 +251,9 @@ class Partition {
   std::atomic<int32_t> leading_since_{-1};  // first epoch of this unbroken leadership
   std::atomic<int32_t> isr_size_{0};        // of the committed ISR: checked against min.insync.replicas by appends
   std::atomic<int32_t> replica_count_{0};
+  std::atomic<int32_t> flushing_copies_{1};             // members of the ISR that say what they have flushed, this broker too
+  std::atomic<int64_t> flushed_elsewhere_{INT64_MAX};  // smallest of what the others among them have said
+  std::atomic<storage::FlushBeforeAck> flush_before_ack_{storage::FlushBeforeAck::kNone};
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 

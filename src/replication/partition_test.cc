@@ -53,8 +53,8 @@ TEST_F(PartitionTest, WithOneReplicaTheHighWatermarkIsTheLogEndByTheGeneralRule)
   ASSERT_EQ(append(3, -1), ErrorCode::kNone);
   EXPECT_EQ(high_watermark(), 3);
   EXPECT_TRUE(last.high_watermark_advanced);
-  EXPECT_EQ(last.required, Offset{3});
-  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNone);
+  EXPECT_EQ(last.need.required, Offset{3});
+  EXPECT_EQ(partition.ack_state(last.need), ErrorCode::kNone);
   EXPECT_EQ(base_offsets(read(0).records), std::vector<int64_t>{0});
 }
 
@@ -63,14 +63,14 @@ TEST_F(PartitionTest, TheHighWatermarkIsTheSmallestLogEndOfTheIsr) {
   ASSERT_EQ(append(5, -1), ErrorCode::kNone);
   EXPECT_FALSE(last.high_watermark_advanced);
   EXPECT_EQ(high_watermark(), 0);
-  EXPECT_EQ(partition.ack_state(last.required, last.epoch), std::nullopt);
+  EXPECT_EQ(partition.ack_state(last.need), std::nullopt);
   EXPECT_FALSE(fetched(2, 5).high_watermark_advanced);
   EXPECT_FALSE(fetched(3, 0).high_watermark_advanced);
   EXPECT_TRUE(fetched(3, 4).high_watermark_advanced);
   EXPECT_EQ(high_watermark(), 4);
   EXPECT_TRUE(fetched(3, 5).high_watermark_advanced);
   EXPECT_EQ(high_watermark(), 5);
-  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNone);
+  EXPECT_EQ(partition.ack_state(last.need), ErrorCode::kNone);
   // A follower that was cut back does not pull it down.
   EXPECT_FALSE(fetched(3, 1).high_watermark_advanced);
   EXPECT_EQ(high_watermark(), 5);
@@ -128,7 +128,38 @@ TEST_F(PartitionTest, AnAckAfterTheIsrFellBelowMinIsrSaysSo) {
   ASSERT_EQ(append(1, -1), ErrorCode::kNone);
   fetched(2, 1);
   partition.on_isr_changed({0}, ids({1}), 1);
-  EXPECT_EQ(partition.ack_state(last.required, last.epoch), ErrorCode::kNotEnoughReplicasAfterAppend);
+  EXPECT_EQ(partition.ack_state(last.need), ErrorCode::kNotEnoughReplicasAfterAppend);
+}
+
+TEST_F(PartitionTest, AcksAllWithFlushBeforeAckCountsTheReplicasThatTellWhatTheyHaveFlushed) {
+  storage::LogConfig config;
+  config.min_insync_replicas = 2;
+  config.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  log->update_config(std::make_shared<const storage::LogConfig>(config));
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  // Nobody has told yet; an Apache broker never does.
+  EXPECT_EQ(append(1, -1), ErrorCode::kNotEnoughReplicas);
+  EXPECT_EQ(log->log_end_offset(), Offset{0});
+  EXPECT_EQ(append(1, 1), ErrorCode::kNone);
+  auto told = [&](int32_t follower, int64_t end, std::optional<int64_t> flushed) {
+    return partition.record_follower_fetch({follower}, {end}, {0}, log->log_end_offset(), now_ms, flushed ? std::optional<Offset>(Offset{*flushed}) : std::nullopt);
+  };
+  told(2, 1, std::nullopt);
+  EXPECT_EQ(append(1, -1), ErrorCode::kNotEnoughReplicas);
+  EXPECT_TRUE(told(3, 1, 0).flushed_moved);
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  const AckNeed need = last.need;
+  told(2, 2, std::nullopt);
+  told(3, 2, 1);
+  EXPECT_EQ(high_watermark(), 2) << "Kafka's rule";
+  EXPECT_EQ(partition.ack_state(need), std::nullopt);
+  ASSERT_TRUE(log->flush());
+  EXPECT_EQ(partition.ack_state(need), std::nullopt) << "3 has not flushed it";
+  told(3, 2, 2);
+  EXPECT_EQ(partition.ack_state(need), ErrorCode::kNone);
+  // Who told leaves the ISR: too few copies are on a disk.
+  partition.on_isr_changed({0}, ids({1, 2}), 1);
+  EXPECT_EQ(partition.ack_state(need), ErrorCode::kNotEnoughReplicasAfterAppend);
 }
 
 TEST_F(PartitionTest, WhileAChangeIsInFlightTheLargerIsrCounts) {
@@ -229,15 +260,15 @@ TEST_F(PartitionTest, AcksGoOnOverANewEpochOfTheSameLeaderButNotOverAnotherLeade
   ASSERT_EQ(append(2, -1), ErrorCode::kNone);
   const LeaderAppend waiting = last;
   lead(1, {1, 2}, {1, 2});
-  EXPECT_EQ(partition.ack_state(waiting.required, waiting.epoch), std::nullopt);
+  EXPECT_EQ(partition.ack_state(waiting.need), std::nullopt);
   fetched(2, 2);
-  EXPECT_EQ(partition.ack_state(waiting.required, waiting.epoch), ErrorCode::kNone);
+  EXPECT_EQ(partition.ack_state(waiting.need), ErrorCode::kNone);
   ASSERT_EQ(append(1, -1), ErrorCode::kNone);
   const LeaderAppend lost = last;
   follow(2, 2);
-  EXPECT_EQ(partition.ack_state(lost.required, lost.epoch), ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(partition.ack_state(lost.need), ErrorCode::kNotLeaderOrFollower);
   lead(3, {1}, {1, 2});
-  EXPECT_EQ(partition.ack_state(lost.required, lost.epoch), ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(partition.ack_state(lost.need), ErrorCode::kNotLeaderOrFollower);
   // A coordinator that worked in the old leadership is fenced too.
   Bytes batch = make_batch(1);
   auto refused = partition.append_as_leader(batch, 1, {1}, {});

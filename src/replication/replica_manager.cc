@@ -58,7 +58,7 @@ class ReplicaManager::ParkedProduce final : public Parked {
       Item& item = items_[tag];
       if (!item.waiting || is_done()) return;
       ProduceResult& result = results_[item.result];
-      auto state = item.partition->ack_state(result.required, result.appended_in);
+      auto state = item.partition->ack_state(result.need);
       if (!state) return;
       result.error = *state;
       item.waiting = false;
@@ -71,7 +71,11 @@ class ReplicaManager::ParkedProduce final : public Parked {
     {
       base::MutexLock lock(mutex_);
       for (Item& item : items_) {
-        if (item.waiting) results_[item.result].error = ErrorCode::kRequestTimedOut;
+        if (!item.waiting) continue;
+        // The records stay. Who was only held back because of the debt gets what it was promised without it.
+        AckNeed need = results_[item.result].need;
+        need.held_since.reset();
+        results_[item.result].error = item.partition->ack_state(need).value_or(ErrorCode::kRequestTimedOut);
       }
       results = std::move(results_);
     }
@@ -511,15 +515,15 @@ ProduceOutcome ReplicaManager::append(const ProduceParams& params, std::span<Pro
     }
     metrics_->appended(partition->counters(), appended->info);
     result.info = std::move(appended->info);
-    result.required = appended->required;
-    result.appended_in = appended->epoch;
+    result.need = appended->need;
     outcome.wakeups.add(partition);
-    if (params.acks == -1) {
-      auto state = partition->ack_state(result.required, result.appended_in);
-      if (state) {
-        result.error = *state;
-      } else {
+    if (params.acks != 0) {
+      if (result.need.held_since) metrics_->held_produces->inc();
+      auto state = partition->ack_state(result.need);
+      if (!state) {
         outcome.must_wait = true;
+      } else if (params.acks == -1) {
+        result.error = *state;
       }
     }
   }
@@ -546,13 +550,12 @@ Result<Offset> ReplicaManager::append_internal(const TopicPartition& tp, Bytes b
   Wakeups wakeups;
   wakeups.add(partition);
   const Offset first = appended->info.first_offset;
-  if (auto state = partition->ack_state(appended->required, appended->epoch)) {
+  if (auto state = partition->ack_state(appended->need)) {
     committed(*state, first);
     return first;
   }
   std::vector<ProduceResult> results(1);
-  results[0].required = appended->required;
-  results[0].appended_in = appended->epoch;
+  results[0].need = appended->need;
   results[0].info = std::move(appended->info);
   ProducePartition waiting;
   waiting.partition = partition;
@@ -633,14 +636,14 @@ FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const Fet
     if (result.error != ErrorCode::kNone || result.diverging) continue;
     const FetchPartition& asked = partitions[i];
     FollowerFetchEffect effect =
-        asked.partition->record_follower_fetch(params.replica_id, asked.fetch_offset, asked.log_start_offset, result.log_end_offset, now_ms);
+        asked.partition->record_follower_fetch(params.replica_id, asked.fetch_offset, asked.log_start_offset, result.log_end_offset, now_ms, asked.flushed);
     if (effect.error != ErrorCode::kNone) {
       outcome.results[i] = ReadResult{};
       outcome.results[i].error = effect.error;
       outcome.satisfied = true;
       continue;
     }
-    if (effect.high_watermark_advanced || effect.low_watermark_moved) outcome.wakeups.add(asked.partition);
+    if (effect.high_watermark_advanced || effect.low_watermark_moved || effect.flushed_moved) outcome.wakeups.add(asked.partition);
     if (effect.change) {
       metrics_->isr_expands->inc();
       submit(asked.partition, std::move(*effect.change));
@@ -727,6 +730,7 @@ void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr
   Wakeups wakeups;  // a lower min.insync.replicas may let the next append move the high watermark; who waits looks again
   if (auto partition = find(tp)) {
     partition->set_min_insync_replicas(config->min_insync_replicas);
+    partition->set_flush_before_ack(config->flush_before_ack);
     wakeups.add(partition);
   }
   if (auto log = logs_.find(tp)) log->update_config(std::move(config));

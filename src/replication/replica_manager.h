@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,9 +58,7 @@ struct ProduceResult {
   std::string message;  // empty: none
   std::vector<record::RecordError> record_errors;
   storage::AppendInfo info;
-  // What acks=all waits for; only while `error` is kNone.
-  Offset required{0};
-  LeaderEpoch appended_in = kNoLeaderEpoch;
+  AckNeed need;  // only while `error` is kNone
 };
 
 // Partitions whose parked fetches and produces have something to see. Checked when this object dies: after the answer to the
@@ -79,7 +78,7 @@ class Wakeups {
 
 struct ProduceOutcome {
   std::vector<ProduceResult> results;  // in the order of the partitions
-  bool must_wait = false;              // acks=all and a high watermark is still behind
+  bool must_wait = false;              // a high watermark is still behind, or a flush has to end
   Wakeups wakeups;
 };
 
@@ -90,6 +89,7 @@ struct FetchPartition {
   ErrorCode error = ErrorCode::kNone;
   Offset fetch_offset;
   Offset log_start_offset{-1};  // the follower's
+  std::optional<Offset> flushed;  // the follower's; nullopt: it does not say what is on its disk (an Apache broker)
   int32_t max_bytes = 0;
   LeaderEpoch current_leader_epoch = kNoLeaderEpoch;
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;

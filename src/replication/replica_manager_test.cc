@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <thread>
 
 #include "replication/test_support.h"
@@ -315,6 +316,121 @@ TEST_F(ReplicaManagerTest, AcksAllWaitsForTheFollowers) {
   EXPECT_EQ(acked[0].info.first_offset, Offset{0});
   EXPECT_EQ(answers, 1);
   EXPECT_EQ(manager.parked_produces(), 0u);
+}
+
+// --- the disk before the answer -------------------------------------------------------------------------------------------------
+
+class FlushBeforeAckTest : public ReplicaManagerTest {
+ protected:
+  // One record to each partition; the answers come into `answered`, in the order of the partitions.
+  void produce_to(std::vector<int32_t> partitions, int16_t acks) {
+    std::vector<ProducePartition> to;
+    for (int32_t partition : partitions) {
+      batches.push_back(make_batch(1));
+      to.push_back({manager.find("t", partition), ErrorCode::kUnknownTopicOrPartition, batches.back()});
+    }
+    ProduceParams params;
+    params.acks = acks;
+    params.timeout_ms = 1000;
+    params.append.origin = record::AppendOrigin::kClient;
+    ProduceOutcome outcome = manager.append(params, to);
+    auto note = [this](const std::vector<ProduceResult>& results) {
+      std::vector<ErrorCode> codes;
+      for (const auto& result : results) codes.push_back(result.error);
+      answered.push_back(codes);
+    };
+    if (!outcome.must_wait) return note(outcome.results);
+    manager.wait_for_acks(params, to, std::move(outcome.results), note);
+  }
+  using Codes = std::vector<ErrorCode>;
+  static constexpr ErrorCode kGood = ErrorCode::kNone, kLate = ErrorCode::kRequestTimedOut;
+  std::vector<Codes> answered;
+};
+
+TEST_F(FlushBeforeAckTest, WithAllTheLeadersDiskCountsForAcks1AndOneFlushReleasesEverybody) {
+  config.flush_before_ack = storage::FlushBeforeAck::kAll;
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  for (int16_t acks : {1, -1, 1}) produce_to({0}, acks);
+  EXPECT_TRUE(answered.empty());
+  EXPECT_EQ(manager.find("t", 0)->high_watermark(), Offset{3}) << "consumers see it by Kafka's rule";
+  const int64_t syncs = disk.files.calls(base::FileCall::kSync);
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(answered, (std::vector<Codes>{{kGood}, {kGood}, {kGood}}));
+  EXPECT_EQ(disk.files.calls(base::FileCall::kSync) - syncs, 3) << "the log, and once the topic id and the epochs";
+}
+
+TEST_F(FlushBeforeAckTest, WithAcksAllTheOtherAcksDoNotWait) {
+  config.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  produce_to({0}, 1);
+  EXPECT_EQ(answered.size(), 1u);
+  produce_to({0}, 0);
+  EXPECT_EQ(answered.size(), 2u);
+  produce_to({0}, -1);
+  EXPECT_EQ(answered.size(), 2u);
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(answered.size(), 3u);
+}
+
+TEST_F(FlushBeforeAckTest, AcksZeroNeverWaits) {
+  config.flush_before_ack = storage::FlushBeforeAck::kAll;
+  config.flush_messages = 1;
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  for (int i = 0; i < 10; ++i) produce_to({0}, 0);  // in debt, too
+  EXPECT_EQ(answered.size(), 10u);
+}
+
+TEST_F(FlushBeforeAckTest, ARequestForSeveralLogsWaitsForAllOfThem) {
+  ASSERT_EQ(lead(0), ErrorCode::kNone);  // this one waits for nothing
+  config.flush_before_ack = storage::FlushBeforeAck::kAll;
+  ASSERT_EQ(lead(1), ErrorCode::kNone);
+  ASSERT_EQ(lead(2), ErrorCode::kNone);
+  produce_to({0, 1, 7, 2}, 1);
+  EXPECT_TRUE(answered.empty());
+  ASSERT_TRUE(manager.find("t", 1)->log()->flush());
+  EXPECT_TRUE(answered.empty());
+  ASSERT_TRUE(manager.find("t", 2)->log()->flush());
+  EXPECT_EQ(answered, (std::vector<Codes>{{kGood, kGood, ErrorCode::kUnknownTopicOrPartition, kGood}}));
+}
+
+TEST_F(FlushBeforeAckTest, ATimeOutAnswersSoAndTheRecordsStay) {
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  config.flush_before_ack = storage::FlushBeforeAck::kAll;
+  ASSERT_EQ(lead(1), ErrorCode::kNone);
+  // No flush ends: its descriptors have run out.
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kSync && path.ends_with(".log") ? EMFILE : 0; });
+  produce_to({0, 1}, 1);
+  disk.runtime.advance(999);
+  EXPECT_TRUE(answered.empty());
+  disk.runtime.advance(1);
+  EXPECT_EQ(answered, (std::vector<Codes>{{kGood, kLate}}));
+  disk.files.set_fault(nullptr);
+  fetch(consumer(), {at(1, 0)});
+  EXPECT_EQ(base_offsets(results[0].records), std::vector<int64_t>{0});
+}
+
+TEST_F(FlushBeforeAckTest, AFailedFlushFailsWhoWaits) {
+  config.flush_before_ack = storage::FlushBeforeAck::kAll;
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  disk.files.set_fault([](base::FileCall call, const std::string&) { return call == base::FileCall::kSync ? EIO : 0; });
+  produce_to({0}, 1);
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(answered, (std::vector<Codes>{{ErrorCode::kKafkaStorageError}}));
+}
+
+TEST_F(FlushBeforeAckTest, ADebtHoldsAnswersBackAndAtTheirTimeTheyAreGood) {
+  config.flush_messages = 1;
+  ASSERT_EQ(lead(0), ErrorCode::kNone);
+  for (int i = 0; i < 5; ++i) produce_to({0}, 1);
+  EXPECT_EQ(answered.size(), 4u);  // the fifth is above four times one
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(answered.size(), 5u);
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kSync && path.ends_with(".log") ? EMFILE : 0; });
+  for (int i = 0; i < 5; ++i) produce_to({0}, 1);
+  EXPECT_EQ(answered.size(), 9u);
+  disk.runtime.advance(1000);
+  EXPECT_EQ(answered.size(), 10u);
+  EXPECT_EQ(answered.back(), Codes{kGood});
 }
 
 TEST_F(ReplicaManagerTest, AcksAllTimesOutOrFailsWithTheLeadership) {

@@ -31,6 +31,7 @@ ReplicaMetrics::ReplicaMetrics(metrics::Registry& registry)
     : isr_shrinks(registry.counter(metrics::kIsrShrinks)),
       isr_expands(registry.counter(metrics::kIsrExpands)),
       replication_bytes_out(registry.counter(metrics::kReplicationBytesOut)),
+      held_produces(registry.counter(metrics::kHeldProduces)),
       registry_(registry),
       all_(registry, nullptr, ""),
       invalid_crc_(registry.counter(metrics::kInvalidCrcRecords)),

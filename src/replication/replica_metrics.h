@@ -46,7 +46,7 @@ class ReplicaMetrics : public std::enable_shared_from_this<ReplicaMetrics> {
   void converted(TopicCounters* topic, int64_t records);  // for a consumer
   void append_failed(TopicCounters* topic, ErrorCode error, size_t bytes);
 
-  std::shared_ptr<metrics::Counter> isr_shrinks, isr_expands, replication_bytes_out;
+  std::shared_ptr<metrics::Counter> isr_shrinks, isr_expands, replication_bytes_out, held_produces;
 
  private:
   friend struct TopicCounters;

@@ -79,8 +79,15 @@ class Admin final : public Client {
     if (random.chance(30)) set("retention.bytes", 10'000, 60'000);
     if (random.chance(30)) set("flush.messages", 1, 1);
     if (random.chance(30)) set("flush.ms", 1, 2'000);
+    if (random.chance(40)) settings["flush.before.ack"] = random.chance(60) ? "all" : random.chance(70) ? "acks-all" : "none";
     if (random.chance(30)) set("file.delete.delay.ms", 0, 2'000);
     return settings;
+  }
+
+  // Of TopicModel::flushed_acks; "": the broker's setting.
+  int level_of(const std::string& setting) const {
+    if (setting.empty()) return model_.flush_before_ack ? 2 : 0;
+    return setting == "all" ? 2 : setting == "acks-all" ? 1 : 0;
   }
 
   void begin_creation(const std::string& name) {
@@ -140,6 +147,7 @@ class Admin final : public Client {
       made.id = response.topics[0].topic_id;
       made.partitions.resize(static_cast<size_t>(partitions_));
       made.flush_each = settings_.contains("flush.messages");
+      made.flushed_acks = level_of(settings_.contains("flush.before.ack") ? settings_["flush.before.ack"] : "");
       creating_.clear();
       world_.trace("topic {} is there, {} partitions, id {}", name, partitions_, made.id.to_string());
       act_later();
@@ -188,6 +196,8 @@ class Admin final : public Client {
     if (topic.name == "kept" && key.starts_with("retention")) return act_later();
     bool unset = world_.random.chance(30) && key != "segment.bytes";
     if (key == "flush.messages" && unset) topic.flush_each = false;
+    // A stricter setting counts some time later: only what the topic was created with is promised.
+    if (key == "flush.before.ack") topic.flushed_acks = std::min(topic.flushed_acks, level_of(unset ? "" : value));
     IncrementalAlterConfigsRequest request;
     IncrementalAlterConfigsRequest::AlterConfigsResource resource;
     resource.resource_type = kTopicResource;

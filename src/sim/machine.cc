@@ -9,11 +9,11 @@ namespace odradek::sim {
 
 namespace {
 
-std::shared_ptr<const config::BrokerConfig> make_config(World& world) {
+std::shared_ptr<const config::BrokerConfig> make_config(World& world, Model& model) {
   SeededRandom& random = world.random;
   auto number = [&](int64_t low, int64_t high) { return std::to_string(random.between(low, high)); };
   // Everything that happens rarely happens often here.
-  const std::vector<std::string> settings = {
+  std::vector<std::string> settings = {
       "broker.id=1",
       "log.dirs=/data",
       "listeners=PLAINTEXT://127.0.0.1:9092",
@@ -29,6 +29,8 @@ std::shared_ptr<const config::BrokerConfig> make_config(World& world) {
       "replica.high.watermark.checkpoint.interval.ms=" + number(200, 5'000),
       "max.incremental.fetch.session.cache.slots=" + number(1, 10),
   };
+  model.flush_before_ack = random.chance(30);
+  if (model.flush_before_ack) settings.push_back("log.flush.before.ack=all");
   auto config = config::load_broker_config(std::nullopt, settings);
   if (!config) {
     world.violation("configuration: " + config.error().what);
@@ -56,7 +58,7 @@ Machine::Machine(World& world, Network& network, Model& model, Sabotage sabotage
       sabotage_(std::move(sabotage)),
       disk_(world),
       tree_runtime_(world, nullptr),
-      config_(make_config(world)) {
+      config_(make_config(world, model)) {
   auto tree = metadata::open_embedded_tree(tree_runtime_, "");
   CHECK(tree);
   tree_ = std::move(*tree);

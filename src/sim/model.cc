@@ -61,13 +61,14 @@ bool Model::learn(const std::string& topic, int32_t partition, PartitionModel& m
 }
 
 void Model::on_acked(const std::string& topic, int32_t partition, int64_t base_offset, const std::vector<std::string>& texts,
-                     bool flush_due) {
+                     bool flush_due, bool flushed) {
   PartitionModel* model = find(topic, partition);
   if (model == nullptr || base_offset < 0) return;
   acked += static_cast<int64_t>(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     if (!learn(topic, partition, *model, base_offset + static_cast<int64_t>(i), texts[i], "acknowledged")) return;
   }
+  if (flushed) model->flushed_acked = std::max(model->flushed_acked, base_offset + static_cast<int64_t>(texts.size()));
   if (flush_due) model->flush_due = std::max(model->flush_due, base_offset + static_cast<int64_t>(texts.size()));
 }
 
@@ -196,7 +197,7 @@ void Model::on_power_cut(const std::map<TopicPartition, int64_t>& durable) {
     for (size_t p = 0; p < topic.partitions.size(); ++p) {
       PartitionModel& model = topic.partitions[p];
       auto found = durable.find({name, static_cast<int32_t>(p)});
-      int64_t kept = found == durable.end() ? 0 : found->second;
+      int64_t kept = std::max(found == durable.end() ? 0 : found->second, model.flushed_acked);
       while (!model.known.empty() && model.known.rbegin()->first >= kept) {
         model.offset_of.erase(model.known.rbegin()->second.text);
         model.known.erase(std::prev(model.known.end()));
@@ -205,8 +206,8 @@ void Model::on_power_cut(const std::map<TopicPartition, int64_t>& durable) {
       model.served_start = std::min(model.served_start, kept);
     }
   }
-  // Nothing flushes the groups' topic at once: generations and commits may go back.
-  commits_.clear();
+  // Nothing else flushes the groups' topic at once: generations and commits may go back.
+  if (!flush_before_ack) commits_.clear();
   generation_of_commit_.clear();
 }
 

@@ -1,7 +1,7 @@
 // What the clients know to be true, and the judge of every answer: which records were acknowledged or seen at which offset, what the
 // broker said is on the disk, how far groups have committed, who owns what.
 //   killed:    everything acknowledged or seen stays, at its offset, with its bytes; nothing goes back
-//   power cut: what lay below a log's recovery point stays; the rest may be there or not
+//   power cut: what lay below a log's recovery point stays, and what was acknowledged with flush.before.ack; the rest may be there or not
 // Every record has a text of its own, so one that is found twice, elsewhere or changed is noticed.
 // Thread: one.
 #pragma once
@@ -35,6 +35,7 @@ struct PartitionModel {
   std::set<std::string> sent;                // everything that any producer has tried to write
   int64_t served_high_watermark = 0;
   int64_t served_start = 0;
+  int64_t flushed_acked = 0;  // what was acknowledged below was promised to be on the disk
   int64_t flush_due = 0;  // what was written below in this life must be flushed soon
   int64_t end_acked() const { return known.empty() ? 0 : known.rbegin()->first + 1; }
 };
@@ -45,6 +46,8 @@ struct TopicModel {
   std::vector<PartitionModel> partitions;
   bool dying = false;        // a deletion was asked for: nothing is promised any more
   bool flush_each = false;   // flush.messages=1
+  int flushed_acks = 0;      // flush.before.ack since the creation: 0 none, 1 acks-all, 2 all
+  bool acks_are_flushed(int16_t acks) const { return flushed_acks == 2 ? acks != 0 : flushed_acks == 1 && acks == -1; }
 };
 
 class Model {
@@ -61,7 +64,8 @@ class Model {
   static std::string text_of(const RecordName& name, size_t padding);
   static bool parse(std::string_view text, RecordName& name);
   void on_sent(const std::string& topic, int32_t partition, const std::string& text);
-  void on_acked(const std::string& topic, int32_t partition, int64_t base_offset, const std::vector<std::string>& texts, bool flush_due);
+  void on_acked(const std::string& topic, int32_t partition, int64_t base_offset, const std::vector<std::string>& texts, bool flush_due,
+                bool flushed);
   void on_seen(const std::string& topic, int32_t partition, int64_t offset, std::string_view text);
   // What an answer says of the ends of a log (-1: it does not say), and what was known of them when it was asked for: answers of
   // several connections overtake each other.
@@ -92,6 +96,7 @@ class Model {
   // The process has died and will start again: a log start that was not written down may go back.
   void on_restart();
   int restarts() const { return restarts_; }
+  bool flush_before_ack = false;  // log.flush.before.ack=all, for the groups' topic too
   int power_cuts = 0;
   int disk_faults = 0;
 

@@ -37,6 +37,7 @@ class Producer final : public Client {
     int32_t sequence = -1;
     Bytes bytes;
     bool in_flight = false;
+    bool flushed = false;  // its answer was to wait for the disk when it was sent
     int flush_due = -1;  // the life in which it was sent, if the topic flushed each message then
   };
   // What is on its way to one partition, oldest first.
@@ -170,6 +171,7 @@ class Producer final : public Client {
     batch->in_flight = true;
     TopicModel* topic = model_.find(tp.topic);
     batch->flush_due = topic != nullptr && topic->flush_each ? model_.restarts() : -1;
+    batch->flushed = topic != nullptr && topic->acks_are_flushed(acks_);
     ++lane->out;
     channel_.call<ProduceRequest, ProduceResponse>(request, version, 10'000, [this, tp, lane, batch](ProduceResponse* response) {
       batch->in_flight = false;
@@ -188,7 +190,9 @@ class Producer final : public Client {
     if (current == lanes_.end() || current->second != lane) return;
     if (error == ErrorCode::kNone || (idempotent_ && error == ErrorCode::kDuplicateSequenceNumber)) {
       world_.trace("{} {}: {} records acknowledged at {}", name_, tp.to_string(), batch->texts.size(), base_offset);
-      model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, batch->flush_due == model_.restarts());
+      TopicModel* topic = model_.find(tp.topic);
+      const bool flushed = batch->flushed && topic != nullptr && topic->acks_are_flushed(acks_);
+      model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, batch->flush_due == model_.restarts(), flushed);
       std::erase(lane->batches, batch);
     } else if (model_.find(tp.topic, tp.partition) == nullptr) {
       lanes_.erase(tp);  // its topic is being deleted

@@ -37,7 +37,7 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
 };
 
 Flusher::Flusher(base::Runtime& runtime, const std::string& name, int threads)
-    : due_(std::make_shared<Due>(runtime)), executor_(runtime.make_executor(name, threads)) {
+    : threads_(std::max(threads, 1)), due_(std::make_shared<Due>(runtime)), executor_(runtime.make_executor(name, threads)) {
   base::MutexLock lock(due_->mutex);
   due_->executor = executor_.get();
 }
@@ -45,6 +45,7 @@ Flusher::Flusher(base::Runtime& runtime, const std::string& name, int threads)
 Flusher::~Flusher() { stop(); }
 
 void Flusher::stop() {
+  stopped_.store(true, std::memory_order_release);
   std::multimap<int64_t, Task> dropped;  // destroyed outside the lock: tasks own logs
   base::TimerId timer;
   {
@@ -55,6 +56,35 @@ void Flusher::stop() {
   }
   if (timer != 0) due_->runtime.timers().cancel(timer);
   executor_.reset();
+  // A log owns its dir, which owns this.
+  std::shared_ptr<Log> log;
+  while (queue_.try_pop(log)) log.reset();
+}
+
+void Flusher::enqueue(std::shared_ptr<Log> log) {
+  if (stopped_.load(std::memory_order_acquire)) return;
+  if (!queue_.try_push(log)) return post([log = std::move(log)] { log->run_flush(); });
+  call_worker();
+}
+
+// No wake-up is lost: the push comes before a read-modify-write of workers_, a worker that goes looks at the queue after one.
+void Flusher::call_worker() {
+  int workers = workers_.fetch_add(0, std::memory_order_acq_rel);
+  while (workers < threads_) {
+    if (!workers_.compare_exchange_weak(workers, workers + 1, std::memory_order_acq_rel)) continue;
+    post([this] { work(); });
+    return;
+  }
+}
+
+// One log a turn: other tasks of this executor come between.
+void Flusher::work() {
+  std::shared_ptr<Log> log;
+  if (queue_.try_pop(log)) log->run_flush();
+  log.reset();
+  if (queue_.approximate_size() > 0) return post([this] { work(); });
+  workers_.fetch_sub(1, std::memory_order_acq_rel);
+  if (queue_.approximate_size() > 0) call_worker();
 }
 
 void Flusher::post(Task task) {

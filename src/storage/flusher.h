@@ -1,13 +1,16 @@
-// The flush threads of a log dir. A log is at most once in their queue; one flush covers everything that was appended before it.
+// The flush threads of a log dir. Logs that are due go to them through a lock-free queue, each at most once; one flush covers
+// everything that was appended before it.
 // Logs that are due by time wait in one list with one timer: no wake-up without data to flush.
 // Thread: any.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
 #include "base/clock.h"
 #include "base/executor.h"
+#include "base/mpmc_queue.h"
 #include "base/mutex.h"
 
 namespace odradek::storage {
@@ -21,6 +24,8 @@ class Flusher {
   // Waits for what was posted; what waits for its time, or comes later, is dropped.
   void stop();
 
+  // `log`'s flush runs soon. Takes no lock while all flush threads are busy: one of them comes back to the queue.
+  void enqueue(std::shared_ptr<Log> log);
   // Runs on a flush thread; may block on the disk.
   void post(Task task);
   void post_after(int64_t delay_ms, Task task);
@@ -29,7 +34,15 @@ class Flusher {
 
  private:
   struct Due;
+  void call_worker();
+  void work();
+
+  static constexpr size_t kQueue = 1024;  // logs; more go as tasks
+  const int threads_;
   std::shared_ptr<Due> due_;  // shared with the timer's task, which may outlive this
+  base::MpmcQueue<std::shared_ptr<Log>> queue_{kQueue};  // shared: who asks for a flush may let go of its log
+  std::atomic<int> workers_{0};  // tasks that look into the queue, at most one a thread
+  std::atomic<bool> stopped_{false};
   std::unique_ptr<base::Executor> executor_;
 };
 

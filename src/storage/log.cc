@@ -22,15 +22,18 @@ Log::Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std
       segments_(std::move(loaded.segments)),
       epochs_(std::move(loaded.epochs)),
       epoch_file_(loaded.epochs_changed ? EpochFile::kOld : EpochFile::kCurrent),
+      unsynced_files_(std::move(loaded.unsynced_files)),
       active_(segments_.back().get()),
       producers_(std::move(loaded.producers)),
       snapshots_(std::move(loaded.snapshots)),
       log_start_(loaded.log_start.value),
       log_end_(loaded.log_end.value),
       high_watermark_(loaded.high_watermark.value),
+      flushed_(loaded.recovery_point.value),
       recovery_point_(loaded.recovery_point.value),
       directory_changed_(loaded.directory_changed),
       folder_is_new_(is_new) {
+  set_debt_limits(*config_);
   base::MutexLock lock(mutex_);
   producers_.advance_high_watermark(loaded.high_watermark);
   refresh_unstable();
@@ -53,6 +56,7 @@ std::shared_ptr<const LogConfig> Log::config() const {
 
 void Log::update_config(std::shared_ptr<const LogConfig> config) {
   CHECK(config != nullptr);
+  set_debt_limits(*config);
   base::MutexLock lock(state_mutex_);
   config_.swap(config);
 }
@@ -79,7 +83,7 @@ Result<void> Log::set_topic_id(const Uuid& id) {
     unsynced_files_.push_back(folder + "/" + std::string(kPartitionMetadataFile));
   }
   directory_changed_.store(true, std::memory_order_release);
-  request_flush(false);
+  request_flush(kWantClosed);
   return {};
 }
 

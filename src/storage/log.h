@@ -29,6 +29,13 @@ namespace odradek::storage {
 class LogDir;
 struct LoadedLog;
 
+// Told when a flush of a log has ended, on the flush thread, without a lock.
+class FlushListener {
+ public:
+  virtual ~FlushListener() = default;
+  virtual void on_flushed() = 0;
+};
+
 class Log : public std::enable_shared_from_this<Log> {
  public:
   // `loaded`: from load_log or create_log (`is_new`).
@@ -67,7 +74,9 @@ class Log : public std::enable_shared_from_this<Log> {
   Offset log_start_offset() const { return {log_start_.load(std::memory_order_acquire)}; }
   Offset log_end_offset() const { return {log_end_.load(std::memory_order_acquire)}; }  // pairs with the release after the write
   Offset high_watermark() const { return {high_watermark_.load(std::memory_order_acquire)}; }
-  // Everything below is on the disk.
+  // All records below are on the disk.
+  Offset flushed_offset() const { return {flushed_.load(std::memory_order_acquire)}; }
+  // And all that a start needs to believe them without looking.
   Offset recovery_point() const { return {recovery_point_.load(std::memory_order_acquire)}; }
   // min(`high_watermark`, first offset of an open or not yet replicated transaction).
   Offset last_stable_offset(Offset high_watermark) const;
@@ -113,6 +122,17 @@ class Log : public std::enable_shared_from_this<Log> {
   // --- flush ------------------------------------------------------------------------------------------------------------
   // Blocks on the disk: for flush threads, the stop and tests. Everything appended before is durable afterwards.
   Result<void> flush();
+  // By a flush thread, soon. It covers everything appended before this call.
+  void request_flush() { request_flush(kWantAll); }
+  // Flushes that have ended.
+  uint64_t flush_count() const { return flushes_.load(std::memory_order_acquire); }
+  // Nullopt: the log is not in debt, answers to producers may go. Else: they wait until flush_count() exceeds this.
+  // Debt: more than log.flush.debt.factor times flush.messages or flush.ms is not flushed.
+  std::optional<uint64_t> debt_hold();
+  // The unflushed part in multiples of flush.messages or flush.ms, the greater one; 0 without either.
+  double debt_ratio() const;
+  // One at most.
+  void set_flush_listener(std::weak_ptr<FlushListener> listener);
   // As flush(), then indexes trimmed, producer snapshot and epoch file written. No append is taken any more.
   Result<void> close_cleanly();
 
@@ -144,9 +164,28 @@ class Log : public std::enable_shared_from_this<Log> {
   void refresh_unstable() REQUIRES(mutex_);
   void epochs_changed(EpochFile lag);
 
+  // What a flush thread is asked for.
+  enum FlushWant : uint8_t {
+    kWantClosed = 1,     // closed segments and small files
+    kWantAll = 2,        // the active segment too
+    kWantWriteback = 4,  // only that the kernel begins to write
+  };
+  // What the two halves of a flush know of each other.
+  struct Flush {
+    Offset target{0};  // records below are flushed by it
+    uint64_t truncations = 0;
+  };
+  // The records and the names of their files; flushed_offset() follows. Then the rest; recovery_point() follows.
+  Result<Flush> sync_records(bool active_too) EXCLUDES(flush_mutex_);
+  Result<void> sync_rest(const Flush& flush, bool closing) EXCLUDES(flush_mutex_);
   Result<void> sync_up_to(bool active_too, bool closing);
+  Error flush_failed(Error error, const std::string& folder) const;
+  void flush_has_ended();
+  void set_debt_limits(const LogConfig& config);
+  int64_t unflushed_age_ms() const;
+  void start_writeback();
   Result<void> save_epochs();
-  void request_flush(bool active_too);
+  void request_flush(uint8_t want);
   void flush_is_due();  // by time
   void run_flush();
 
@@ -174,6 +213,7 @@ class Log : public std::enable_shared_from_this<Log> {
   LeaderEpochCache epochs_ GUARDED_BY(state_mutex_);
   EpochFile epoch_file_ GUARDED_BY(state_mutex_) = EpochFile::kCurrent;
   std::vector<std::string> unsynced_files_ GUARDED_BY(state_mutex_);  // small files for the next flush
+  std::weak_ptr<FlushListener> flush_listener_ GUARDED_BY(state_mutex_);
 
   Segment* active_ GUARDED_BY(mutex_);  // the last of segments_
   ProducerStateManager producers_ GUARDED_BY(mutex_);
@@ -184,6 +224,7 @@ class Log : public std::enable_shared_from_this<Log> {
   std::atomic<int64_t> log_start_;
   std::atomic<int64_t> log_end_;
   std::atomic<int64_t> high_watermark_;
+  std::atomic<int64_t> flushed_;
   std::atomic<int64_t> recovery_point_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
   std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
@@ -191,8 +232,13 @@ class Log : public std::enable_shared_from_this<Log> {
 
   base::Mutex flush_mutex_;  // one flush at a time; taken before the others
   std::atomic<FlushState> flush_state_{FlushState::kIdle};
-  std::atomic<bool> flush_active_too_{false};
+  std::atomic<uint8_t> flush_wants_{0};
   std::atomic<bool> flush_timer_set_{false};
+  std::atomic<uint64_t> flushes_{0};
+  // When (monotonic) the first record came that no flush has covered yet; of those that a running flush covers. Kept with flush.ms only.
+  static constexpr int64_t kNever = INT64_MAX;
+  std::atomic<int64_t> unflushed_since_ms_{kNever}, flushing_since_ms_{kNever};
+  std::atomic<int64_t> debt_messages_{INT64_MAX}, debt_ms_{INT64_MAX};  // more than this unflushed is debt
   std::atomic<uint64_t> truncations_{0};
   std::atomic<bool> directory_changed_;
   std::atomic<bool> folder_is_new_{false};

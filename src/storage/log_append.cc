@@ -166,6 +166,7 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderE
     rest = rest.subspan(group);
   }
   flush_if_due(config);
+  if (active_->writeback_is_due()) request_flush(kWantWriteback);
   return info;
 }
 
@@ -225,7 +226,7 @@ Result<void> Log::roll_to(Offset base, const LogConfig& config) {
     roll_jitter_ms_ = static_cast<int64_t>(dir_->random().below(static_cast<uint64_t>(std::min(config.segment_jitter_ms, config.segment_ms))));
   }
   directory_changed_.store(true, std::memory_order_release);
-  request_flush(false);
+  request_flush(kWantClosed);
   return {};
 }
 
@@ -239,17 +240,24 @@ Result<void> Log::roll() {
 }
 
 void Log::flush_if_due(const LogConfig& config) {
-  const int64_t unflushed = log_end_.load(std::memory_order_relaxed) - recovery_point_.load(std::memory_order_relaxed);
+  const int64_t unflushed = log_end_.load(std::memory_order_relaxed) - flushed_.load(std::memory_order_relaxed);
+  if (config.flush_ms != INT64_MAX && unflushed_since_ms_.load(std::memory_order_relaxed) == kNever) {
+    unflushed_since_ms_.store(dir_->clock().monotonic_ms(), std::memory_order_relaxed);
+  }
   if (unflushed >= config.flush_messages) {
-    request_flush(true);
-  } else if (config.flush_ms != INT64_MAX && !flush_timer_set_.load(std::memory_order_relaxed) &&
-             !flush_timer_set_.exchange(true, std::memory_order_acq_rel)) {
+    request_flush(kWantAll);
+    return;
+  }
+  if (config.flush_ms != INT64_MAX && !flush_timer_set_.load(std::memory_order_relaxed) &&
+      !flush_timer_set_.exchange(true, std::memory_order_acq_rel)) {
     dir_->flusher().flush_after(config.flush_ms, weak_from_this());
   }
 }
 
 void Log::note_loaded() {
-  if (log_end_offset() > recovery_point()) flush_if_due(*config());
+  if (log_end_offset() > flushed_offset()) flush_if_due(*config());
+  // Names and small files of a process that was killed: what starts now relies on them.
+  if (directory_changed_.load(std::memory_order_acquire)) request_flush(kWantClosed);
 }
 
 }  // namespace odradek::storage

@@ -39,6 +39,8 @@ LogConfig make_log_config(const config::TopicConfigValues& values) {
   config.retention_bytes = values.get_long("retention.bytes");
   config.flush_messages = values.get_long("flush.messages");
   config.flush_ms = values.get_long("flush.ms");
+  const std::string& before_ack = values.get_string("flush.before.ack");
+  config.flush_before_ack = before_ack == "all" ? FlushBeforeAck::kAll : before_ack == "acks-all" ? FlushBeforeAck::kAcksAll : FlushBeforeAck::kNone;
   config.max_message_bytes = values.get_int("max.message.bytes");
   const auto& policies = values.get_list("cleanup.policy");
   config.delete_policy = std::find(policies.begin(), policies.end(), "delete") != policies.end();

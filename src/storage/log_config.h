@@ -12,6 +12,9 @@ class TopicConfigValues;
 
 namespace odradek::storage {
 
+// Which answers to producers wait until the records are on the disk.
+enum class FlushBeforeAck : uint8_t { kNone, kAcksAll, kAll };
+
 struct LogConfig {
   int32_t segment_bytes = 1 << 30;             // a segment is rolled before it would exceed this
   int64_t segment_ms = 7ll * 24 * 3600 * 1000;
@@ -22,6 +25,7 @@ struct LogConfig {
   int64_t retention_bytes = -1;                   // -1: any size
   int64_t flush_messages = INT64_MAX;
   int64_t flush_ms = INT64_MAX;
+  FlushBeforeAck flush_before_ack = FlushBeforeAck::kNone;
   int32_t max_message_bytes = 1048588;
   bool delete_policy = true;    // cleanup.policy has delete
   bool compact_policy = false;  // cleanup.policy has compact

@@ -38,6 +38,12 @@ void LogDir::fail(const Error& error) {
   if (owner_ != nullptr) owner_->on_failure(*this);
 }
 
+void LogDir::note_flush_time(int64_t ns) {
+  for (const auto& histogram : {options_.flush_time, options_.dir_flush_time}) {
+    if (histogram != nullptr) histogram->record(static_cast<uint64_t>(ns));
+  }
+}
+
 void LogDir::changed(Changed what) {
   auto& flag = changed_[static_cast<size_t>(what)];
   // Relaxed first: the flag is set most of the time.

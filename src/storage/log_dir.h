@@ -25,8 +25,9 @@ class LogDir {
  public:
   struct Options {
     int flush_threads = 8;
+    int flush_debt_factor = 4;  // 0: answers are never held
     int64_t producer_id_expiration_ms = 86'400'000;
-    std::shared_ptr<metrics::Histogram> flush_time;  // may be null; shared with the registry
+    std::shared_ptr<metrics::Histogram> flush_time, dir_flush_time;  // of all dirs, of this one; may be null; shared with the registry
   };
   // Something that the high watermark, recovery point or log start checkpoint holds has changed.
   enum class Changed { kHighWatermark, kRecoveryPoint, kLogStart };
@@ -53,6 +54,9 @@ class LogDir {
   const Options& options() const { return options_; }
   Flusher& flusher() const { return *flusher_; }
   base::Executor& reader() const { return *reader_; }
+
+  // Of one fdatasync of a segment.
+  void note_flush_time(int64_t ns);
 
   bool online() const { return online_.load(std::memory_order_acquire); }
   // Only a disk failure counts; the rest is logged.

@@ -15,6 +15,7 @@ Result<void> Log::lower_recovery_point(Offset offset) {
   {
     base::MutexLock lock(state_mutex_);
     truncations_.fetch_add(1, std::memory_order_acq_rel);
+    if (flushed_offset() > offset) flushed_.store(offset.value, std::memory_order_release);
     if (recovery_point() <= offset) return {};
     recovery_point_.store(offset.value, std::memory_order_release);
   }
@@ -90,7 +91,7 @@ Result<void> Log::truncate_to(Offset offset) {
   if (high_watermark > end.value) high_watermark_.store(end.value, std::memory_order_release);
   if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
   if (auto cut = segment->truncate_to(offset); !cut) return fail(fail_for_good(std::move(cut.error())));
-  auto durable = segment->sync(false);
+  auto durable = segment->sync_log(true);
   if (durable && !dropped.empty()) durable = dir_->files().sync_directory(path());
   if (!durable) return fail(fail_for_good(std::move(durable.error())));
   if (log_start_offset() > end) log_start_.store(end.value, std::memory_order_release);
@@ -127,6 +128,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
     log_start_.store(offset.value, std::memory_order_release);
     log_end_.store(offset.value, std::memory_order_release);
     high_watermark_.store(offset.value, std::memory_order_release);
+    flushed_.store(offset.value, std::memory_order_release);
     recovery_point_.store(offset.value, std::memory_order_release);
   }
   epochs_changed(EpochFile::kOld);
@@ -134,7 +136,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   producers_.set_end(offset);
   refresh_unstable();
   dir_->changed(LogDir::Changed::kLogStart);
-  request_flush(true);
+  request_flush(kWantAll);
   return {};
 }
 

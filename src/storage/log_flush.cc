@@ -11,14 +11,14 @@
 namespace odradek::storage {
 
 // A log is in the queue at most once; a request that comes while its flush runs makes it run once more.
-void Log::request_flush(bool active_too) {
-  if (active_too) flush_active_too_.store(true, std::memory_order_release);
+void Log::request_flush(uint8_t want) {
+  flush_wants_.fetch_or(want, std::memory_order_release);  // meets the exchange in run_flush()
   FlushState state = flush_state_.load(std::memory_order_acquire);
   for (;;) {
     if (state == FlushState::kQueued || state == FlushState::kRunningAgain) return;
     const FlushState next = state == FlushState::kIdle ? FlushState::kQueued : FlushState::kRunningAgain;
     if (flush_state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) {
-      if (next == FlushState::kQueued) dir_->flusher().post([self = shared_from_this()] { self->run_flush(); });
+      if (next == FlushState::kQueued) dir_->flusher().enqueue(shared_from_this());
       return;
     }
   }
@@ -26,71 +26,191 @@ void Log::request_flush(bool active_too) {
 
 void Log::run_flush() {
   flush_state_.store(FlushState::kRunning, std::memory_order_seq_cst);
-  const bool active_too = flush_active_too_.exchange(false, std::memory_order_acq_rel);
-  if (dir_->online()) (void)sync_up_to(active_too, false);  // what fails takes the dir offline
+  const uint8_t wants = flush_wants_.exchange(0, std::memory_order_acq_rel);
+  if (dir_->online()) {
+    if ((wants & (kWantClosed | kWantAll)) != 0) {
+      (void)sync_up_to((wants & kWantAll) != 0, false);  // what fails takes the dir offline
+    } else if ((wants & kWantWriteback) != 0) {
+      start_writeback();
+    }
+  }
   FlushState running = FlushState::kRunning;
   if (flush_state_.compare_exchange_strong(running, FlushState::kIdle, std::memory_order_acq_rel)) return;
   flush_state_.store(FlushState::kQueued, std::memory_order_release);
-  dir_->flusher().post([self = shared_from_this()] { self->run_flush(); });
+  dir_->flusher().enqueue(shared_from_this());
+}
+
+void Log::start_writeback() {
+  std::shared_ptr<Segment> active;
+  {
+    base::MutexLock lock(state_mutex_);
+    active = segments_.back();
+  }
+  active->start_writeback();
 }
 
 void Log::flush_is_due() {
   // First the flag: an append from here on sets the next timer.
   flush_timer_set_.store(false, std::memory_order_seq_cst);
-  if (log_end_offset() > recovery_point()) request_flush(true);
+  if (log_end_offset() > flushed_offset()) request_flush(kWantAll);
 }
+
+// --- debt -------------------------------------------------------------------------------------------------------------------
+
+double Log::debt_ratio() const {
+  const std::shared_ptr<const LogConfig> config = this->config();
+  const int64_t unflushed = log_end_.load(std::memory_order_acquire) - flushed_.load(std::memory_order_acquire);
+  if (unflushed <= 0) return 0;
+  double ratio = 0;
+  if (config->flush_messages != INT64_MAX) ratio = static_cast<double>(unflushed) / static_cast<double>(config->flush_messages);
+  if (config->flush_ms != INT64_MAX) {
+    ratio = std::max(ratio, static_cast<double>(unflushed_age_ms()) / static_cast<double>(std::max<int64_t>(config->flush_ms, 1)));
+  }
+  return ratio;
+}
+
+int64_t Log::unflushed_age_ms() const {
+  const int64_t since = std::min(unflushed_since_ms_.load(std::memory_order_relaxed), flushing_since_ms_.load(std::memory_order_relaxed));
+  return since == kNever ? 0 : dir_->clock().monotonic_ms() - since;
+}
+
+void Log::set_debt_limits(const LogConfig& config) {
+  const int64_t factor = dir_->options().flush_debt_factor;
+  auto limit = [&](int64_t setting) { return factor == 0 || setting > INT64_MAX / factor ? INT64_MAX : setting * factor; };
+  debt_messages_.store(limit(config.flush_messages), std::memory_order_relaxed);
+  debt_ms_.store(limit(std::max<int64_t>(config.flush_ms, 1)), std::memory_order_relaxed);
+}
+
+std::optional<uint64_t> Log::debt_hold() {
+  // Before the look at the debt: a flush that ends in between lets the answers go.
+  const uint64_t flushes = flush_count();
+  const int64_t unflushed = log_end_.load(std::memory_order_acquire) - flushed_.load(std::memory_order_acquire);
+  const int64_t debt_ms = debt_ms_.load(std::memory_order_relaxed);
+  if (unflushed <= debt_messages_.load(std::memory_order_relaxed) && (debt_ms == INT64_MAX || unflushed <= 0 || unflushed_age_ms() <= debt_ms)) {
+    return std::nullopt;
+  }
+  request_flush(kWantAll);
+  return flushes;
+}
+
+void Log::set_flush_listener(std::weak_ptr<FlushListener> listener) {
+  base::MutexLock lock(state_mutex_);
+  flush_listener_ = std::move(listener);
+}
+
+void Log::flush_has_ended() {
+  flushes_.fetch_add(1, std::memory_order_acq_rel);  // before the listener looks at who waits
+  std::shared_ptr<FlushListener> listener;
+  {
+    base::MutexLock lock(state_mutex_);
+    listener = flush_listener_.lock();
+  }
+  if (listener != nullptr) listener->on_flushed();
+}
+
+// --- one flush ----------------------------------------------------------------------------------------------------------------
 
 Result<void> Log::flush() {
   if (!dir_->online()) return fail(offline_error());
   return sync_up_to(true, false);
 }
 
+Error Log::flush_failed(Error error, const std::string& folder) const {
+  if (error.os_error == ENOENT && path() != folder) return error;  // the partition has just been deleted
+  return fail_dir(std::move(error));
+}
+
 Result<void> Log::sync_up_to(bool active_too, bool closing) {
+  auto records = sync_records(active_too);
+  if (!records) return fail(std::move(records.error()));
+  if (active_too) flush_has_ended();
+  return sync_rest(*records, closing);
+}
+
+Result<Log::Flush> Log::sync_records(bool active_too) {
   base::MutexLock flush(flush_mutex_);
-  const uint64_t truncations = truncations_.load(std::memory_order_acquire);
-  Offset target = log_end_offset();  // before the list: what lies below is in these segments
+  Flush done;
+  done.truncations = truncations_.load(std::memory_order_acquire);
+  if (active_too) flushing_since_ms_.store(unflushed_since_ms_.exchange(kNever, std::memory_order_relaxed), std::memory_order_relaxed);
+  done.target = log_end_offset();  // before the list: what lies below is in these segments
+  std::vector<std::shared_ptr<Segment>> unsynced;
+  std::string folder;
+  {
+    base::MutexLock lock(state_mutex_);
+    if (!active_too) done.target = segments_.back()->base_offset();
+    for (const auto& segment : segments_) {
+      if ((active_too || segment != segments_.back()) && segment->log_unsynced()) unsynced.push_back(segment);
+    }
+    folder = path_;
+  }
+  for (const auto& segment : unsynced) {
+    const int64_t began = dir_->clock().monotonic_ns();
+    if (auto synced = segment->sync_log(); !synced) {
+      // Retention may have taken its files away meanwhile.
+      if (synced.error().os_error == ENOENT && segment->base_offset() < first_segment_base()) continue;
+      return fail(flush_failed(std::move(synced.error()), folder));
+    }
+    dir_->note_flush_time(dir_->clock().monotonic_ns() - began);
+  }
+  // The names of the files, too: the records must be found again.
+  if (directory_changed_.exchange(false, std::memory_order_acq_rel)) {
+    if (auto synced = dir_->files().sync_directory(folder); !synced) {
+      directory_changed_.store(true, std::memory_order_release);
+      return fail(flush_failed(std::move(synced.error()), folder));
+    }
+  }
+  if (folder_is_new_.exchange(false, std::memory_order_acq_rel)) {
+    if (auto synced = dir_->files().sync_directory(dir_->path()); !synced) {
+      folder_is_new_.store(true, std::memory_order_release);
+      return fail(flush_failed(std::move(synced.error()), folder));
+    }
+  }
+  base::MutexLock lock(state_mutex_);
+  // A truncation since then has lowered it, and must be believed.
+  if (done.truncations == truncations_.load(std::memory_order_acquire) && done.target > flushed_offset()) {
+    flushed_.store(done.target.value, std::memory_order_release);  // pairs with flushed_offset()
+  }
+  if (active_too) {
+    flushing_since_ms_.store(kNever, std::memory_order_relaxed);
+    if (log_end_offset() <= flushed_offset()) unflushed_since_ms_.store(kNever, std::memory_order_relaxed);
+  }
+  return done;
+}
+
+Result<void> Log::sync_rest(const Flush& records, bool closing) {
+  base::MutexLock flush(flush_mutex_);
   std::vector<std::shared_ptr<Segment>> segments;
   std::vector<std::string> small_files;
   std::string folder;
   {
     base::MutexLock lock(state_mutex_);
-    segments = segments_;
+    for (const auto& segment : segments_) {
+      if ((closing || segment != segments_.back()) && segment->unflushed()) segments.push_back(segment);
+    }
     small_files.swap(unsynced_files_);
     folder = path_;
   }
   auto failed = [&](Error error) {
-    if (error.os_error == ENOENT && path() != folder) return fail(std::move(error));  // the partition has just been deleted
-    return fail(fail_dir(std::move(error)));
+    base::MutexLock lock(state_mutex_);
+    unsynced_files_.insert(unsynced_files_.end(), small_files.begin(), small_files.end());
+    return error;
   };
   for (const auto& segment : segments) {
-    const bool active = segment == segments.back();
-    if (active && !active_too) target = segment->base_offset();
-    if ((active && !active_too) || !segment->unflushed()) continue;
-    const int64_t began = dir_->clock().monotonic_ns();
-    if (auto synced = segment->sync(!active || closing); !synced) {
-      // Retention may have taken its files away meanwhile.
+    if (auto synced = segment->sync_indexes(); !synced) {
       if (synced.error().os_error == ENOENT && segment->base_offset() < first_segment_base()) continue;
-      return failed(std::move(synced.error()));
+      return fail(flush_failed(failed(std::move(synced.error())), folder));
     }
-    if (dir_->options().flush_time) dir_->options().flush_time->record(static_cast<uint64_t>(dir_->clock().monotonic_ns() - began));
   }
   for (const std::string& path : small_files) {
     auto file = dir_->files().open(path, base::OpenMode::kReadWrite);
     if (!file && file.error().os_error == ENOENT) continue;
     auto synced = file ? (*file)->sync_all() : Result<void>(fail(std::move(file.error())));
-    if (!synced) return failed(std::move(synced.error()));
+    if (!synced) return fail(flush_failed(failed(std::move(synced.error())), folder));
   }
-  if (auto saved = save_epochs(); !saved) return failed(std::move(saved.error()));
-  if (directory_changed_.exchange(false, std::memory_order_acq_rel)) {
-    if (auto synced = dir_->files().sync_directory(folder); !synced) return failed(std::move(synced.error()));
-  }
-  if (folder_is_new_.exchange(false, std::memory_order_acq_rel)) {
-    if (auto synced = dir_->files().sync_directory(dir_->path()); !synced) return failed(std::move(synced.error()));
-  }
+  if (auto saved = save_epochs(); !saved) return fail(flush_failed(failed(std::move(saved.error())), folder));
   base::MutexLock lock(state_mutex_);
-  // A truncation since then has lowered it, and must be believed.
-  if (truncations == truncations_.load(std::memory_order_acquire) && target > recovery_point()) {
-    recovery_point_.store(target.value, std::memory_order_release);
+  if (records.truncations == truncations_.load(std::memory_order_acquire) && records.target > recovery_point()) {
+    recovery_point_.store(records.target.value, std::memory_order_release);
     dir_->changed(LogDir::Changed::kRecoveryPoint);
   }
   return {};

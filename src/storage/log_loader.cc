@@ -352,6 +352,8 @@ Result<LoadedLog> Loader::run() {
     log_.producers.clear();
     producers_at_end_ = false;
   }
+  // The killed process may have written it a moment ago.
+  if (!clean && has_metadata_) log_.unsynced_files.push_back(path(std::string(kPartitionMetadataFile)));
   log_.recovery_point = clean ? log_.log_end : std::min(options_.recovery_point, log_.log_end);
   if (log_.epochs.truncate_from_end(log_.log_end)) log_.epochs_changed = true;
   if (log_.epochs.truncate_from_start(log_.log_start)) log_.epochs_changed = true;

@@ -34,6 +34,7 @@ struct LoadedLog {
   Offset recovery_point{0};
   Offset high_watermark{0};
   bool directory_changed = false;
+  std::vector<std::string> unsynced_files;  // that may not be on the disk yet, and are relied on
 };
 
 std::string snapshot_path(const std::string& folder, Offset offset);

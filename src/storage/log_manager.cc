@@ -121,8 +121,13 @@ struct LogManager::Impl final : LogDir::Owner {
 
 LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
     : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(options.max_open_files)), scheduler(runtime.make_executor("log-scheduler", 1)) {
-  LogDir::Options dir_options{options.flush_threads_per_dir, options.producer_id_expiration_ms, metrics.histogram(metrics::kLogFlushTime)};
+  LogDir::Options dir_options;
+  dir_options.flush_threads = options.flush_threads_per_dir;
+  dir_options.flush_debt_factor = options.flush_debt_factor;
+  dir_options.producer_id_expiration_ms = options.producer_id_expiration_ms;
+  dir_options.flush_time = metrics.histogram(metrics::kLogFlushTime);
   for (const std::string& path : options.dirs) {
+    dir_options.dir_flush_time = metrics.histogram(metrics::kLogDirFlushTime, {path});
     auto number = static_cast<uint32_t>(log_dirs.size());
     log_dirs.push_back(std::make_shared<LogDir>(runtime, path, number, cache, dir_options, *this));
     dirs.push_back(std::make_unique<Dir>());
@@ -135,13 +140,19 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
     for (const auto& dir : log_dirs) sink.add({dir->path()}, int64_t{!dir->online()});
   }));
   registrations.push_back(metrics.collector(
-      {&metrics::kLogSize, &metrics::kLogEndOffset, &metrics::kLogStartOffset, &metrics::kLogSegments}, [this](std::vector<metrics::SampleSink*>& sinks) {
+      {&metrics::kLogSize, &metrics::kLogEndOffset, &metrics::kLogStartOffset, &metrics::kLogSegments, &metrics::kLogFlushes,
+       &metrics::kLogUnflushedMessages, &metrics::kLogFlushDebt},
+      [this](std::vector<metrics::SampleSink*>& sinks) {
         for (const auto& log : all()) {
           std::string partition = std::to_string(log->name().partition);
           sinks[0]->add({log->name().topic, partition}, log->size_bytes());
           sinks[1]->add({log->name().topic, partition}, log->log_end_offset().value);
           sinks[2]->add({log->name().topic, partition}, log->log_start_offset().value);
           sinks[3]->add({log->name().topic, partition}, static_cast<int64_t>(log->segment_count()));
+          sinks[4]->add({log->name().topic, partition}, static_cast<int64_t>(log->flush_count()));
+          sinks[5]->add({log->name().topic, partition}, log->log_end_offset() - std::min(log->flushed_offset(), log->log_end_offset()));
+          const auto config = log->config();
+          if (config->flush_messages != INT64_MAX || config->flush_ms != INT64_MAX) sinks[6]->add({log->name().topic, partition}, log->debt_ratio());
         }
       }));
 }

@@ -32,6 +32,7 @@ struct LogManagerOptions {
   std::vector<std::string> dirs;
   int recovery_threads_per_dir = 1;
   int flush_threads_per_dir = 8;
+  int flush_debt_factor = 4;
   int64_t retention_check_interval_ms = 300'000;
   int64_t recovery_point_checkpoint_interval_ms = 60'000;
   int64_t start_offset_checkpoint_interval_ms = 60'000;

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kRecoveryBuffer = 1 << 20;
 constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
 constexpr int64_t kLargestControlBatch = 1 << 16;
+constexpr int64_t kPage = 4096;
 
 Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   Bytes bytes(static_cast<size_t>(size));
@@ -389,6 +390,7 @@ Result<void> Segment::truncate_to(Offset offset) {
     // The size first: see read_from.
     size_.store(batch.position, std::memory_order_seq_cst);
     synced_.store(std::min(synced_.load(std::memory_order_relaxed), batch.position), std::memory_order_release);
+    writeback_.store(std::min(writeback_.load(std::memory_order_relaxed), batch.position - batch.position % kPage), std::memory_order_relaxed);
     preallocated_ = false;
   }
   file->invalidate();
@@ -422,39 +424,59 @@ Result<void> Segment::truncate_to(Offset offset) {
   }
 }
 
-Result<void> Segment::sync(bool closed) {
+Result<void> Segment::sync_log(bool always) {
   std::shared_ptr<base::SharedFile> file;
   uint64_t truncations;
   const int64_t upto = size();
   const bool cut = cut_unsynced_.exchange(false, std::memory_order_acq_rel);
-  if (upto == 0 && !cut) {
-    // Nothing to keep: indexes of an empty segment are not believed if they are not empty.
-    indexes_unsynced_.store(false, std::memory_order_release);
-    return {};
-  }
+  if (!cut && !always && synced_.load(std::memory_order_acquire) >= upto) return {};
   {
     base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) return opened;
+    if (auto opened = open(); !opened) {
+      if (cut) cut_unsynced_.store(true, std::memory_order_release);
+      return opened;
+    }
     file = file_;
     truncations = truncations_;
   }
-  if (cut || synced_.load(std::memory_order_acquire) < upto) {
-    if (auto synced = file->file().sync_data(); !synced) return synced;
-  }
-  if (closed) {
-    // Before the syncs: a change that comes while they run has to be synced again.
-    indexes_unsynced_.store(false, std::memory_order_release);
-    auto synced = offset_index_.file().sync();
-    if (synced) synced = time_index_.file().sync();
-    if (synced) synced = txn_index_.sync();
-    if (!synced) {
-      indexes_unsynced_.store(true, std::memory_order_release);
-      return synced;
-    }
+  if (auto synced = file->file().sync_data(); !synced) {
+    if (cut) cut_unsynced_.store(true, std::memory_order_release);
+    return synced;
   }
   base::MutexLock lock(file_mutex_);
-  if (truncations == truncations_) synced_.store(std::max(synced_.load(std::memory_order_relaxed), upto), std::memory_order_release);
+  if (truncations == truncations_) {
+    synced_.store(std::max(synced_.load(std::memory_order_relaxed), upto), std::memory_order_release);
+    writeback_.store(std::max(writeback_.load(std::memory_order_relaxed), upto - upto % kPage), std::memory_order_relaxed);
+  }
   return {};
+}
+
+Result<void> Segment::sync_indexes() {
+  // Before the syncs: a change that comes while they run has to be synced again.
+  if (!indexes_unsynced_.exchange(false, std::memory_order_acq_rel)) return {};
+  // Indexes of an empty segment are not believed if they are not empty: there is nothing to keep.
+  if (size() == 0) return {};
+  auto synced = offset_index_.file().sync();
+  if (synced) synced = time_index_.file().sync();
+  if (synced) synced = txn_index_.sync();
+  if (!synced) indexes_unsynced_.store(true, std::memory_order_release);
+  return synced;
+}
+
+void Segment::start_writeback() {
+  std::shared_ptr<base::SharedFile> file;
+  int64_t from, upto;
+  {
+    base::MutexLock lock(file_mutex_);
+    if (!open()) return;  // the flush will tell
+    file = file_;
+    from = writeback_.load(std::memory_order_relaxed);
+    // Not the page that the next append goes on with.
+    upto = size() - size() % kPage;
+    if (upto <= from) return;
+    writeback_.store(upto, std::memory_order_relaxed);
+  }
+  file->file().start_writeback(from, upto - from);
 }
 
 void Segment::invalidate_readers() {
@@ -469,6 +491,7 @@ void Segment::invalidate_readers() {
 void Segment::assume_synced(bool synced) {
   cut_unsynced_.store(!synced, std::memory_order_release);
   synced_.store(synced ? size() : 0, std::memory_order_release);
+  writeback_.store(size() - size() % kPage, std::memory_order_relaxed);  // the kernel has begun long ago, or a flush will see to it
   indexes_unsynced_.store(!synced, std::memory_order_release);
 }
 

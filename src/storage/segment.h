@@ -80,12 +80,18 @@ class Segment : private FileCache::Client {
   // --- truncate, flush, drop --------------------------------------------------------------------------------------------
   // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
   Result<void> truncate_to(Offset offset);
-  bool unflushed() const {
-    return synced_.load(std::memory_order_acquire) < size() || cut_unsynced_.load(std::memory_order_acquire) ||
-           indexes_unsynced_.load(std::memory_order_acquire);
+  bool unflushed() const { return log_unsynced() || indexes_unsynced_.load(std::memory_order_acquire); }
+  // fdatasync of the log / of the indexes of a segment that is appended to no more. Block on the disk.
+  // `always`: even if a flush elsewhere has just taken it on.
+  Result<void> sync_log(bool always = false);
+  Result<void> sync_indexes();
+  bool log_unsynced() const {
+    return synced_.load(std::memory_order_acquire) < size() || cut_unsynced_.load(std::memory_order_acquire);
   }
-  // fdatasync of the log, and of the indexes if `closed`. Blocks on the disk.
-  Result<void> sync(bool closed);
+  // Enough has been written since the kernel was last told to begin with it.
+  bool writeback_is_due() const { return size_.load(std::memory_order_relaxed) - writeback_.load(std::memory_order_relaxed) >= kWritebackBytes; }
+  // Whole pages up to the end; does not wait for them, but may wait for room in the disk's queue.
+  void start_writeback();
   // Everything that is in the files counts as durable (clean start), or nothing.
   void assume_synced(bool synced);
   // No send of what readers hold runs any more, and none begins.
@@ -136,6 +142,8 @@ class Segment : private FileCache::Client {
   std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
   std::atomic<int64_t> size_;
   std::atomic<int64_t> synced_{0};
+  static constexpr int64_t kWritebackBytes = 4 << 20;
+  std::atomic<int64_t> writeback_{0};  // the kernel was told to write what lies below
   std::atomic<bool> cut_unsynced_{false};  // the file was made shorter: what was cut off must not come back
   std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
