@@ -76,6 +76,8 @@ class FileSystem {
   virtual bool exists(const std::string& path) = 0;
   // Errors: os_error ENOENT if there is nothing.
   virtual Result<FileStatus> status(const std::string& path) = 0;
+  // Sets FileStatus::modified_ms.
+  virtual Result<void> set_modified(const std::string& path, int64_t modified_ms) = 0;
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
   // A missing file is not an error.
   virtual Result<void> remove(const std::string& path) = 0;

@@ -360,6 +360,15 @@ Result<FileStatus> MemoryFiles::status(const std::string& path) {
   return FileStatus{node->size, node->modified_ms, node->is_directory};
 }
 
+Result<void> MemoryFiles::set_modified(const std::string& path, int64_t modified_ms) {
+  MutexLock lock(mutex_);
+  if (auto ok = enter(FileCall::kSetModified, path); !ok) return ok;
+  NodePtr node = find(path);
+  if (node == nullptr) return failure("setting the time of " + path, ENOENT);
+  node->modified_ms = modified_ms;
+  return {};
+}
+
 Result<void> MemoryFiles::rename(const std::string& from, const std::string& to) {
   MutexLock lock(mutex_);
   if (auto ok = enter(FileCall::kRename, from); !ok) return ok;

@@ -17,7 +17,7 @@
 
 namespace odradek::base {
 
-enum class FileCall { kOpen, kRead, kWrite, kSync, kTruncate, kRename, kRemove, kCreateDirectory, kList, kSyncDirectory, kStatus, kWriteback };
+enum class FileCall { kOpen, kRead, kWrite, kSync, kTruncate, kRename, kRemove, kCreateDirectory, kList, kSyncDirectory, kStatus, kWriteback, kSetModified };
 
 class MemoryFiles final : public FileSystem {
  public:
@@ -46,6 +46,7 @@ class MemoryFiles final : public FileSystem {
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
   bool exists(const std::string& path) override;
   Result<FileStatus> status(const std::string& path) override;
+  Result<void> set_modified(const std::string& path, int64_t modified_ms) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
   Result<void> remove(const std::string& path) override;
   Result<void> remove_all(const std::string& path) override;

@@ -177,6 +177,16 @@ class PosixFileSystem final : public FileSystem {
     return FileStatus{status.st_size, status.st_mtim.tv_sec * 1000ll + status.st_mtim.tv_nsec / 1'000'000, S_ISDIR(status.st_mode)};
   }
 
+  Result<void> set_modified(const std::string& path, int64_t modified_ms) override {
+    struct timespec times[2];
+    times[0].tv_sec = 0;
+    times[0].tv_nsec = UTIME_OMIT;
+    times[1].tv_sec = modified_ms / 1000;
+    times[1].tv_nsec = modified_ms % 1000 * 1'000'000;
+    if (::utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return os_failure("setting the time of " + path, errno);
+    return {};
+  }
+
   Result<void> rename(const std::string& from, const std::string& to) override {
     if (::rename(from.c_str(), to.c_str()) != 0) return os_failure("rename of " + from + " to " + to, errno);
     return {};

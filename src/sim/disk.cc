@@ -132,6 +132,10 @@ Result<std::unique_ptr<base::File>> Disk::open(const std::string& path, base::Op
   return std::make_unique<DiskFile>(*this, std::move(*file), path);
 }
 
+Result<void> Disk::set_modified(const std::string& path, int64_t modified_ms) {
+  if (auto entered = enter(FileCall::kSetModified, path); !entered) return entered;
+  return memory_.set_modified(path, modified_ms);
+}
 Result<void> Disk::rename(const std::string& from, const std::string& to) {
   if (auto entered = enter(FileCall::kRename, from); !entered) return entered;
   return memory_.rename(from, to);

@@ -35,6 +35,7 @@ class Disk final : public base::FileSystem {
   Result<std::unique_ptr<base::File>> open(const std::string& path, base::OpenMode mode) override;
   bool exists(const std::string& path) override { return memory_.exists(path); }
   Result<base::FileStatus> status(const std::string& path) override { return memory_.status(path); }
+  Result<void> set_modified(const std::string& path, int64_t modified_ms) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
   Result<void> remove(const std::string& path) override;
   Result<void> remove_all(const std::string& path) override;

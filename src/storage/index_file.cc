@@ -1,6 +1,7 @@
 #include "storage/index_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "base/check.h"
@@ -250,6 +251,14 @@ Result<void> IndexFile::reset() {
   pending_.clear();
   last_known_ = false;
   identity_ = new_identity();
+  return {};
+}
+
+Result<void> IndexFile::move_to(std::string path) {
+  base::MutexLock lock(mutex_);
+  auto renamed = files_.rename(path_, path);
+  if (!renamed && renamed.error().os_error != ENOENT) return renamed;
+  path_ = std::move(path);
   return {};
 }
 

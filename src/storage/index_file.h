@@ -44,6 +44,9 @@ class IndexFile : private FileCache::Client {
   Result<void> sync();
   // The file is empty, whatever was in it.
   Result<void> reset();
+  // The file gets another name; nobody opens it under the old one meanwhile. A missing file is not an error.
+  Result<void> move_to(std::string path);
+  // Its folder has another name.
   void renamed_to(std::string path);
 
  private:

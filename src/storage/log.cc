@@ -31,6 +31,7 @@ Log::Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std
       high_watermark_(loaded.high_watermark.value),
       flushed_(loaded.recovery_point.value),
       recovery_point_(loaded.recovery_point.value),
+      cleaned_(loaded.cleaned.value),
       directory_changed_(loaded.directory_changed),
       folder_is_new_(is_new) {
   set_debt_limits(*config_);
@@ -117,6 +118,12 @@ std::shared_ptr<Segment> Log::segment_after(Offset base) const {
   return above == segments_.end() ? nullptr : *above;
 }
 
+bool Log::is_listed(const Segment& segment) const {
+  base::MutexLock lock(state_mutex_);
+  auto at = std::lower_bound(segments_.begin(), segments_.end(), segment.base_offset(), [](const auto& s, Offset o) { return s->base_offset() < o; });
+  return at != segments_.end() && at->get() == &segment;
+}
+
 Offset Log::first_segment_base() const {
   base::MutexLock lock(state_mutex_);
   return segments_.front()->base_offset();
@@ -173,6 +180,11 @@ std::vector<AbortedTransaction> Log::aborted_transactions(Offset from, Offset up
   std::vector<AbortedTransaction> aborted;
   for (auto segment = segment_for(from); segment != nullptr; segment = segment_after(segment->base_offset())) {
     auto more = segment->txn_index().collect(from, upto, aborted);
+    if (!more && !is_listed(*segment)) {
+      // It has just been swapped or dropped: once more with what is there now.
+      aborted.clear();
+      return aborted_transactions(from, upto);
+    }
     if (!more) (void)fail_dir(std::move(more.error()));
     if (!more || !*more) break;
   }

@@ -7,6 +7,8 @@
 // Thread: any; appends, rolls and truncations run one at a time. Offsets are read without a lock.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
+
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -119,6 +121,24 @@ class Log : public std::enable_shared_from_this<Log> {
   // Starts a new segment at the log end, if the active one has data.
   Result<void> roll();
 
+  // --- compaction (the cleaner calls these) ---------------------------------------------------------------------------------
+  // Records below it have been compacted; -1: unknown, then nothing has. Stands in cleaner-offset-checkpoint.
+  Offset cleaned_offset() const { return {cleaned_.load(std::memory_order_acquire)}; }
+  // `truncations`: of the plan; nothing is done if the log was cut since then. Blocks on the disk.
+  Result<void> set_cleaned_offset(Offset offset, uint64_t truncations);
+  // What could be compacted now. Reads indexes of segments that it has not seen before. Errors: kKafkaStorageError, kCorruptMessage.
+  Result<CleanPlan> plan_cleaning(int64_t now_ms) const;
+  // Segments below `offset` are on the disk, and the recovery point that says so. Blocks on the disk.
+  Result<void> make_durable_below(Offset offset);
+  // The producers that are known, with the last offset that each one wrote.
+  absl::flat_hash_map<int64_t, LastRecord> last_records() const;
+  // A segment for the cleaner's output; its files end in `.cleaned`.
+  Result<std::shared_ptr<Segment>> create_cleaned(Offset base) const;
+  // `cleaned`, whole and synced, takes the place of `old`: neighbours below the active segment, as plan_cleaning() gave them. Readers of
+  // the old files go on; these are removed after file.delete.delay.ms. A crash at any point leaves the old or the new segment.
+  // Appends do not wait for it. Blocks on the disk. False: the log has changed meanwhile, or is closed; nothing was done.
+  Result<bool> replace_segments(const std::vector<std::shared_ptr<Segment>>& old, const std::shared_ptr<Segment>& cleaned, uint64_t truncations);
+
   // --- flush ------------------------------------------------------------------------------------------------------------
   // Blocks on the disk: for flush threads, the stop and tests. Everything appended before is durable afterwards.
   Result<void> flush();
@@ -190,8 +210,12 @@ class Log : public std::enable_shared_from_this<Log> {
   void run_flush();
 
   Result<void> lower_recovery_point(Offset offset) REQUIRES(mutex_);
+  // Nothing from `offset` on counts as compacted.
+  Result<void> lower_cleaned_offset(Offset offset) REQUIRES(mutex_);
   Result<void> drop_segments(const std::vector<std::shared_ptr<Segment>>& segments, bool at_once) REQUIRES(mutex_);
-  size_t count_deletable(const std::vector<std::shared_ptr<Segment>>& segments, const LogConfig& config, int64_t now_ms) const;
+  // Whether the first segment is due; then *last says whether it is the active one.
+  Result<std::shared_ptr<Segment>> find_deletable(const LogConfig& config, int64_t now_ms, bool* last) const;
+  bool is_listed(const Segment& segment) const;
   Result<void> drop_snapshots(Offset from, Offset to) REQUIRES(mutex_);
   std::vector<std::shared_ptr<Segment>> segments() const;
   // The segment that holds `offset`, or the first one behind it; null: none.
@@ -202,6 +226,7 @@ class Log : public std::enable_shared_from_this<Log> {
   const TopicPartition name_;
   const std::string label_;  // "orders-0"
 
+  base::Mutex change_mutex_;         // changes of closed segments: truncation, retention, swaps; held during renames and syncs; taken first
   mutable base::Mutex mutex_;        // appends, rolls, truncation, retention: one at a time; held during pwritev, not during fsync
   mutable base::Mutex state_mutex_;  // what readers look up; taken after mutex_, held for moments
   std::string path_ GUARDED_BY(state_mutex_);
@@ -226,6 +251,7 @@ class Log : public std::enable_shared_from_this<Log> {
   std::atomic<int64_t> high_watermark_;
   std::atomic<int64_t> flushed_;
   std::atomic<int64_t> recovery_point_;
+  std::atomic<int64_t> cleaned_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
   std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
   std::atomic<bool> epoch_may_be_empty_{false};         // epoch_file_ is kLacksEmptyEpoch: the next append makes it kOld

@@ -1,6 +1,7 @@
 // The settings of one log, typed. Filled from the topic's configs, replaced as a whole when they change.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -45,6 +46,9 @@ struct LogConfig {
   int64_t min_compaction_lag_ms = 0;
   int64_t max_compaction_lag_ms = INT64_MAX;
   double min_cleanable_dirty_ratio = 0.5;
+
+  // A record of a compacted log reaches a closed segment in time for max.compaction.lag.ms.
+  int64_t roll_ms() const { return compact_policy && max_compaction_lag_ms > 0 ? std::min(segment_ms, max_compaction_lag_ms) : segment_ms; }
 
   // Of the codec that `compression` names; nullopt for none or the producer's.
   std::optional<int> level() const;

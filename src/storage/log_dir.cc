@@ -52,9 +52,9 @@ void LogDir::changed(Changed what) {
   if (owner_ != nullptr) owner_->on_change(*this, what);
 }
 
-Result<void> LogDir::checkpoint_recovery_points() {
+Result<void> LogDir::checkpoint(Changed what) {
   base::MutexLock lock(checkpoint_mutex_);
-  return checkpointer_ == nullptr ? Result<void>() : checkpointer_->checkpoint_recovery_points(*this);
+  return checkpointer_ == nullptr ? Result<void>() : checkpointer_->checkpoint(*this, what);
 }
 
 void LogDir::detach() {

@@ -29,16 +29,16 @@ class LogDir {
     int64_t producer_id_expiration_ms = 86'400'000;
     std::shared_ptr<metrics::Histogram> flush_time, dir_flush_time;  // of all dirs, of this one; may be null; shared with the registry
   };
-  // Something that the high watermark, recovery point or log start checkpoint holds has changed.
-  enum class Changed { kHighWatermark, kRecoveryPoint, kLogStart };
+  // Something that the checkpoint of high watermarks, recovery points, log starts or cleaned offsets holds has changed.
+  enum class Changed { kHighWatermark, kRecoveryPoint, kLogStart, kCleaned };
   // Who runs the dirs: the log manager.
   class Owner {
    public:
     virtual ~Owner() = default;
     virtual void on_failure(LogDir& dir) = 0;             // once
     virtual void on_change(LogDir& dir, Changed what) = 0;  // the first time since clear_changed
-    // Writes the recovery points of all logs here, now. Blocks on the disk.
-    virtual Result<void> checkpoint_recovery_points(LogDir& dir) = 0;
+    // Writes the checkpoint of all logs here, now. Blocks on the disk.
+    virtual Result<void> checkpoint(LogDir& dir, Changed what) = 0;
   };
 
   LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::shared_ptr<FileCache> cache, const Options& options, Owner& owner);
@@ -64,7 +64,7 @@ class LogDir {
   void changed(Changed what);
   // The checkpoint is about to be written: later changes are told again.
   void clear_changed(Changed what) { changed_[static_cast<size_t>(what)].store(false, std::memory_order_seq_cst); }
-  Result<void> checkpoint_recovery_points();
+  Result<void> checkpoint(Changed what);
 
   // The owner goes away: waits for the flush threads, then nothing works here any more but reading what is open.
   void detach();
@@ -78,7 +78,7 @@ class LogDir {
   const std::shared_ptr<FileCache> cache_;  // shared: segments that outlive the manager leave it
   const Options options_;
   std::atomic<bool> online_{true};
-  std::atomic<bool> changed_[3]{};
+  std::atomic<bool> changed_[4]{};
   base::Mutex owner_mutex_;
   Owner* owner_ GUARDED_BY(owner_mutex_);
   base::Mutex checkpoint_mutex_;

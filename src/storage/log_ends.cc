@@ -19,7 +19,14 @@ Result<void> Log::lower_recovery_point(Offset offset) {
     if (recovery_point() <= offset) return {};
     recovery_point_.store(offset.value, std::memory_order_release);
   }
-  return dir_->checkpoint_recovery_points();
+  return dir_->checkpoint(LogDir::Changed::kRecoveryPoint);
+}
+
+// Before other records take these offsets: to count as compacted, they would have to be.
+Result<void> Log::lower_cleaned_offset(Offset offset) {
+  if (cleaned_offset() <= offset) return {};
+  cleaned_.store(offset.value, std::memory_order_release);
+  return dir_->checkpoint(LogDir::Changed::kCleaned);
 }
 
 Result<void> Log::drop_snapshots(Offset from, Offset to) {
@@ -59,6 +66,7 @@ Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& seg
 Result<void> Log::truncate_to(Offset offset) {
   if (!dir_->online()) return fail(offline_error());
   if (offset < first_segment_base()) return truncate_fully_and_start_at(offset);
+  base::MutexLock changing(change_mutex_);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
   bool epochs_cut;
@@ -74,7 +82,9 @@ Result<void> Log::truncate_to(Offset offset) {
   if (!batch) return fail(fail_for_good(std::move(batch.error())));
   // Whole batches only: the log ends where the one that holds `offset` began.
   Offset end = *batch ? std::min((*batch)->base, offset) : offset;
-  if (auto lowered = lower_recovery_point(end); !lowered) return fail(fail_for_good(std::move(lowered.error())));
+  auto lowered = lower_recovery_point(end);
+  if (lowered) lowered = lower_cleaned_offset(segment->base_offset());
+  if (!lowered) return fail(fail_for_good(std::move(lowered.error())));
 
   std::vector<std::shared_ptr<Segment>> dropped;
   {
@@ -107,9 +117,12 @@ Result<void> Log::truncate_to(Offset offset) {
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   if (!dir_->online()) return fail(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
+  base::MutexLock changing(change_mutex_);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
-  if (auto lowered = lower_recovery_point(offset); !lowered) return fail(fail_for_good(std::move(lowered.error())));
+  auto lowered = lower_recovery_point(offset);
+  if (lowered) lowered = lower_cleaned_offset({-1});
+  if (!lowered) return fail(fail_for_good(std::move(lowered.error())));
   std::vector<std::shared_ptr<Segment>> dropped = segments();
   {
     base::MutexLock state(state_mutex_);
@@ -161,60 +174,67 @@ Result<void> Log::maybe_advance_start_offset(Offset offset) {
   return {};
 }
 
-// How many of the first segments may go. Without the lock: the largest timestamp may have to be read.
-size_t Log::count_deletable(const std::vector<std::shared_ptr<Segment>>& segments, const LogConfig& config, int64_t now_ms) const {
-  int64_t left = 0;
-  for (const auto& segment : segments) left += segment->size();
-  size_t count = 0;
-  for (; count < segments.size(); ++count) {
-    Segment& segment = *segments[count];
-    const bool last = count + 1 == segments.size();
-    const Offset end = last ? log_end_offset() : segments[count + 1]->base_offset();
-    if (end > high_watermark() || (last && segment.size() == 0)) break;
-    bool goes = !last && end <= log_start_offset();
-    if (config.delete_policy && !goes) {
-      goes = config.retention_bytes >= 0 && left - segment.size() >= config.retention_bytes;
-      if (!goes && config.retention_ms >= 0) {
-        auto largest = segment.largest_timestamp();
-        goes = largest && now_ms - *largest > config.retention_ms;
-      }
+// The first segment, if it may go. Nothing is copied and no file is touched where nothing is due: the size of a log and the greatest
+// timestamp of a segment are known, but for a segment that nobody has looked at since the start.
+Result<std::shared_ptr<Segment>> Log::find_deletable(const LogConfig& config, int64_t now_ms, bool* last) const {
+  std::shared_ptr<Segment> first;
+  Offset end;
+  int64_t behind = 0;  // bytes of the other segments
+  {
+    base::MutexLock lock(state_mutex_);
+    first = segments_.front();
+    *last = segments_.size() == 1;
+    end = *last ? log_end_offset() : segments_[1]->base_offset();
+    if (config.delete_policy && config.retention_bytes >= 0) {
+      for (size_t i = 1; i < segments_.size(); ++i) behind += segments_[i]->size();
     }
-    if (!goes) break;
-    left -= segment.size();
   }
-  return count;
+  if (end > high_watermark() || (*last && first->size() == 0)) return nullptr;
+  if (!*last && end <= log_start_offset()) return first;
+  if (!config.delete_policy) return nullptr;
+  if (config.retention_bytes >= 0 && behind >= config.retention_bytes) return first;
+  if (config.retention_ms < 0) return nullptr;
+  // Without the lock: it may have to be read.
+  auto largest = first->largest_timestamp();
+  if (!largest) return is_listed(*first) ? Result<std::shared_ptr<Segment>>(fail(std::move(largest.error()))) : nullptr;
+  return now_ms - *largest > config.retention_ms ? first : nullptr;
 }
 
+// One segment after the other, so that appends wait for the renames of one at most.
 Result<int> Log::delete_old_segments() {
-  if (!dir_->online()) return fail(offline_error());
-  const std::shared_ptr<const LogConfig> config = this->config();
-  std::vector<std::shared_ptr<Segment>> all = segments();
-  const size_t count = count_deletable(all, *config, dir_->clock().wall_ms());
-  if (count == 0) return 0;
+  int count = 0;
+  for (;; ++count) {
+    if (!dir_->online()) return fail(offline_error());
+    const std::shared_ptr<const LogConfig> config = this->config();
+    bool last = false;
+    auto due = find_deletable(*config, dir_->clock().wall_ms(), &last);
+    if (!due) return fail(std::move(due.error()));
+    if (*due == nullptr) break;
 
-  base::MutexLock lock(mutex_);
-  if (closed_) return fail(offline_error());
-  if (count == all.size()) {
-    // The active one goes too, unless something was appended to it since then.
-    if (log_end_offset() > high_watermark()) return 0;
-    if (auto rolled = roll_to(log_end_offset(), *config); !rolled) return fail(std::move(rolled.error()));
+    base::MutexLock changing(change_mutex_);
+    base::MutexLock lock(mutex_);
+    if (closed_) return fail(offline_error());
+    if (last) {
+      // The active one goes too, unless something was appended to it since then.
+      if (log_end_offset() > high_watermark() || active_ != due->get()) break;
+      if (auto rolled = roll_to(log_end_offset(), *config); !rolled) return fail(std::move(rolled.error()));
+    }
+    Offset start;
+    {
+      base::MutexLock state(state_mutex_);
+      if (segments_.size() < 2 || segments_.front() != *due) break;  // changed meanwhile: next time
+      segments_.erase(segments_.begin());
+      start = std::max(segments_.front()->base_offset(), log_start_offset());
+      log_start_.store(start.value, std::memory_order_release);
+      if (epochs_.truncate_from_start(start)) epoch_file_ = EpochFile::kOld;
+    }
+    producers_.truncate_start(start);
+    refresh_unstable();
+    dir_->changed(LogDir::Changed::kLogStart);
+    if (auto dropped = drop_segments({*due}, false); !dropped) return fail(fail_dir(std::move(dropped.error())));
   }
-  all.resize(count);
-  Offset start;
-  {
-    base::MutexLock state(state_mutex_);
-    if (segments_.size() <= count || !std::equal(all.begin(), all.end(), segments_.begin())) return 0;  // changed meanwhile: next time
-    segments_.erase(segments_.begin(), segments_.begin() + static_cast<ptrdiff_t>(count));
-    start = std::max(segments_.front()->base_offset(), log_start_offset());
-    log_start_.store(start.value, std::memory_order_release);
-    if (epochs_.truncate_from_start(start)) epoch_file_ = EpochFile::kOld;
-  }
-  producers_.truncate_start(start);
-  refresh_unstable();
-  dir_->changed(LogDir::Changed::kLogStart);
-  if (auto dropped = drop_segments(all, false); !dropped) return fail(fail_dir(std::move(dropped.error())));
-  log::info("storage", "{}: {} segments deleted, the log starts at {}", label_, count, start.value);
-  return static_cast<int>(count);
+  if (count > 0) log::info("storage", "{}: {} segments deleted, the log starts at {}", label_, count, log_start_offset().value);
+  return count;
 }
 
 }  // namespace odradek::storage

@@ -146,8 +146,8 @@ Result<Log::Flush> Log::sync_records(bool active_too) {
   for (const auto& segment : unsynced) {
     const int64_t began = dir_->clock().monotonic_ns();
     if (auto synced = segment->sync_log(); !synced) {
-      // Retention may have taken its files away meanwhile.
-      if (synced.error().os_error == ENOENT && segment->base_offset() < first_segment_base()) continue;
+      // Retention or the cleaner may have taken its files away meanwhile.
+      if (synced.error().os_error == ENOENT && !is_listed(*segment)) continue;
       return fail(flush_failed(std::move(synced.error()), folder));
     }
     dir_->note_flush_time(dir_->clock().monotonic_ns() - began);
@@ -197,7 +197,7 @@ Result<void> Log::sync_rest(const Flush& records, bool closing) {
   };
   for (const auto& segment : segments) {
     if (auto synced = segment->sync_indexes(); !synced) {
-      if (synced.error().os_error == ENOENT && segment->base_offset() < first_segment_base()) continue;
+      if (synced.error().os_error == ENOENT && !is_listed(*segment)) continue;
       return fail(flush_failed(failed(std::move(synced.error())), folder));
     }
   }

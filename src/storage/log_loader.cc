@@ -278,9 +278,10 @@ Result<void> Loader::recover() {
   for (size_t i = first; i < log_.segments.size(); ++i) {
     if (auto recovered = recover_segment(i); !recovered) return recovered;
     if (i + 1 < log_.segments.size()) {
-      // Above the recovery point a segment begins where the one before ends; else the end of that one did not reach the disk.
+      // Above the recovery point a segment begins where the one before ends; else the end of that one did not reach the disk. Compacted
+      // segments end before; the cleaner first moves the recovery point beyond them (Kafka's does not).
       const Offset next = log_.segments[i + 1]->base_offset();
-      if (next > log_.log_end && next > options_.recovery_point) {
+      if (next > log_.log_end && next > options_.recovery_point && next > options_.cleaned) {
         log::warn("storage", "{}: records {} to {} are missing: the log ends there", folder_, log_.log_end.value, next.value - 1);
         if (auto dropped = drop_from(i + 1); !dropped) return dropped;
         break;
@@ -375,6 +376,8 @@ Result<LoadedLog> Loader::run() {
   if (auto loaded = load_producer_state(); !loaded) return fail(std::move(loaded.error()));
   log_.producers.expire(dir_->clock().wall_ms(), dir_->options().producer_id_expiration_ms);
 
+  // Records were lost, and others may take their offsets: nothing counts as compacted.
+  if (options_.cleaned <= log_.log_end) log_.cleaned = options_.cleaned;
   log_.high_watermark = std::clamp(options_.high_watermark, log_.log_start, log_.log_end);
   return std::move(log_);
 }

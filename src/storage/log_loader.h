@@ -19,6 +19,7 @@ struct LoadOptions {
   Offset recovery_point{0};   // from the checkpoints; 0: unknown
   Offset log_start{0};
   Offset high_watermark{0};
+  Offset cleaned{-1};         // see Log::cleaned_offset()
 };
 
 // What a Log begins with.
@@ -33,6 +34,7 @@ struct LoadedLog {
   Offset log_end{0};
   Offset recovery_point{0};
   Offset high_watermark{0};
+  Offset cleaned{-1};
   bool directory_changed = false;
   std::vector<std::string> unsynced_files;  // that may not be on the disk yet, and are relied on
 };

@@ -62,8 +62,8 @@ struct LogManager::Impl final : LogDir::Owner {
     base::Mutex checkpoint_mutex;  // one writer of the checkpoint files at a time
     // Names that stand in some checkpoint file, and what the files say (to write them only when they change).
     absl::flat_hash_set<TopicPartition> checkpointed GUARDED_BY(checkpoint_mutex);
-    std::string written[3] GUARDED_BY(checkpoint_mutex);
-    std::atomic<bool> timer_set[3]{};
+    std::string written[4] GUARDED_BY(checkpoint_mutex);
+    std::atomic<bool> timer_set[4]{};
     std::atomic<int> partitions{0};
   };
   using Changed = LogDir::Changed;
@@ -88,7 +88,7 @@ struct LogManager::Impl final : LogDir::Owner {
   Result<void> checkpoint_all(Dir& dir);
   void on_change(LogDir& dir, Changed what) override;
   void on_failure(LogDir& dir) override;
-  Result<void> checkpoint_recovery_points(LogDir& dir) override { return checkpoint(entry_of(dir), Changed::kRecoveryPoint); }
+  Result<void> checkpoint(LogDir& dir, Changed what) override { return checkpoint(entry_of(dir), what); }
   void retention();
   void expire_producers();
 
@@ -232,9 +232,11 @@ Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const
   OffsetMap recovery_points = checkpointed(kRecoveryPointFile);
   OffsetMap log_starts = checkpointed(kLogStartFile);
   OffsetMap high_watermarks = checkpointed(kHighWatermarkFile);
+  OffsetMap cleaned = checkpointed(kCleanerFile);
   {
     base::MutexLock lock(dir.checkpoint_mutex);
-    for (const OffsetMap* map : {&recovery_points, &log_starts, &high_watermarks}) {
+    if (!cleaned.empty()) dir.written[static_cast<size_t>(Changed::kCleaned)] = encode_offsets(cleaned);
+    for (const OffsetMap* map : {&recovery_points, &log_starts, &high_watermarks, &cleaned}) {
       for (const auto& [tp, offset] : *map) dir.checkpointed.insert(tp);
     }
   }
@@ -257,6 +259,7 @@ Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const
         auto& config = configs[tp.topic];
         if (config == nullptr) config = resolver(tp.topic);
         LoadOptions load{dir.was_clean, offset_in(recovery_points, tp), offset_in(log_starts, tp), offset_in(high_watermarks, tp)};
+        if (auto found = cleaned.find(tp); found != cleaned.end()) load.cleaned = found->second;
         loaders.post([this, &dir, tp, load, config] { load_one(dir, tp, load, config); });
         break;
       }
@@ -471,20 +474,24 @@ Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
       case Changed::kLogStart:
         if (log->log_start_offset() > log->first_segment_base()) offsets[log->name()] = log->log_start_offset();
         break;
+      case Changed::kCleaned:
+        if (log->cleaned_offset().value >= 0) offsets[log->name()] = log->cleaned_offset();
+        break;
     }
   }
   for (const auto& [tp, offset] : offsets) dir.checkpointed.insert(tp);
   std::string text = encode_offsets(offsets);
   std::string& before = dir.written[static_cast<size_t>(what)];
   if (text == before) return {};
-  static constexpr std::string_view kNames[] = {kHighWatermarkFile, kRecoveryPointFile, kLogStartFile};
+  if (what == Changed::kCleaned && offsets.empty() && before.empty()) return {};  // the file stays as it was made: empty
+  static constexpr std::string_view kNames[] = {kHighWatermarkFile, kRecoveryPointFile, kLogStartFile, kCleanerFile};
   auto written = base::write_file_atomically(runtime.files(), file_in(dir, kNames[static_cast<size_t>(what)]), as_bytes(text));
   if (written) before = std::move(text);
   return written;
 }
 
 Result<void> LogManager::Impl::checkpoint_all(Dir& dir) {
-  for (Changed what : {Changed::kRecoveryPoint, Changed::kLogStart, Changed::kHighWatermark}) {
+  for (Changed what : {Changed::kRecoveryPoint, Changed::kLogStart, Changed::kHighWatermark, Changed::kCleaned}) {
     if (auto written = checkpoint(dir, what); !written) return written;
   }
   base::MutexLock lock(dir.checkpoint_mutex);

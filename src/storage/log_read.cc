@@ -41,6 +41,7 @@ Result<LogRead> Log::read(Offset from, int32_t max_bytes, Offset upper_bound, bo
   for (; segment != nullptr && segment->base_offset() < upper_bound; segment = segment_after(segment->base_offset())) {
     auto range = segment->read(from, max_bytes, upper_bound, at_least_one_batch, cold != nullptr);
     if (!range) {
+      if (!is_listed(*segment) && from >= log_start_offset()) return read(from, max_bytes, upper_bound, at_least_one_batch, cold);  // just compacted
       if (from < log_start_offset()) return fail(ErrorCode::kOffsetOutOfRange, label_ + ": the segment has just been deleted");
       if (range.error().code == ErrorCode::kCorruptMessage) return fail(std::move(range.error()));
       return fail(fail_dir(std::move(range.error())));
@@ -62,10 +63,14 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
   if (!dir_->online()) return fail(offline_error());
   const Offset start = log_start_offset();
   for (auto segment = segment_for(start); segment != nullptr && segment->base_offset() < upper_bound; segment = segment_after(segment->base_offset())) {
+    Result<std::optional<TimestampOffset>> found;
     auto largest = segment->max_timestamp();
-    if (!largest) return fail(fail_dir(std::move(largest.error())));
-    if (largest->timestamp < timestamp) continue;
-    auto found = segment->find_timestamp(timestamp, start);
+    if (!largest) {
+      found = fail(std::move(largest.error()));
+    } else if (largest->timestamp >= timestamp) {
+      found = segment->find_timestamp(timestamp, start);
+    }
+    if (!found && !is_listed(*segment)) return offset_for_timestamp(timestamp, upper_bound);  // just compacted or dropped
     if (!found) return fail(fail_dir(std::move(found.error())));
     if (*found) return found;
   }
@@ -78,6 +83,7 @@ Result<std::optional<TimestampOffset>> Log::max_timestamp_offset() const {
   int64_t greatest = kNoTimestamp;
   for (const auto& segment : segments()) {
     auto largest = segment->max_timestamp();
+    if (!largest && !is_listed(*segment)) return max_timestamp_offset();  // just compacted or dropped
     if (!largest) return fail(fail_dir(std::move(largest.error())));
     if (largest->timestamp > greatest) {
       greatest = largest->timestamp;
@@ -86,6 +92,7 @@ Result<std::optional<TimestampOffset>> Log::max_timestamp_offset() const {
   }
   if (holder == nullptr) return std::nullopt;
   auto found = holder->find_timestamp(greatest, log_start_offset());
+  if (!found && !is_listed(*holder)) return max_timestamp_offset();
   if (!found) return fail(fail_dir(std::move(found.error())));
   return found;
 }

@@ -160,7 +160,7 @@ std::vector<ProducerStateEntry> ProducerStateManager::list() const {
   all.reserve(producers_.size());
   for (const auto& [id, producer] : producers_) {
     all.push_back({{id}, producer.epoch, producer.last_sequence(), producer.last_timestamp, producer.coordinator_epoch,
-                   producer.current_txn_first_offset});
+                   producer.current_txn_first_offset, producer.last_offset()});
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.producer_id < b.producer_id; });
   return all;

@@ -50,22 +50,27 @@ std::string segment_name(Offset base) {
   return name;
 }
 
-Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found)
+Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix)
     : dir_(std::move(dir)),
       base_(base),
       path_(folder + "/" + segment_name(base)),
+      suffix_(suffix),
       size_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
       created_ms_(dir_->clock().wall_ms()),
-      offset_index_(dir_->files(), dir_->cache(), path_ + ".index", base, found.offset_index),
-      time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex", base, found.time_index),
-      txn_index_(dir_->files(), path_ + ".txnindex", found.txn_index) {}
+      offset_index_(dir_->files(), dir_->cache(), path_ + ".index" + suffix, base, found.offset_index),
+      time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
+      txn_index_(dir_->files(), path_ + ".txnindex" + suffix, found.txn_index) {}
 
 Segment::~Segment() { dir_->cache().closed(*this); }
 
-Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms) {
-  auto segment = std::make_shared<Segment>(dir, folder, base, Found{.modified_ms = now_ms});
+Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
+                                                 const std::string& suffix) {
+  auto segment = std::make_shared<Segment>(dir, folder, base, Found{.modified_ms = now_ms}, suffix);
+  if (!suffix.empty()) {
+    if (auto removed = segment->remove_files(); !removed) return fail(std::move(removed.error()));
+  }
   segment->indexes_checked_.store(true, std::memory_order_relaxed);
   segment->changed_ = true;
   {
@@ -183,7 +188,7 @@ Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timest
     first_timestamp_ = *first ? (*first)->max_timestamp : kNoTimestamp;
   }
   int64_t age = *first_timestamp_ >= 0 && max_timestamp >= 0 ? max_timestamp - *first_timestamp_ : now_ms - created_ms_;
-  return age > config.segment_ms - jitter_ms;
+  return age > config.roll_ms() - jitter_ms;
 }
 
 Result<void> Segment::become_inactive(const LogConfig& config) {
@@ -353,6 +358,33 @@ Result<int64_t> Segment::largest_timestamp() {
   return largest->timestamp >= 0 ? largest->timestamp : modified_ms();
 }
 
+Result<int64_t> Segment::first_batch_timestamp() {
+  {
+    base::MutexLock lock(times_mutex_);
+    if (first_batch_timestamp_) return *first_batch_timestamp_;
+  }
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  BatchWalk walk((*opened)->file(), 0, size(), base_);
+  auto first = walk.next();
+  if (!first) return fail(std::move(first.error()));
+  base::MutexLock lock(times_mutex_);
+  first_batch_timestamp_ = *first ? (*first)->max_timestamp : kNoTimestamp;
+  return *first_batch_timestamp_;
+}
+
+Result<int64_t> Segment::offset_index_bytes() {
+  auto count = offset_index_.file().count();
+  if (!count) return fail(std::move(count.error()));
+  return int64_t{*count} * OffsetIndex::kEntrySize;
+}
+
+Result<int64_t> Segment::time_index_bytes() {
+  auto count = time_index_.file().count();
+  if (!count) return fail(std::move(count.error()));
+  return int64_t{*count} * TimeIndex::kEntrySize;
+}
+
 Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp, Offset lowest) {
   if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
   auto near = time_index_.lookup(timestamp);
@@ -413,6 +445,7 @@ Result<void> Segment::truncate_to(Offset offset) {
   if (!last) return fail(std::move(last.error()));
   max_timestamp_ = *last;
   times_loaded_ = true;
+  first_batch_timestamp_.reset();
   auto start = offset_index_.lookup(last->offset);
   if (!start) return fail(std::move(start.error()));
   BatchWalk walk(file->file(), start->position, size(), base_);
@@ -496,18 +529,28 @@ void Segment::assume_synced(bool synced) {
 }
 
 Result<void> Segment::mark_deleted() {
+  auto renamed = change_suffix(".deleted");
+  if (!renamed && renamed.error().os_error == ENOENT) return {};
+  return renamed;
+}
+
+Result<void> Segment::change_suffix(const std::string& suffix) {
   base::MutexLock lock(file_mutex_);
-  if (!suffix_.empty()) return {};
-  suffix_ = ".deleted";
+  if (suffix_ == suffix) return {};
+  if (auto renamed = dir_->files().rename(path_ + ".log" + suffix_, path_ + ".log" + suffix); !renamed) return renamed;
+  suffix_ = suffix;
   Result<void> result;
-  for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
-    auto renamed = dir_->files().rename(path_ + kind, path_ + kind + suffix_);
-    if (!renamed && renamed.error().os_error != ENOENT && result) result = std::move(renamed);
+  for (auto moved : {offset_index_.file().move_to(path_ + ".index" + suffix), time_index_.file().move_to(path_ + ".timeindex" + suffix),
+                     txn_index_.move_to(path_ + ".txnindex" + suffix)}) {
+    if (!moved && result) result = std::move(moved);
   }
-  offset_index_.file().renamed_to(path_ + ".index" + suffix_);
-  time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
-  txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
   return result;
+}
+
+Result<void> Segment::set_modified(int64_t modified_ms) {
+  base::MutexLock lock(file_mutex_);
+  modified_ms_.store(modified_ms, std::memory_order_relaxed);
+  return dir_->files().set_modified(path_ + ".log" + suffix_, modified_ms);
 }
 
 Result<void> Segment::remove_files() {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/file_slice.h"
 #include "base/mutex.h"
@@ -36,11 +37,13 @@ class Segment : private FileCache::Client {
     bool time_index = false;
     bool txn_index = false;
   };
-  Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found);
+  // `suffix` stands behind the names of all its files, e.g. ".cleaned".
+  Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix = "");
   ~Segment();
 
-  // A new, empty one, with preallocated indexes as the active segment has them.
-  static Result<std::shared_ptr<Segment>> create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms);
+  // A new, empty one, with preallocated indexes as the active segment has them. What was there under these names is gone.
+  static Result<std::shared_ptr<Segment>> create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
+                                                 const std::string& suffix = "");
 
   Offset base_offset() const { return base_; }
   int64_t size() const { return size_.load(std::memory_order_acquire); }
@@ -73,6 +76,11 @@ class Segment : private FileCache::Client {
   Result<TimestampOffset> max_timestamp();
   // As Kafka: the greatest timestamp, else the time of the last change of the file.
   Result<int64_t> largest_timestamp();
+  // Of the first batch, its greatest; -1 if there is none. For segments that are not appended to.
+  Result<int64_t> first_batch_timestamp();
+  // Bytes of the index entries.
+  Result<int64_t> offset_index_bytes();
+  Result<int64_t> time_index_bytes();
   // First record at or above `lowest` with a timestamp at or after the given one.
   Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
   TxnIndex& txn_index() { return txn_index_; }
@@ -99,6 +107,10 @@ class Segment : private FileCache::Client {
   // Adds `.deleted` to all names (readers go on with their open file) / removes the files.
   Result<void> mark_deleted();
   Result<void> remove_files();
+  // Another suffix behind all names, the log's first (".cleaned" → ".swap" → ""). Errors: ENOENT: its folder was renamed.
+  Result<void> change_suffix(const std::string& suffix);
+  // The time of the last change, of the file too.
+  Result<void> set_modified(int64_t modified_ms);
   void renamed_folder(const std::string& folder);
 
   // --- recovery ---------------------------------------------------------------------------------------------------------
@@ -132,7 +144,7 @@ class Segment : private FileCache::Client {
   const Offset base_;
   mutable base::Mutex file_mutex_;
   std::string path_ GUARDED_BY(file_mutex_);  // folder and base name, without the suffix
-  std::string suffix_ GUARDED_BY(file_mutex_);  // "" or ".deleted"
+  std::string suffix_ GUARDED_BY(file_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
   std::shared_ptr<base::SharedFile> file_ GUARDED_BY(file_mutex_);    // shared with the slices of responses
   std::weak_ptr<base::SharedFile> last_file_ GUARDED_BY(file_mutex_);  // so that one file has one generation
   bool preallocated_ GUARDED_BY(file_mutex_) = false;
@@ -159,9 +171,23 @@ class Segment : private FileCache::Client {
   base::Mutex times_mutex_;
   bool times_loaded_ GUARDED_BY(times_mutex_) = false;
   TimestampOffset max_timestamp_ GUARDED_BY(times_mutex_);
+  std::optional<int64_t> first_batch_timestamp_ GUARDED_BY(times_mutex_);
   std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
   int64_t bytes_since_index_ = 0;           // the appender's
   bool changed_ = false;                    // the appender's: since the indexes were trimmed
+};
+
+// What of a log could be compacted now, with Kafka's rules.
+struct CleanPlan {
+  std::vector<std::shared_ptr<Segment>> segments;  // all below `end`, from the log's first one on; shared with the log
+  Offset first_dirty{0};     // below it everything has been compacted
+  Offset end{0};             // a segment's base; nothing from here on is touched
+  int64_t clean_bytes = 0;
+  int64_t dirty_bytes = 0;
+  int64_t overdue_ms = 0;    // by max.compaction.lag.ms
+  uint64_t truncations = 0;  // the log's, when this was made
+
+  double dirty_ratio() const { return dirty_bytes == 0 ? 0 : static_cast<double>(dirty_bytes) / static_cast<double>(clean_bytes + dirty_bytes); }
 };
 
 }  // namespace odradek::storage

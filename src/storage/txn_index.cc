@@ -1,5 +1,7 @@
 #include "storage/txn_index.h"
 
+#include <cerrno>
+
 #include "model/error_code.h"
 
 namespace odradek::storage {
@@ -89,6 +91,16 @@ Result<void> TxnIndex::sync() {
   auto file = files_.open(path, base::OpenMode::kReadWrite);
   if (!file) return fail(std::move(file.error()));
   return (*file)->sync_data();
+}
+
+Result<void> TxnIndex::move_to(std::string path) {
+  base::MutexLock lock(mutex_);
+  if (exists_) {
+    auto renamed = files_.rename(path_, path);
+    if (!renamed && renamed.error().os_error != ENOENT) return renamed;
+  }
+  path_ = std::move(path);
+  return {};
 }
 
 void TxnIndex::renamed_to(std::string path) {

@@ -29,6 +29,8 @@ class TxnIndex {
   Result<void> truncate_to(Offset offset, Offset base);
   Result<void> reset();
   Result<void> sync();
+  // As IndexFile.
+  Result<void> move_to(std::string path);
   void renamed_to(std::string path);
 
  private:

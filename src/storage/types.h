@@ -41,6 +41,12 @@ struct TimestampOffset {
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
 };
 
+// What a producer appended last.
+struct LastRecord {
+  Offset data_offset{-1};  // last offset of its last batch of records; -1: none since its epoch rose
+  int16_t producer_epoch = -1;
+};
+
 struct EpochEntry {
   LeaderEpoch epoch;
   Offset start;
@@ -64,6 +70,7 @@ struct ProducerStateEntry {
   int64_t last_timestamp = kNoTimestamp;
   int32_t coordinator_epoch = -1;
   Offset current_txn_first_offset{-1};  // -1: none
+  Offset last_offset{-1};               // of its last batch of records; -1: none is known
 };
 
 }  // namespace odradek::storage
