@@ -52,7 +52,8 @@ std::shared_ptr<Segment> merged(Log& log, const std::vector<std::shared_ptr<Segm
     }
   }
   EXPECT_TRUE((*cleaned)->become_inactive(*log.config()));
-  EXPECT_TRUE((*cleaned)->sync(true));
+  EXPECT_TRUE((*cleaned)->sync_log());
+  EXPECT_TRUE((*cleaned)->sync_indexes());
   return *cleaned;
 }
 
