@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/text.h"
 #include "cli/admin.h"
 #include "cli/commands.h"
 #include "cli/input.h"
@@ -123,10 +124,10 @@ void append(std::string& out, const std::vector<Piece>& pieces, const TopicParti
 void put(Json& json, const std::string& name, const std::optional<ByteView>& bytes) {
   if (!bytes) {
     json[name] = nullptr;
-  } else if (is_utf8(as_text(*bytes))) {
+  } else if (base::is_utf8(as_text(*bytes))) {
     json[name] = as_text(*bytes);
   } else {
-    json[name + "_base64"] = to_base64(as_text(*bytes));
+    json[name + "_base64"] = base::to_base64(as_text(*bytes));
   }
 }
 

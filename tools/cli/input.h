@@ -46,8 +46,4 @@ struct InputRecord {
 // "value_base64" and (in a header of the list) "value_base64" hold bytes that are no text. Errors: kInvalidRequest, what is wrong.
 Result<InputRecord> parse_json_record(std::string_view line);
 
-std::string to_base64(std::string_view bytes);
-std::optional<std::string> from_base64(std::string_view text);
-bool is_utf8(std::string_view bytes);
-
 }  // namespace odradek::cli
