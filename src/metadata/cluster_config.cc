@@ -153,8 +153,13 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     co_return Result<void>();
   }
 
-  // Every entity that has a node in one of the two places.
+  // Every entity that has a node in one of the two places. A creation that failed half-way leaves configs of a topic that is not there,
+  // and the next one writes others: they are read when the topic is used first (ensure_topics).
   Async<Result<std::vector<ConfigEntity>>> list_entities() {
+    auto topics = co_await tree.children(paths::kTopics);
+    if (!topics && topics.error() != StoreError::kNoNode) co_return fail(to_error(topics.error(), "list topics"));
+    std::set<std::string> existing;
+    if (topics) existing.insert(topics->names.begin(), topics->names.end());
     std::set<std::string> found;
     for (const char* root : {paths::kConfig, paths::kOwnConfig}) {
       for (const char* type : {"topics", "brokers", "clients", "users", "ips"}) {
@@ -162,6 +167,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
         if (!list && list.error() == StoreError::kNoNode) continue;
         if (!list) co_return fail(to_error(list.error(), "list configs"));
         for (const std::string& name : list->names) {
+          if (std::string_view(type) == "topics" && !existing.contains(name)) continue;
           std::string path = paths::child(type, name);
           if (std::string_view(type) == "users") {
             auto clients = co_await tree.children(paths::child(root, path + "/clients"));

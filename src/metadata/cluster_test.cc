@@ -149,6 +149,18 @@ TEST_F(ClusterTest, ReadsTheConfigsOfANewTopicOnDemand) {
   EXPECT_TRUE(ready) << "known ones need no reading";
 }
 
+TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
+  put("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"99"}})");
+  load(b_);
+  EXPECT_TRUE(b_.configs.topic("t")->empty());
+  for (const char* parent : {"/odradek", "/odradek/config", "/odradek/config/topics"}) put(parent, "");
+  put("/odradek/config/topics/t", R"({"version":1,"config":{"flush.before.ack":"all"}})");
+  put("/brokers/topics/t", "{}");
+  b_.configs.ensure_topics({"t"}, [] {});
+  runtime_.run_until_idle();
+  EXPECT_EQ(b_.configs.topic("t")->at("flush.before.ack"), "all");
+}
+
 TEST_F(ClusterTest, NamesEntitiesAsKafkaDoes) {
   EXPECT_EQ(sanitise("CN=a b,O=x*y/é"), "CN%3Da%20b%2CO%3Dx%2Ay%2F%C3%A9");
   EXPECT_EQ(desanitise(sanitise("CN=a b,O=x*y/é")), "CN=a b,O=x*y/é");
