@@ -21,7 +21,9 @@
 #include "metadata/cluster_config.h"
 #include "metadata/embedded_store.h"
 #include "metadata/image_waits.h"
+#include "metadata/paths.h"
 #include "metadata/producer_ids.h"
+#include "metadata/znode_json.h"
 #include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
 #include "storage/log_manager.h"
@@ -125,6 +127,7 @@ Result<void> Node::open(const OpenStore& open_store) {
   auto store = open_store(*parts.metadata_executor);
   if (!store) return fail(store.error());
   parts.store = std::move(*store);
+  metadata::on_full_disk(*parts.store, [&parts, folder = settings->metadata_log_dir()] { return parts.logs->make_room(folder); });
   parts.config_store = std::make_unique<metadata::ConfigStore>(parts.runtime, *parts.metadata_executor, *parts.store, &is_own_config_key);
   parts.membership = std::make_unique<controller::Membership>(parts.runtime, *parts.metadata_executor, *parts.store, *parts.config_store);
   auto cluster_id = parts.identify();
@@ -190,6 +193,11 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   replica_options.self = self;
   replica_options.replica_lag_time_max_ms = settings->get_long("replica.lag.time.max.ms");
   replica_options.log_config = [this](const std::string& topic) { return log_config(topic); };
+  replica_options.on_log_dirs_changed = [this] {
+    store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {
+      if (!created) log::warn("app", "the controller was not told that log dirs changed");
+    });
+  };
   replicas = std::make_unique<replication::ReplicaManager>(runtime, *logs, image, replica_options, registry);
   fetch_sessions = std::make_unique<replication::FetchSessionCache>(
       runtime.clock(), runtime.random(), static_cast<size_t>(settings->get_int("max.incremental.fetch.session.cache.slots")));

@@ -27,6 +27,9 @@ class File {
   virtual Result<void> sync_all() = 0;
   // Asks the kernel to start writing dirty pages of the range, without waiting for the end.
   virtual void start_writeback(int64_t position, int64_t size) = 0;
+  // Takes room on the disk for the first `size` bytes; the file is at least that long then. Errors: ENOSPC: the size is as it was;
+  // EOPNOTSUPP: this file system cannot.
+  virtual Result<void> allocate(int64_t size) = 0;
   // Shorter or longer (zeros, sparse).
   virtual Result<void> truncate(int64_t size) = 0;
   virtual Result<int64_t> size() = 0;

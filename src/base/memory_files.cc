@@ -137,6 +137,20 @@ class MemoryFiles::MemoryFile final : public File {
     (void)enter(FileCall::kWriteback);
   }
 
+  Result<void> allocate(int64_t size) override {
+    MutexLock lock(files_.mutex_);
+    if (auto ok = enter(FileCall::kWrite); !ok) return ok;
+    if (!writable_) return failure("allocation of " + path_, EBADF);
+    const int64_t pages = (size + kPage - 1) / kPage;
+    int64_t missing = 0;
+    for (int64_t number = 0; number < pages; ++number) missing += !node_->pages.contains(number);
+    if (files_.used_ + missing * kPage > files_.capacity_) return failure("allocation of " + path_, ENOSPC);
+    for (int64_t number = 0; number < pages; ++number) {
+      if (!node_->pages.contains(number)) (void)node_->page_for_write(number, files_.used_);
+    }
+    node_->size = std::max(node_->size, size);
+    return {};
+  }
   Result<void> truncate(int64_t size) override {
     MutexLock lock(files_.mutex_);
     if (auto ok = enter(FileCall::kTruncate); !ok) return ok;
@@ -241,15 +255,18 @@ void MemoryFiles::power_cut(Random* random) {
   ++life_;
   locked_.clear();
   forget_unsynced(*root_, random);
-  // What no name leads to any more is gone; count again.
-  used_ = 0;
-  std::vector<Node*> left{root_.get()};
-  while (!left.empty()) {
-    Node* node = left.back();
-    left.pop_back();
-    used_ += static_cast<int64_t>(node->pages.size()) * kPage;
-    for (auto& [name, child] : node->entries) left.push_back(child.get());
-  }
+  used_ = bytes_below(*root_);  // what no name leads to any more is gone
+}
+
+int64_t MemoryFiles::bytes_below(const Node& node) {
+  int64_t bytes = static_cast<int64_t>(node.pages.size()) * kPage;
+  for (const auto& [name, child] : node.entries) bytes += bytes_below(*child);
+  return bytes;
+}
+
+int64_t MemoryFiles::used_bytes() const {
+  MutexLock lock(mutex_);
+  return used_;
 }
 
 void MemoryFiles::forget_unsynced(Node& node, Random* random) {
@@ -377,6 +394,7 @@ Result<void> MemoryFiles::rename(const std::string& from, const std::string& to)
   if (source == nullptr || target == nullptr || !source->entries.contains(old_name)) return failure("rename of " + from, ENOENT);
   NodePtr node = source->entries[old_name];
   source->entries.erase(old_name);
+  if (auto replaced = target->entries.find(new_name); replaced != target->entries.end()) used_ -= bytes_below(*replaced->second);
   target->entries[new_name] = std::move(node);
   return {};
 }
@@ -399,7 +417,12 @@ Result<void> MemoryFiles::remove_all(const std::string& path) {
   MutexLock lock(mutex_);
   if (auto ok = enter(FileCall::kRemove, path); !ok) return ok;
   std::string name;
-  if (NodePtr parent = parent_of(path, name)) parent->entries.erase(name);
+  NodePtr parent = parent_of(path, name);
+  if (parent == nullptr) return {};
+  auto found = parent->entries.find(name);
+  if (found == parent->entries.end()) return {};
+  used_ -= bytes_below(*found->second);
+  parent->entries.erase(found);
   return {};
 }
 

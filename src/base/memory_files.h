@@ -31,6 +31,7 @@ class MemoryFiles final : public FileSystem {
   void set_clock(const Clock* clock);
   // Bytes that may be written in all (counted in pages of 4 KiB); beyond: ENOSPC.
   void set_capacity(int64_t bytes);
+  int64_t used_bytes() const;
   // The pages of this file are not in the cache until load_into_cache.
   void make_cold(const std::string& path);
 
@@ -65,6 +66,7 @@ class MemoryFiles final : public FileSystem {
   Result<void> enter(FileCall call, const std::string& path) REQUIRES(mutex_);
   NodePtr find(const std::string& path) REQUIRES(mutex_);
   NodePtr parent_of(const std::string& path, std::string& name) REQUIRES(mutex_);
+  static int64_t bytes_below(const Node& node);
   void forget_unsynced(Node& node, Random* random) REQUIRES(mutex_);
   int64_t now_ms() REQUIRES(mutex_) { return clock_ == nullptr ? 0 : clock_->wall_ms(); }
 

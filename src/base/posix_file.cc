@@ -82,15 +82,25 @@ class PosixFile final : public File {
   }
 
   Result<void> sync_data() override {
-    if (::fdatasync(descriptor_) != 0) return os_failure("fdatasync of " + path_, errno);
+    if (::fdatasync(descriptor_) != 0) return sync_failure("fdatasync of ", errno);
     return {};
   }
   Result<void> sync_all() override {
-    if (::fsync(descriptor_) != 0) return os_failure("fsync of " + path_, errno);
+    if (::fsync(descriptor_) != 0) return sync_failure("fsync of ", errno);
     return {};
   }
   void start_writeback(int64_t position, int64_t size) override {
     (void)::sync_file_range(descriptor_, position, size, SYNC_FILE_RANGE_WRITE);
+  }
+  Result<void> allocate(int64_t size) override {
+    const int64_t before = size == 0 ? 0 : this->size().value_or(0);
+    while (::fallocate(descriptor_, 0, 0, size) != 0) {
+      if (errno == EINTR) continue;
+      const int error = errno;
+      if (error == ENOSPC || error == EDQUOT) (void)::ftruncate(descriptor_, before);  // what was taken in part goes back
+      return os_failure("allocation of " + path_, error);
+    }
+    return {};
   }
   Result<void> truncate(int64_t size) override {
     if (::ftruncate(descriptor_, size) != 0) return os_failure("truncation of " + path_, errno);
@@ -133,6 +143,13 @@ class PosixFile final : public File {
 
  private:
   static constexpr uint64_t kPage = 4096;
+
+  // Bytes that were written are lost, whatever the reason is: a disk that is full then is no matter of waiting for room.
+  tl::unexpected<Error> sync_failure(const char* what, int error) {
+    auto failed = os_failure(what + path_, error);
+    if (error == ENOSPC || error == EDQUOT) failed.value().os_error = EIO;
+    return failed;
+  }
 
   bool byte_is_cached(int64_t position) {
     uint8_t byte;
@@ -287,8 +304,12 @@ Result<void> write_file_atomically(FileSystem& files, const std::string& path, B
   {
     auto file = files.open(temporary, OpenMode::kTruncate);
     if (!file) return fail(file.error());
-    if (auto done = (*file)->pwrite(0, content); !done) return done;
-    if (auto done = (*file)->sync_all(); !done) return done;
+    auto done = (*file)->pwrite(0, content);
+    if (done) done = (*file)->sync_all();
+    if (!done) {
+      (void)files.remove(temporary);  // it may hold the room that is wanted elsewhere
+      return done;
+    }
   }
   if (auto done = files.rename(temporary, path); !done) return done;
   size_t slash = path.find_last_of('/');

@@ -239,6 +239,9 @@ inline constexpr auto kBrokerKeys = [] {
              "The log dir if log.dirs is not set."),
     harmless("log.dir.failure.timeout.ms", kLong, "30000", "1..", kLow, kReadOnly,
              "How long a broker that cannot tell a quorum controller of a failed log dir goes on.", kNoteNoQuorum),
+    ours(works("log.dir.reserve.bytes", kLong, "33554432", "0..", kMedium, kReadOnly,
+             "Size of the file in each log dir that keeps room for internal topics, markers, checkpoints and the metadata store when the "
+             "disk is full; 0: none.")),
     works("log.dirs", kString, nullptr, "", kHigh, kReadOnly,
              "The folders that hold the partitions, comma separated."),
     ours(works("log.flush.before.ack", kString, "none", "none|acks-all|all", kHigh, kClusterWide,

@@ -121,6 +121,10 @@ class EmbeddedTree {
     }
     executor_->post([this] { drain(); });
   }
+  void on_full_disk(std::function<bool()> make_room) {
+    base::MutexLock lock(mutex_);
+    make_room_ = std::move(make_room);
+  }
 
  private:
   struct SetWatch {
@@ -165,6 +169,19 @@ class EmbeddedTree {
   }
 
   Result<void> commit() {
+    for (;;) {
+      auto committed = commit_once();
+      if (committed || committed.error().os_error != ENOSPC) return committed;
+      std::function<bool()> make_room;
+      {
+        base::MutexLock lock(mutex_);
+        make_room = make_room_;
+      }
+      if (!make_room || !make_room()) return committed;
+    }
+  }
+
+  Result<void> commit_once() {
     if (file_ == nullptr || tree_.touched().empty()) return {};
     auto written = file_->begin();
     for (auto path = tree_.touched().begin(); written && path != tree_.touched().end(); ++path) {
@@ -397,6 +414,7 @@ class EmbeddedTree {
   base::Mutex mutex_;
   std::deque<Operation> queue_ GUARDED_BY(mutex_);
   bool drain_posted_ GUARDED_BY(mutex_) = false;
+  std::function<bool()> make_room_ GUARDED_BY(mutex_);
   std::unique_ptr<base::Executor> executor_;  // last: its end waits for what is queued
 };
 
@@ -416,6 +434,7 @@ class EmbeddedStore final : public Store {
     tree_->submit({session_, OpenOp{}});
   }
   void close(Task done) override { tree_->submit({session_, EndOp{SessionState::kClosed, std::move(done)}}); }
+  void on_full_disk(std::function<bool()> make_room) { tree_->on_full_disk(std::move(make_room)); }
   void expire() { tree_->submit({session_, EndOp{SessionState::kExpired, {}}}); }
   SessionState state() const override { return session_->state.load(std::memory_order_acquire); }
   int64_t session_id() const override { return session_->id.load(std::memory_order_acquire); }
@@ -470,6 +489,10 @@ Result<std::unique_ptr<Store>> make_embedded_store(base::Runtime& runtime, base:
   auto tree = open_embedded_tree(runtime, path);
   if (!tree) return fail(tree.error());
   return make_embedded_store(std::move(*tree), callbacks);
+}
+
+void on_full_disk(Store& store, std::function<bool()> make_room) {
+  if (auto* embedded = dynamic_cast<EmbeddedStore*>(&store)) embedded->on_full_disk(std::move(make_room));
 }
 
 void expire_session(Store& embedded_store) { dynamic_cast<EmbeddedStore&>(embedded_store).expire(); }

@@ -5,6 +5,7 @@
 // Thread: one executor thread of its own (`metadata-store`) does all work; SQLite opens the file itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,9 @@ Result<std::shared_ptr<EmbeddedTree>> open_embedded_tree(base::Runtime& runtime,
 std::unique_ptr<Store> make_embedded_store(std::shared_ptr<EmbeddedTree> tree, base::Executor& callbacks);
 // Both in one.
 Result<std::unique_ptr<Store>> make_embedded_store(base::Runtime& runtime, base::Executor& callbacks, const std::string& path);
+// `make_room` is asked on the store's thread when a change finds the disk full; true: there is more room, try again. Other stores have
+// no disk here. It must stay callable as long as the store.
+void on_full_disk(Store& store, std::function<bool()> make_room);
 // Ends the session of a store as if it had been silent for too long (tests, simulation).
 void expire_session(Store& embedded_store);
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
+
 namespace odradek::metadata {
 
 namespace {
@@ -63,8 +65,9 @@ SqliteFile::~SqliteFile() {
 
 tl::unexpected<Error> SqliteFile::failure(const char* doing_what) const {
   int code = sqlite3_errcode(db_);
+  const int os_error = (code & 0xff) == SQLITE_FULL ? ENOSPC : sqlite3_system_errno(db_);
   std::string hint = (code & 0xff) == SQLITE_BUSY ? ": another process has it open" : "";
-  return fail(kStorageErrorCode, fmt::format("metadata store {}: {}: {}{}", path_, doing_what, sqlite3_errmsg(db_), hint), sqlite3_system_errno(db_));
+  return fail(kStorageErrorCode, fmt::format("metadata store {}: {}: {}{}", path_, doing_what, sqlite3_errmsg(db_), hint), os_error);
 }
 
 Result<void> SqliteFile::run(const char* sql) {

@@ -165,6 +165,10 @@ inline constexpr MetricDef kLogDirFlushTime{"odradek_log_directory_flush_seconds
     "", "Time of one fdatasync of a segment, by log dir.", kNsToSeconds};
 inline constexpr MetricDef kHeldProduces{"odradek_produce_held_by_flush_debt_total", Kind::kCounter, "", "",
     "", "Appends whose answer waited for a flush because the log was in debt."};
+inline constexpr MetricDef kLogDirectoryFull{"odradek_log_directory_full", Kind::kGauge, "", "logdirectory",
+    "", "1: no room is left, records of clients are refused until there is."};
+inline constexpr MetricDef kLogDirectoryReserve{"odradek_log_directory_reserve_bytes", Kind::kGauge, "bytes", "logdirectory",
+    "", "Room that is still kept for internal topics, markers, checkpoints and the metadata store."};
 inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offlinelogdirectorycount", Kind::kGauge, "", "",
     "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
 inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",

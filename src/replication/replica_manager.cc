@@ -224,6 +224,8 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
 }
 
 ReplicaManager::~ReplicaManager() {
+  logs_.on_dir_offline(nullptr);
+  logs_.on_room(nullptr);
   metrics_->close();
   stop();
   isr_updates_.reset();
@@ -239,7 +241,13 @@ void ReplicaManager::start() {
                                                     [this] { shrink_isrs(); });
   // On another thread: the one that reports may be one that the partitions wait for.
   logs_.on_dir_offline([this](const std::string&, const std::vector<TopicPartition>& lost, bool) {
-    control_executor_->post([this, lost] { take_offline(lost); });
+    control_executor_->post([this, lost] {
+      take_offline(lost);
+      if (options_.on_log_dirs_changed) options_.on_log_dirs_changed();
+    });
+  });
+  logs_.on_room([this] {
+    if (options_.on_log_dirs_changed) options_.on_log_dirs_changed();
   });
 }
 

@@ -37,6 +37,8 @@ struct ReplicaManagerOptions {
   int64_t replica_lag_time_max_ms = 30'000;
   // The settings of a topic's logs as they are now; asked when a log is created.
   std::function<std::shared_ptr<const storage::LogConfig>(const std::string& topic)> log_config;
+  // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
+  std::function<void()> on_log_dirs_changed;
 };
 
 // --- produce ---------------------------------------------------------------------------------------------------------------

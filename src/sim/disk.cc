@@ -30,6 +30,10 @@ class Disk::DiskFile final : public base::File {
   }
   Result<void> sync_all() override { return sync_data(); }
   void start_writeback(int64_t, int64_t) override {}
+  Result<void> allocate(int64_t size) override {
+    if (auto entered = disk_.enter(FileCall::kTruncate, path_); !entered) return entered;
+    return file_->allocate(size);
+  }
   Result<void> truncate(int64_t size) override {
     if (disk_.lies(FileCall::kTruncate, path_)) return {};
     if (auto entered = disk_.enter(FileCall::kTruncate, path_); !entered) return entered;

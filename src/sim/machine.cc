@@ -28,6 +28,7 @@ std::shared_ptr<const config::BrokerConfig> make_config(World& world, Model& mod
       "log.flush.start.offset.checkpoint.interval.ms=" + number(200, 10'000),
       "replica.high.watermark.checkpoint.interval.ms=" + number(200, 5'000),
       "max.incremental.fetch.session.cache.slots=" + number(1, 10),
+      "log.dir.reserve.bytes=" + number(0, 200'000),
   };
   model.flush_before_ack = random.chance(30);
   if (model.flush_before_ack) settings.push_back("log.flush.before.ack=all");
@@ -82,6 +83,19 @@ void Machine::fail_one_disk_call() {
   disk_.fail_one_call();
 }
 
+void Machine::fill_disk(int64_t room) {
+  disk_full_ = true;
+  world_.trace("the disk has room for {} bytes", room);
+  disk_.memory().set_capacity(disk_.memory().used_bytes() + room);
+}
+
+void Machine::empty_disk() {
+  if (!disk_full_) return;
+  disk_full_ = false;
+  world_.trace("the disk has room");
+  disk_.memory().set_capacity(INT64_MAX);
+}
+
 bool Machine::start() {
   CHECK(life_ == nullptr);
   if (config_ == nullptr) return false;
@@ -103,7 +117,7 @@ bool Machine::start() {
   }
   if (wanted_death_ != Death::kNone || world_.failed()) return false;
   if (!opened) {
-    if (!disk_failed_) world_.violation("the broker cannot start: " + opened.error().what);
+    if (!disk_failed_ && !disk_full_) world_.violation("the broker cannot start: " + opened.error().what);
     world_.trace("the broker cannot start: {}", opened.error().what);
     wanted_death_ = Death::kKill;
     return false;

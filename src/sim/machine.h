@@ -47,6 +47,9 @@ class Machine {
   void die();
   int lives() const { return lives_; }
 
+  // Only `room` bytes more go onto the disk, until empty_disk().
+  void fill_disk(int64_t room);
+  void empty_disk();
   // Logs that hold records of this life which flush.messages=1 should have flushed by now: their names.
   std::vector<std::string> unflushed();
 
@@ -74,6 +77,7 @@ class Machine {
   std::unique_ptr<Life> life_;
   Death wanted_death_ = Death::kNone;
   bool disk_failed_ = false;  // a call has failed in this life
+  bool disk_full_ = false;
   int lives_ = 0;
   // The recovery point of each log as far as it was ever published: all below is on the disk.
   std::map<TopicPartition, std::pair<Uuid, int64_t>> durable_;

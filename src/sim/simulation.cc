@@ -94,7 +94,7 @@ class Simulation {
     world_.after_ms(world_.random.between(200, 6'000), [this] {
       if (context_.ending) return;
       SeededRandom& random = world_.random;
-      const int64_t kind = random.between(0, 99);
+      const int64_t kind = random.between(0, 109);
       if (kind < 40) {
         network_.cut_one();
       } else if (kind < 52) {
@@ -107,6 +107,9 @@ class Simulation {
         machine_.die_at_disk_call(random.between(1, 60), Death::kPowerCut);
       } else if (kind < 96) {
         must_stop_ = true;
+      } else if (kind >= 100) {
+        machine_.fill_disk(random.between(0, 100'000));
+        world_.after_ms(random.between(50, 6'000), [this] { machine_.empty_disk(); });
       } else if (machine_.is_up()) {
         // A disk that has failed once is not used any more until the next life.
         machine_.fail_one_disk_call();
@@ -174,6 +177,7 @@ class Simulation {
     world_.trace("the end begins");
     context_.ending = true;
     machine_.die_at_disk_call(-1, Death::kNone);
+    machine_.empty_disk();
     must_stop_ = false;
     if (!go_on_until(60'000, [&] { return machine_.is_up(); }) && !over()) return world_.violation("the broker does not come back");
     bool idle = go_on_until(120'000, [&] { return std::all_of(clients_.begin(), clients_.end(), [](auto& client) { return client->is_idle(); }); });

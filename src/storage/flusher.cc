@@ -23,15 +23,27 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     timer = 0;
     if (executor == nullptr) return;
     auto end = tasks.upper_bound(runtime.clock().monotonic_ms());
-    for (auto entry = tasks.begin(); entry != end; ++entry) executor->post(std::move(entry->second));
+    for (auto entry = tasks.begin(); entry != end; ++entry) executor->post(std::move(entry->second.task));
     tasks.erase(tasks.begin(), end);
+    arm();
+  }
+
+  struct Delayed {
+    Task task;
+    bool deletion = false;
+  };
+  void add(int64_t delay_ms, Delayed delayed) {
+    base::MutexLock lock(mutex);
+    if (executor == nullptr) return;
+    const int64_t now = runtime.clock().monotonic_ms();
+    tasks.emplace(delay_ms > INT64_MAX - now ? INT64_MAX : now + delay_ms, std::move(delayed));
     arm();
   }
 
   base::Runtime& runtime;
   base::Mutex mutex;
   base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
-  std::multimap<int64_t, Task> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
+  std::multimap<int64_t, Delayed> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
   base::TimerId timer GUARDED_BY(mutex) = 0;
   int64_t timer_due GUARDED_BY(mutex) = 0;
 };
@@ -46,7 +58,7 @@ Flusher::~Flusher() { stop(); }
 
 void Flusher::stop() {
   stopped_.store(true, std::memory_order_release);
-  std::multimap<int64_t, Task> dropped;  // destroyed outside the lock: tasks own logs
+  std::multimap<int64_t, Due::Delayed> dropped;  // destroyed outside the lock: tasks own logs
   base::TimerId timer;
   {
     base::MutexLock lock(due_->mutex);
@@ -92,12 +104,20 @@ void Flusher::post(Task task) {
   if (due_->executor != nullptr) due_->executor->post(std::move(task));
 }
 
-void Flusher::post_after(int64_t delay_ms, Task task) {
+void Flusher::post_after(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), false}); }
+void Flusher::post_deletion(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), true}); }
+
+void Flusher::hasten_deletions() {
   base::MutexLock lock(due_->mutex);
   if (due_->executor == nullptr) return;
-  const int64_t now = due_->runtime.clock().monotonic_ms();
-  due_->tasks.emplace(delay_ms > INT64_MAX - now ? INT64_MAX : now + delay_ms, std::move(task));
-  due_->arm();
+  for (auto entry = due_->tasks.begin(); entry != due_->tasks.end();) {
+    if (entry->second.deletion) {
+      due_->executor->post(std::move(entry->second.task));
+      entry = due_->tasks.erase(entry);
+    } else {
+      ++entry;
+    }
+  }
 }
 
 void Flusher::flush_after(int64_t delay_ms, std::weak_ptr<Log> weak) {

@@ -29,6 +29,9 @@ class Flusher {
   // Runs on a flush thread; may block on the disk.
   void post(Task task);
   void post_after(int64_t delay_ms, Task task);
+  // The same for the removal of files that nobody needs: a full disk does not wait for its time.
+  void post_deletion(int64_t delay_ms, Task task);
+  void hasten_deletions();
   // The log asks for a flush in `delay_ms` (flush.ms after its first unflushed append).
   void flush_after(int64_t delay_ms, std::weak_ptr<Log> log);
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "model/error_code.h"
+#include "storage/log_dir.h"
 
 namespace odradek::storage {
 namespace {
@@ -91,13 +92,16 @@ Result<void> IndexFile::append(ByteView entry, int32_t max_bytes) {
   base::MutexLock lock(mutex_);
   if (auto counted = ensure_counted(); !counted) return counted;
   if (!preallocated_) {
-    if (auto grown = preallocate(max_bytes); !grown) return grown;
+    if (auto grown = preallocate(max_bytes); !grown && is_disk_failure(grown.error())) return grown;
   }
+  trim_due_ = false;
   pending_.insert(pending_.end(), entry.begin(), entry.end());
   std::copy(entry.begin(), entry.end(), last_.begin());
   last_known_ = true;
-  if (pending_count() >= kPending) return write_pending();
-  return {};
+  if (pending_count() < kPending) return {};
+  // Without room or descriptors they wait in memory; a sync of the index needs them written.
+  auto written = write_pending();
+  return written || is_disk_failure(written.error()) ? written : Result<void>();
 }
 
 Result<void> IndexFile::write_pending() {
@@ -213,11 +217,21 @@ Result<void> IndexFile::truncate(uint32_t count) {
 
 Result<void> IndexFile::trim() {
   base::MutexLock lock(mutex_);
-  if (pending_.empty() && !preallocated_) return {};
+  trim_due_ = true;
+  auto trimmed = trim_now();
+  return trimmed || is_disk_failure(trimmed.error()) ? trimmed : Result<void>();
+}
+
+Result<void> IndexFile::trim_now() {
+  if (!trim_due_) return {};
+  if (pending_.empty() && !preallocated_) {
+    trim_due_ = false;
+    return {};
+  }
   if (auto written = write_pending(); !written) return written;
   if (auto opened = open(); !opened) return opened;
   if (auto cut = file_->truncate(static_cast<int64_t>(written_) * entry_size_); !cut) return cut;
-  preallocated_ = false;
+  preallocated_ = trim_due_ = false;
   unsynced_ = true;
   return {};
 }
@@ -226,6 +240,7 @@ Result<void> IndexFile::sync() {
   std::shared_ptr<base::File> file;
   {
     base::MutexLock lock(mutex_);
+    if (auto trimmed = trim_now(); !trimmed) return trimmed;
     if (auto written = write_pending(); !written) return written;
     if (!unsynced_) return {};
     if (auto opened = open(); !opened) return opened;

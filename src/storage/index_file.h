@@ -32,6 +32,7 @@ class IndexFile : private FileCache::Client {
   Result<void> create(int32_t max_bytes);
   // Errors: kKafkaStorageError: I/O; kCorruptMessage: the size is no multiple of the entry size.
   Result<uint32_t> count();
+  // Only a failed disk is an error: without room the entry waits in memory.
   Result<void> append(ByteView entry, int32_t max_bytes);
   Result<void> read(uint32_t at, MutableByteView entry);
   // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
@@ -39,7 +40,7 @@ class IndexFile : private FileCache::Client {
   Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below);
   // The first `count` entries stay.
   Result<void> truncate(uint32_t count);
-  // Writes what is pending and cuts the preallocated rest off. Next append preallocates again.
+  // Writes what is pending and cuts the preallocated rest off; without room the next sync does. Next append preallocates again.
   Result<void> trim();
   Result<void> sync();
   // The file is empty, whatever was in it.
@@ -55,6 +56,7 @@ class IndexFile : private FileCache::Client {
   Result<void> ensure_counted() REQUIRES(mutex_);
   Result<void> preallocate(int32_t max_bytes) REQUIRES(mutex_);
   Result<void> write_pending() REQUIRES(mutex_);
+  Result<void> trim_now() REQUIRES(mutex_);
   uint32_t pending_count() const REQUIRES(mutex_) { return static_cast<uint32_t>(pending_.size() / entry_size_); }
   // The entry `at` of the file, which has `written`; valid until the thread's next call.
   Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written) const;
@@ -68,6 +70,7 @@ class IndexFile : private FileCache::Client {
   bool exists_ GUARDED_BY(mutex_);
   bool counted_ GUARDED_BY(mutex_) = false;
   bool preallocated_ GUARDED_BY(mutex_) = false;
+  bool trim_due_ GUARDED_BY(mutex_) = false;  // there was no room for it yet: the next sync does it
   bool unsynced_ GUARDED_BY(mutex_) = false;
   uint32_t written_ GUARDED_BY(mutex_) = 0;     // entries in the file
   std::vector<uint8_t> pending_ GUARDED_BY(mutex_);  // entries behind them

@@ -3,6 +3,7 @@
 #include "storage/log.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -16,6 +17,7 @@ Log::Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std
     : dir_(std::move(dir)),
       name_(std::move(name)),
       label_(name_.to_string()),
+      internal_(is_internal_topic(name_.topic)),
       path_(std::move(path)),
       config_(std::move(config)),
       topic_id_(loaded.topic_id),
@@ -77,7 +79,8 @@ Result<void> Log::set_topic_id(const Uuid& id) {
     }
     folder = path_;
   }
-  if (auto written = write_partition_metadata(dir_->files(), folder, id); !written) return fail(fail_dir(std::move(written.error())));
+  auto written = dir_->with_reserve([&] { return write_partition_metadata(dir_->files(), folder, id); });
+  if (!written) return fail(fail_dir(std::move(written.error())));
   {
     base::MutexLock lock(state_mutex_);
     topic_id_ = id;
@@ -95,6 +98,10 @@ Error Log::fail_dir(Error error) const {
   error.code = ErrorCode::kKafkaStorageError;
   return error;
 }
+
+Error Log::full_error() const { return {ErrorCode::kKafkaStorageError, label_ + ": log dir " + dir_->path() + " is full", ENOSPC}; }
+
+Error Log::fail_half_done(Error error) { return is_disk_failure(error) ? fail_for_good(std::move(error)) : fail_dir(std::move(error)); }
 
 Error Log::fail_for_good(Error error) {
   closed_ = true;

@@ -173,9 +173,12 @@ class Log : public std::enable_shared_from_this<Log> {
 
   Error offline_error() const;
   Error fail_dir(Error error) const;
+  // The same; after a failure of the disk no append is taken any more, without one (no room, no descriptors) the log goes on.
+  Error fail_half_done(Error error) REQUIRES(mutex_);
+  Error full_error() const;
   // The same for a change that may be half done: no appends any more.
   Error fail_for_good(Error error) REQUIRES(mutex_);
-  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, AppendInfo info)
+  tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, bool privileged, AppendInfo info)
       REQUIRES(mutex_);
   Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
@@ -225,6 +228,7 @@ class Log : public std::enable_shared_from_this<Log> {
   const std::shared_ptr<LogDir> dir_;  // shared: who holds a log may outlive the log manager
   const TopicPartition name_;
   const std::string label_;  // "orders-0"
+  const bool internal_;      // a topic of the broker's own
 
   base::Mutex change_mutex_;         // changes of closed segments: truncation, retention, swaps; held during renames and syncs; taken first
   mutable base::Mutex mutex_;        // appends, rolls, truncation, retention: one at a time; held during pwritev, not during fsync

@@ -18,6 +18,8 @@ tl::unexpected<AppendError> refuse(ErrorCode code, std::string what) { return re
 
 tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView records, LeaderEpoch epoch, const AppendOptions& options) {
   if (!dir_->online()) return refuse(offline_error());
+  const bool privileged = internal_ || options.origin != record::AppendOrigin::kClient;
+  if (!privileged && dir_->full()) return refuse(full_error());
   const std::shared_ptr<const LogConfig> config = this->config();
   const int64_t now_ms = dir_->clock().wall_ms();
 
@@ -63,7 +65,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
     if (auto placed = record::place(*valid, info.first_offset); !placed) return refuse(std::move(placed.error()));
     info.last_offset = valid->last_offset;
     info.size_bytes = static_cast<int64_t>(valid->bytes.size());
-    return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
+    return write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
   }
   const record::BatchView batch = valid->batch();
   if (batch.has_producer()) {
@@ -79,7 +81,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   }
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
-  return write_batches(valid->bytes, epoch, now_ms, *config, std::move(info));
+  return write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
@@ -118,18 +120,25 @@ tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) 
     return refuse(ErrorCode::kOffsetOutOfRange, label_ + ": offset " + std::to_string(info.first_offset.value) + " is below the log end " +
                                                     std::to_string(log_end_offset().value));
   }
-  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), kNoLeaderEpoch, now_ms, *config, std::move(info));
+  return write_batches(records.first(static_cast<size_t>(info.size_bytes)), kNoLeaderEpoch, now_ms, *config, internal_, std::move(info));
 }
 
-tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, AppendInfo info) {
+tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, bool privileged,
+                                                       AppendInfo info) {
+  // What is privileged takes room from the reserve when the disk is full.
+  auto again = [&](const Result<void>& done) {
+    return !done && privileged && is_disk_full(done.error()) && dir_->release_reserve(done.error());
+  };
   ByteView rest = bytes;
   while (!rest.empty()) {
     // As many as go into one segment. A leader has one batch, or messages of an old format.
     ByteView ahead = rest;
     auto first = *record::next_frame(ahead);
-    if (auto rolled = maybe_roll(static_cast<int64_t>(first.size_in_bytes()), first.last_offset(), first.max_timestamp(), now_ms, config); !rolled) {
-      return refuse(std::move(rolled.error()));
-    }
+    Result<void> rolled;
+    do {
+      rolled = maybe_roll(static_cast<int64_t>(first.size_in_bytes()), first.last_offset(), first.max_timestamp(), now_ms, config);
+    } while (again(rolled));
+    if (!rolled) return refuse(std::move(rolled.error()));
     size_t group = first.size_in_bytes();
     while (!ahead.empty()) {
       auto next = *record::next_frame(ahead);
@@ -138,7 +147,11 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderE
       group += next.size_in_bytes();
     }
     ByteView written = rest.first(group);
-    auto noted = active_->write(written, config);
+    Result<void> noted;
+    do {
+      noted = active_->write(written, config);
+    } while (again(noted));
+    if (!noted) return refuse(fail_half_done(std::move(noted.error())));  // the file was cut back
     while (noted && !written.empty()) {
       const auto frame = *record::next_frame(written);
       if (frame.is_batch()) {
@@ -209,10 +222,19 @@ Result<void> Log::maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, 
 
 Result<void> Log::roll_to(Offset base, const LogConfig& config) {
   const std::string folder = path();
-  if (auto done = active_->become_inactive(config); !done) return fail(fail_for_good(std::move(done.error())));
-  if (auto wrote = write_snapshot(*dir_, folder, base, producers_, snapshots_); !wrote) return fail(fail_for_good(std::move(wrote.error())));
+  if (auto done = active_->become_inactive(config); !done) return fail(fail_half_done(std::move(done.error())));
+  if (auto wrote = write_snapshot(*dir_, folder, base, producers_, snapshots_); !wrote) return fail(fail_half_done(std::move(wrote.error())));
   auto segment = Segment::create(dir_, folder, base, config, dir_->clock().wall_ms());
-  if (!segment) return fail(fail_for_good(std::move(segment.error())));
+  if (!segment) {
+    // Records may still go into the active segment, beyond `base`: no file may say that another one begins there.
+    if (base != active_->base_offset()) {
+      for (const char* kind : {".log", ".index", ".timeindex"}) {
+        if (auto removed = dir_->files().remove(folder + "/" + segment_name(base) + kind); !removed) return fail(fail_for_good(std::move(removed.error())));
+      }
+      directory_changed_.store(true, std::memory_order_release);
+    }
+    return fail(fail_half_done(std::move(segment.error())));
+  }
   {
     base::MutexLock lock(state_mutex_);
     // An empty segment of the same base has just been emptied again.

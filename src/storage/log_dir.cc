@@ -8,8 +8,11 @@
 
 namespace odradek::storage {
 
+bool is_disk_full(const Error& error) { return error.os_error == ENOSPC || error.os_error == EDQUOT; }
+
 bool is_disk_failure(const Error& error) {
-  return error.os_error != 0 && error.os_error != EMFILE && error.os_error != ENFILE && error.os_error != ENOMEM && error.os_error != ENOENT;
+  return error.os_error != 0 && error.os_error != EMFILE && error.os_error != ENFILE && error.os_error != ENOMEM && error.os_error != ENOENT &&
+         !is_disk_full(error);
 }
 
 LogDir::LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::shared_ptr<FileCache> cache, const Options& options, Owner& owner)
@@ -20,6 +23,7 @@ LogDir::LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::s
       random_(runtime.random()),
       cache_(std::move(cache)),
       options_(options),
+      reserve_(files_, path_ + "/" + std::string(kReserveFile), options.reserve_bytes),
       owner_(&owner),
       checkpointer_(&owner),
       reader_(runtime.make_executor("reader-" + std::to_string(number), 1)),
@@ -27,7 +31,26 @@ LogDir::LogDir(base::Runtime& runtime, std::string path, uint32_t number, std::s
 
 LogDir::~LogDir() = default;
 
+bool LogDir::release_reserve(const Error& error) {
+  fail(error);
+  return reserve_.release();
+}
+
+bool LogDir::look_for_room() {
+  if (!reserve_.refill()) return false;
+  if (!full_.exchange(false, std::memory_order_acq_rel)) return true;
+  log::info("storage", "log dir {} has room again", path_);
+  return true;
+}
+
 void LogDir::fail(const Error& error) {
+  if (is_disk_full(error)) {
+    if (full_.exchange(true, std::memory_order_acq_rel)) return;
+    log::error("storage", "log dir {} is full, records of clients are refused until there is room: {}", path_, error.what);
+    base::MutexLock lock(owner_mutex_);
+    if (owner_ != nullptr) owner_->on_full(*this);
+    return;
+  }
   if (!is_disk_failure(error) && (error.os_error != ENOENT || files_.exists(path_))) {
     log::error("storage", "{}: {}", path_, error.what);
     return;

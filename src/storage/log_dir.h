@@ -1,5 +1,6 @@
 // One log dir: its state, its threads, and what the logs in it share.
-// A disk failure takes it offline for good: the first one is reported to the listener, every log here refuses from then on.
+// A disk failure takes it offline for good: the first one is reported to the owner, every log here refuses from then on.
+// A full disk does not: records of clients are refused, what must go on takes room from the reserve, and both end when there is room.
 // Thread: any.
 #pragma once
 
@@ -13,19 +14,22 @@
 #include "base/mutex.h"
 #include "metrics/registry.h"
 #include "storage/file_cache.h"
+#include "storage/reserve.h"
 
 namespace odradek::storage {
 
 class Flusher;
 
-// Whether an error of the file layer says that the disk failed (and not, say, that descriptors ran out).
+// Whether an error of the file layer says that the disk failed (and not, say, that descriptors ran out or the disk is full).
 bool is_disk_failure(const Error& error);
+bool is_disk_full(const Error& error);
 
 class LogDir {
  public:
   struct Options {
     int flush_threads = 8;
     int flush_debt_factor = 4;  // 0: answers are never held
+    int64_t reserve_bytes = 0;
     int64_t producer_id_expiration_ms = 86'400'000;
     std::shared_ptr<metrics::Histogram> flush_time, dir_flush_time;  // of all dirs, of this one; may be null; shared with the registry
   };
@@ -36,6 +40,7 @@ class LogDir {
    public:
     virtual ~Owner() = default;
     virtual void on_failure(LogDir& dir) = 0;             // once
+    virtual void on_full(LogDir& dir) = 0;                // each time it becomes full; never blocks
     virtual void on_change(LogDir& dir, Changed what) = 0;  // the first time since clear_changed
     // Writes the checkpoint of all logs here, now. Blocks on the disk.
     virtual Result<void> checkpoint(LogDir& dir, Changed what) = 0;
@@ -59,8 +64,22 @@ class LogDir {
   void note_flush_time(int64_t ns);
 
   bool online() const { return online_.load(std::memory_order_acquire); }
-  // Only a disk failure counts; the rest is logged.
+  // A disk failure takes the dir offline, a full disk makes it full; the rest is logged.
   void fail(const Error& error);
+  // Records of clients are refused.
+  bool full() const { return full_.load(std::memory_order_acquire); }
+  // Whether there is room again; then the reserve is whole. Blocks on the disk.
+  bool look_for_room();
+  // For what must go on although the disk is full, and leaves nothing behind when it fails: again and again while the reserve lasts.
+  template <class Operation>
+  auto with_reserve(Operation operation) {
+    for (;;) {
+      auto done = operation();
+      if (done || !is_disk_full(done.error()) || !release_reserve(done.error())) return done;
+    }
+  }
+  bool release_reserve(const Error& error);
+  Reserve& reserve() { return reserve_; }
   void changed(Changed what);
   // The checkpoint is about to be written: later changes are told again.
   void clear_changed(Changed what) { changed_[static_cast<size_t>(what)].store(false, std::memory_order_seq_cst); }
@@ -78,6 +97,8 @@ class LogDir {
   const std::shared_ptr<FileCache> cache_;  // shared: segments that outlive the manager leave it
   const Options options_;
   std::atomic<bool> online_{true};
+  std::atomic<bool> full_{false};
+  Reserve reserve_;
   std::atomic<bool> changed_[4]{};
   base::Mutex owner_mutex_;
   Owner* owner_ GUARDED_BY(owner_mutex_);

@@ -53,7 +53,7 @@ Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& seg
   }
   directory_changed_.store(true, std::memory_order_release);
   if (!at_once) {
-    dir_->flusher().post_after(config()->file_delete_delay_ms, [segments, dir = dir_] {
+    dir_->flusher().post_deletion(dir_->full() ? 0 : config()->file_delete_delay_ms, [segments, dir = dir_] {
       if (!dir->online()) return;
       for (const auto& segment : segments) {
         if (auto removed = segment->remove_files(); !removed) dir->fail(removed.error());
@@ -215,9 +215,11 @@ Result<int> Log::delete_old_segments() {
     base::MutexLock lock(mutex_);
     if (closed_) return fail(offline_error());
     if (last) {
-      // The active one goes too, unless something was appended to it since then.
+      // The active one goes too, unless something was appended to it since then. That makes room: it may take some.
       if (log_end_offset() > high_watermark() || active_ != due->get()) break;
-      if (auto rolled = roll_to(log_end_offset(), *config); !rolled) return fail(std::move(rolled.error()));
+      auto rolled = roll_to(log_end_offset(), *config);
+      while (!rolled && is_disk_full(rolled.error()) && dir_->release_reserve(rolled.error())) rolled = roll_to(log_end_offset(), *config);
+      if (!rolled) return fail(std::move(rolled.error()));
     }
     Offset start;
     {

@@ -10,6 +10,10 @@
 
 namespace odradek::storage {
 
+namespace {
+constexpr int64_t kRetryMs = 1'000;
+}
+
 // A log is in the queue at most once; a request that comes while its flush runs makes it run once more.
 void Log::request_flush(uint8_t want) {
   flush_wants_.fetch_or(want, std::memory_order_release);  // meets the exchange in run_flush()
@@ -29,7 +33,12 @@ void Log::run_flush() {
   const uint8_t wants = flush_wants_.exchange(0, std::memory_order_acq_rel);
   if (dir_->online()) {
     if ((wants & (kWantClosed | kWantAll)) != 0) {
-      (void)sync_up_to((wants & kWantAll) != 0, false);  // what fails takes the dir offline
+      // A failure of the disk takes the dir offline; what was only without room or descriptors is tried again.
+      if (!sync_up_to((wants & kWantAll) != 0, false) && dir_->online()) {
+        dir_->flusher().post_after(kRetryMs, [weak = weak_from_this()] {
+          if (auto log = weak.lock()) log->request_flush();
+        });
+      }
     } else if ((wants & kWantWriteback) != 0) {
       start_writeback();
     }
@@ -225,7 +234,7 @@ Result<void> Log::save_epochs() {
     path = path_ + "/" + std::string(kLeaderEpochFile);
     epoch_file_ = EpochFile::kCurrent;
   }
-  auto written = base::write_file_atomically(dir_->files(), path, as_bytes(text));
+  auto written = dir_->with_reserve([&] { return base::write_file_atomically(dir_->files(), path, as_bytes(text)); });
   if (!written) epochs_changed(EpochFile::kOld);
   return written;
 }

@@ -439,7 +439,10 @@ Result<void> write_snapshot(LogDir& dir, const std::string& folder, Offset offse
                             std::vector<Offset>& snapshots) {
   auto file = dir.files().open(snapshot_path(folder, offset), base::OpenMode::kTruncate);
   if (!file) return fail(std::move(file.error()));
-  if (auto put = (*file)->pwrite(0, producers.encode_snapshot()); !put) return put;
+  if (auto put = (*file)->pwrite(0, producers.encode_snapshot()); !put) {
+    (void)dir.files().remove(snapshot_path(folder, offset));
+    return put;
+  }
   auto place = std::lower_bound(snapshots.begin(), snapshots.end(), offset);
   if (place == snapshots.end() || *place != offset) snapshots.insert(place, offset);
   return {};

@@ -26,6 +26,8 @@ constexpr std::string_view kCleanShutdownFile = ".kafka_cleanshutdown";
 constexpr std::string_view kCleanShutdownContent = "{\"version\":0,\"brokerEpoch\":-1}";
 constexpr std::string_view kDeleteSuffix = "-delete";
 constexpr size_t kLongestName = 255;
+constexpr int64_t kRoomCheckMs = 250;  // while a dir is full
+constexpr int kRoundsOfRetention = 20;
 
 enum class FolderKind { kLive, kDeleted, kFuture, kStray, kIgnored, kForeign };
 
@@ -88,6 +90,9 @@ struct LogManager::Impl final : LogDir::Owner {
   Result<void> checkpoint_all(Dir& dir);
   void on_change(LogDir& dir, Changed what) override;
   void on_failure(LogDir& dir) override;
+  void on_full(LogDir& dir) override;
+  void look_for_room(LogDir& dir, int rounds);
+  void make_room(LogDir& dir);
   Result<void> checkpoint(LogDir& dir, Changed what) override { return checkpoint(entry_of(dir), what); }
   void retention();
   void expire_producers();
@@ -113,6 +118,8 @@ struct LogManager::Impl final : LogDir::Owner {
 
   base::Mutex listener_mutex;
   DirOffline offline_listener GUARDED_BY(listener_mutex);
+  std::function<void()> room_listener GUARDED_BY(listener_mutex);
+  std::atomic<bool> creation_lacked_room{false};
 
   std::unique_ptr<base::Executor> scheduler;
   std::unique_ptr<base::PeriodicTask> retention_task, expiry_task;
@@ -124,6 +131,7 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
   LogDir::Options dir_options;
   dir_options.flush_threads = options.flush_threads_per_dir;
   dir_options.flush_debt_factor = options.flush_debt_factor;
+  dir_options.reserve_bytes = options.reserve_bytes;
   dir_options.producer_id_expiration_ms = options.producer_id_expiration_ms;
   dir_options.flush_time = metrics.histogram(metrics::kLogFlushTime);
   for (const std::string& path : options.dirs) {
@@ -135,6 +143,12 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
   }
   registrations.push_back(metrics.callback(metrics::kOfflineLogDirectoryCount, {}, [this] {
     return static_cast<double>(std::count_if(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return !dir->online(); }));
+  }));
+  registrations.push_back(metrics.collector({&metrics::kLogDirectoryFull, &metrics::kLogDirectoryReserve}, [this](std::vector<metrics::SampleSink*>& sinks) {
+    for (const auto& dir : log_dirs) {
+      sinks[0]->add({dir->path()}, int64_t{dir->full()});
+      sinks[1]->add({dir->path()}, dir->reserve().bytes());
+    }
   }));
   registrations.push_back(metrics.collector(metrics::kLogDirectoryOffline, [this](metrics::SampleSink& sink) {
     for (const auto& dir : log_dirs) sink.add({dir->path()}, int64_t{!dir->online()});
@@ -197,7 +211,7 @@ void LogManager::Impl::register_log(std::shared_ptr<Log> log) {
 void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config) {
   if (!dir.dir->online()) return;
   const std::string folder = dir.dir->path() + "/" + tp.to_string();
-  auto loaded = load_log(dir.dir, folder, *config, load);
+  auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
   if (!loaded) {
     if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
     // A file that is not what it should be: nothing here may be believed.
@@ -297,6 +311,7 @@ Result<void> LogManager::lock_dirs() {
       auto lock = files.lock(impl.file_in(*dir, kLockFile));
       if (lock) {
         dir->lock = std::move(*lock);
+        dir->dir->reserve().open();
         any = true;
         continue;
       }
@@ -307,6 +322,7 @@ Result<void> LogManager::lock_dirs() {
       made = fail(std::move(lock.error()));
     }
     last_error = made.error().what;
+    if (is_disk_full(made.error())) made.error().os_error = EIO;  // without its lock it cannot be used
     dir->dir->fail(made.error());
   }
   if (!any) return fail(ErrorCode::kKafkaStorageError, "no log dir can be used: " + last_error);
@@ -402,7 +418,10 @@ Result<void> LogManager::start(ConfigResolver resolver) {
       if (!dir->dir->online()) continue;
       loaders.push_back(impl.runtime.make_executor("log-recovery-" + std::to_string(dir->dir->number()), impl.options.recovery_threads_per_dir));
       auto loading = impl.load_dir(*dir, *loaders.back(), resolver);
-      if (!loading) dir->dir->fail(loading.error());
+      if (!loading) {
+        if (is_disk_full(loading.error())) loading.error().os_error = EIO;  // not even what a start needs fits
+        dir->dir->fail(loading.error());
+      }
     }
     // Their destructors wait for all of it.
   }
@@ -485,7 +504,8 @@ Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
   if (text == before) return {};
   if (what == Changed::kCleaned && offsets.empty() && before.empty()) return {};  // the file stays as it was made: empty
   static constexpr std::string_view kNames[] = {kHighWatermarkFile, kRecoveryPointFile, kLogStartFile, kCleanerFile};
-  auto written = base::write_file_atomically(runtime.files(), file_in(dir, kNames[static_cast<size_t>(what)]), as_bytes(text));
+  auto written = dir.dir->with_reserve(
+      [&] { return base::write_file_atomically(runtime.files(), file_in(dir, kNames[static_cast<size_t>(what)]), as_bytes(text)); });
   if (written) before = std::move(text);
   return written;
 }
@@ -567,7 +587,9 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   Impl::Dir* target = nullptr;
   for (auto& dir : impl.dirs) {
     if (!dir->dir->online()) continue;
-    if (target == nullptr || dir->partitions.load(std::memory_order_relaxed) < target->partitions.load(std::memory_order_relaxed)) target = dir.get();
+    // One with room before a full one, then the one with fewer partitions.
+    auto rank = [](const Impl::Dir& d) { return std::pair(d.dir->full(), d.partitions.load(std::memory_order_relaxed)); };
+    if (target == nullptr || rank(*dir) < rank(*target)) target = dir.get();
   }
   if (target == nullptr) return fail(ErrorCode::kKafkaStorageError, "no log dir is online");
   bool named;
@@ -576,6 +598,7 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     named = target->checkpointed.contains(tp);
   }
   auto failed = [&](Error error) {
+    if (is_disk_full(error)) impl.creation_lacked_room.store(true, std::memory_order_release);
     target->dir->fail(error);
     error.code = ErrorCode::kKafkaStorageError;
     return fail(std::move(error));
@@ -585,7 +608,7 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     if (auto written = impl.checkpoint_all(*target); !written) return failed(std::move(written.error()));
   }
   const std::string folder = target->dir->path() + "/" + tp.to_string();
-  auto created = create_log(target->dir, folder, *config);
+  auto created = target->dir->with_reserve([&] { return create_log(target->dir, folder, *config); });
   if (!created) return failed(std::move(created.error()));
   auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
   if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
@@ -594,7 +617,7 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
 }
 
 void LogManager::Impl::delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms) {
-  dir.dir->flusher().post_after(delay_ms, [this, path, log_dir = dir.dir] {
+  dir.dir->flusher().post_deletion(dir.dir->full() ? 0 : delay_ms, [this, path, log_dir = dir.dir] {
     if (!log_dir->online()) return;
     auto removed = runtime.files().remove_all(path);
     if (!removed) return log_dir->fail(removed.error());
@@ -665,13 +688,49 @@ void LogManager::Impl::on_failure(LogDir& dir) {
     }
     std::sort(partitions.begin(), partitions.end());
     bool any_left = std::any_of(log_dirs.begin(), log_dirs.end(), [](const auto& d) { return d->online(); });
-    DirOffline listener;
-    {
-      base::MutexLock lock(listener_mutex);
-      listener = offline_listener;
-    }
-    if (listener) listener(dir.path(), partitions, any_left);
+    base::MutexLock lock(listener_mutex);
+    if (offline_listener) offline_listener(dir.path(), partitions, any_left);
   });
+}
+
+// May be called under the lock of a log: only posts.
+void LogManager::Impl::on_full(LogDir& dir) {
+  scheduler->post([this, &dir] { make_room(dir); });
+  dir.flusher().hasten_deletions();
+  dir.flusher().post_after(kRoomCheckMs, [this, &dir] { look_for_room(dir, 1); });
+}
+
+void LogManager::Impl::make_room(LogDir& dir) {
+  for (const auto& log : logs_in(dir)) {
+    if (auto deleted = log->delete_old_segments(); !deleted) log::error("storage", "{}: {}", log->name().to_string(), deleted.error().what);
+  }
+}
+
+void LogManager::Impl::look_for_room(LogDir& dir, int rounds) {
+  if (!dir.online()) return;
+  if (!dir.look_for_room()) {
+    if (rounds % kRoundsOfRetention == 0) scheduler->post([this, &dir] { make_room(dir); });
+    return dir.flusher().post_after(kRoomCheckMs, [this, &dir, rounds] { look_for_room(dir, rounds + 1); });
+  }
+  scheduler->post([this, &dir] {
+    if (!dir.online()) return;
+    if (auto written = checkpoint_all(entry_of(dir)); !written) dir.fail(written.error());
+  });
+  if (!creation_lacked_room.exchange(false, std::memory_order_acq_rel)) return;
+  base::MutexLock lock(listener_mutex);
+  if (room_listener) room_listener();
+}
+
+void LogManager::on_room(std::function<void()> callback) {
+  base::MutexLock lock(impl_->listener_mutex);
+  impl_->room_listener = std::move(callback);
+}
+
+bool LogManager::make_room(const std::string& path) {
+  for (const auto& dir : impl_->log_dirs) {
+    if (dir->path() == path) return dir->release_reserve({ErrorCode::kKafkaStorageError, "the metadata store in " + path + " has no room", ENOSPC});
+  }
+  return false;
 }
 
 void LogManager::on_dir_offline(DirOffline callback) {

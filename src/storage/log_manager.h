@@ -33,6 +33,7 @@ struct LogManagerOptions {
   int recovery_threads_per_dir = 1;
   int flush_threads_per_dir = 8;
   int flush_debt_factor = 4;
+  int64_t reserve_bytes = 0;  // in each dir
   int64_t retention_check_interval_ms = 300'000;
   int64_t recovery_point_checkpoint_interval_ms = 60'000;
   int64_t start_offset_checkpoint_interval_ms = 60'000;
@@ -104,7 +105,12 @@ class LogManager {
 
   // For DescribeLogDirs. Asks the file systems for their space.
   std::vector<LogDirDescription> describe_dirs() const;
+  // Null: no more; none runs then. The same for on_room.
   void on_dir_offline(DirOffline callback);
+  // Called on a flush thread when a dir that was full has room again and a partition could not be made meanwhile.
+  void on_room(std::function<void()> callback);
+  // A user of the disk of log dir `path` has no room: gives it some of the reserve. False: there is none (left).
+  bool make_room(const std::string& path);
   // Whether some dir is offline.
   bool has_offline_dir() const;
 

@@ -9,6 +9,7 @@ LogManagerOptions make_log_manager_options(const config::BrokerConfig& config) {
   options.recovery_threads_per_dir = config.get_int("num.recovery.threads.per.data.dir");
   options.flush_threads_per_dir = config.get_int("log.flush.threads.per.dir");
   options.flush_debt_factor = config.get_int("log.flush.debt.factor");
+  options.reserve_bytes = config.get_long("log.dir.reserve.bytes");
   options.retention_check_interval_ms = config.get_long("log.retention.check.interval.ms");
   options.recovery_point_checkpoint_interval_ms = config.get_long("log.flush.offset.checkpoint.interval.ms");
   options.start_offset_checkpoint_interval_ms = config.get_long("log.flush.start.offset.checkpoint.interval.ms");

@@ -126,6 +126,12 @@ bool Segment::try_close_file() {
 // --- append -----------------------------------------------------------------------------------------------------------------
 
 Result<void> Segment::write(ByteView batches, const LogConfig& config) {
+  // What note_batch needs comes first: when the bytes are written only a failed disk may stop it.
+  if (auto ready = ensure_indexes(); !ready) return ready;
+  {
+    base::MutexLock lock(times_mutex_);
+    if (auto loaded = load_times(); !loaded) return loaded;
+  }
   std::shared_ptr<base::SharedFile> file;
   {
     base::MutexLock lock(file_mutex_);
@@ -139,8 +145,16 @@ Result<void> Segment::write(ByteView batches, const LogConfig& config) {
   }
   const int64_t end = size_.load(std::memory_order_relaxed);
   auto written = file->file().pwrite(end, batches);
+  if (written) return {};
   // Nothing of it may be found by a recovery: the offsets are given again.
-  if (!written) (void)file->file().truncate(end);
+  auto cut = file->file().truncate(end);
+  cut_unsynced_.store(true, std::memory_order_release);
+  writing_.store(false, std::memory_order_release);
+  {
+    base::MutexLock lock(file_mutex_);
+    preallocated_ = false;
+  }
+  if (!cut) written.error().os_error = EIO;  // what was written in part stays: no append may follow
   return written;
 }
 

@@ -1,8 +1,11 @@
 #include "storage/txn_index.h"
 
+#include <algorithm>
+
 #include <cerrno>
 
 #include "model/error_code.h"
+#include "storage/log_dir.h"
 
 namespace odradek::storage {
 namespace {
@@ -14,26 +17,41 @@ constexpr int64_t kMostBytes = 1 << 30;
 
 Result<void> TxnIndex::append(const AbortedTransaction& aborted) {
   base::MutexLock lock(mutex_);
-  auto file = files_.open(path_, base::OpenMode::kCreate);
-  if (!file) return fail(std::move(file.error()));
-  exists_ = true;
-  auto size = (*file)->size();
-  if (!size) return fail(std::move(size.error()));
   uint8_t entry[kEntrySize];
   base::store_be<int16_t>(entry, kVersion);
   base::store_be<int64_t>(entry + 2, aborted.producer_id.value);
   base::store_be<int64_t>(entry + 10, aborted.first_offset.value);
   base::store_be<int64_t>(entry + 18, aborted.last_offset.value);
   base::store_be<int64_t>(entry + 26, aborted.last_stable_offset.value);
-  return (*file)->pwrite(*size - *size % static_cast<int64_t>(kEntrySize), entry);
+  pending_.insert(pending_.end(), entry, entry + kEntrySize);
+  // Without room or descriptors it waits in memory; a sync of the index needs it written.
+  auto written = write_pending();
+  return written || is_disk_failure(written.error()) ? written : Result<void>();
+}
+
+Result<void> TxnIndex::write_pending() {
+  if (pending_.empty()) return {};
+  auto file = files_.open(path_, base::OpenMode::kCreate);
+  if (!file) return fail(std::move(file.error()));
+  exists_ = true;
+  auto size = (*file)->size();
+  if (!size) return fail(std::move(size.error()));
+  const int64_t end = *size - *size % static_cast<int64_t>(kEntrySize);
+  if (auto put = (*file)->pwrite(end, pending_); !put) {
+    (void)(*file)->truncate(end);
+    return put;
+  }
+  pending_.clear();
+  return {};
 }
 
 Result<std::vector<AbortedTransaction>> TxnIndex::read_all(Offset base) {
   base::MutexLock lock(mutex_);
   std::vector<AbortedTransaction> all;
-  if (!exists_) return all;
-  auto content = base::read_file(files_, path_, kMostBytes);
+  Result<Bytes> content = Bytes();
+  if (exists_) content = base::read_file(files_, path_, kMostBytes);
   if (!content) return fail(std::move(content.error()));
+  content->insert(content->end(), pending_.begin(), pending_.end());
   auto broken = [path = path_](const char* why) { return fail(ErrorCode::kCorruptMessage, path + ": " + why); };
   if (content->size() % kEntrySize != 0) return broken("size");
   all.reserve(content->size() / kEntrySize);
@@ -51,7 +69,7 @@ Result<std::vector<AbortedTransaction>> TxnIndex::read_all(Offset base) {
 Result<bool> TxnIndex::collect(Offset from, Offset upto, std::vector<AbortedTransaction>& into) {
   {
     base::MutexLock lock(mutex_);
-    if (!exists_) return true;
+    if (!exists_ && pending_.empty()) return true;
   }
   auto all = read_all(Offset{INT64_MIN});
   if (!all) return fail(std::move(all.error()));
@@ -69,6 +87,9 @@ Result<void> TxnIndex::truncate_to(Offset offset, Offset base) {
   while (kept < all->size() && (*all)[kept].last_offset < offset) ++kept;
   if (kept == all->size()) return {};
   base::MutexLock lock(mutex_);
+  const size_t in_file = all->size() - pending_.size() / kEntrySize;
+  pending_.resize((kept - std::min(kept, in_file)) * kEntrySize);
+  if (kept >= in_file) return {};
   auto file = files_.open(path_, base::OpenMode::kReadWrite);
   if (!file) return fail(std::move(file.error()));
   return (*file)->truncate(static_cast<int64_t>(kept * kEntrySize));
@@ -76,6 +97,7 @@ Result<void> TxnIndex::truncate_to(Offset offset, Offset base) {
 
 Result<void> TxnIndex::reset() {
   base::MutexLock lock(mutex_);
+  pending_.clear();
   if (!exists_) return {};
   exists_ = false;
   return files_.remove(path_);
@@ -85,6 +107,7 @@ Result<void> TxnIndex::sync() {
   std::string path;
   {
     base::MutexLock lock(mutex_);
+    if (auto written = write_pending(); !written) return written;
     if (!exists_) return {};
     path = path_;
   }

@@ -34,10 +34,13 @@ class TxnIndex {
   void renamed_to(std::string path);
 
  private:
+  Result<void> write_pending() REQUIRES(mutex_);
+
   base::FileSystem& files_;
   base::Mutex mutex_;
   std::string path_ GUARDED_BY(mutex_);
   bool exists_ GUARDED_BY(mutex_);
+  Bytes pending_ GUARDED_BY(mutex_);  // entries that found no room in the file yet
 };
 
 }  // namespace odradek::storage
