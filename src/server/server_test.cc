@@ -764,6 +764,7 @@ class FileOver : public base::File {
   Result<void> sync_data() override { return under_->sync_data(); }
   Result<void> sync_all() override { return under_->sync_all(); }
   void start_writeback(int64_t position, int64_t size) override { under_->start_writeback(position, size); }
+  Result<void> allocate(int64_t size) override { return under_->allocate(size); }
   Result<void> truncate(int64_t size) override { return under_->truncate(size); }
   Result<int64_t> size() override { return under_->size(); }
   bool resident(int64_t, int64_t) override { return !cold_; }
