@@ -430,7 +430,7 @@ Result<ListedOffset> Partition::list_offset(int64_t timestamp, ReadBound bound, 
   const Offset upper = readable_end(bound);
   // Right after an election the high watermark may lie below what the former leader has shown: rather no answer than one that goes back.
   const bool lagging = bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kLeader &&
-                       epoch_start_.load(std::memory_order_acquire) > upper.value;
+                       epoch_start_.load(std::memory_order_acquire) > high_watermark().value;
   auto not_available = [&] { return fail(ErrorCode::kOffsetNotAvailable, name_.to_string() + ": the high watermark is below the start of the leader's epoch"); };
 
   switch (timestamp) {

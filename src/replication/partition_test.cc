@@ -340,6 +340,17 @@ TEST_F(PartitionTest, RightAfterAnElectionTheLatestOffsetIsNotAvailableRatherTha
   EXPECT_EQ(partition.list_offset(-1, ReadBound::kHighWatermark, kNoLeaderEpoch)->offset, Offset{4});
 }
 
+TEST_F(PartitionTest, ATransactionThatIsOpenSinceBeforeTheElectionHidesNoOffset) {
+  lead(0, {1}, {1});
+  ASSERT_EQ(append(4), ErrorCode::kNone);
+  Bytes batch = make_batch(1, 10, {.producer_id = {5}, .producer_epoch = 0, .base_sequence = 0, .transactional = true});
+  ASSERT_TRUE(partition.append_as_leader(batch, 1, kNoLeaderEpoch, {}));
+  lead(1, {1}, {1});
+  auto latest = partition.list_offset(-1, ReadBound::kLastStable, kNoLeaderEpoch);
+  ASSERT_TRUE(latest) << latest.error().what;
+  EXPECT_EQ(latest->offset, Offset{4});
+}
+
 TEST_F(PartitionTest, DeletingRecordsMovesTheStartUpToTheHighWatermark) {
   lead(0, {1, 2}, {1, 2});
   ASSERT_EQ(append(4), ErrorCode::kNone);
