@@ -1,4 +1,4 @@
-// odradek-server [server.properties] [--override key=value]...
+// odradek-server [--adopt [--yes]] [server.properties] [--override key=value]...
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adopt/adoption.h"
 #include "app/broker.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -23,10 +24,13 @@ using namespace odradek;
 constexpr int64_t kMaxPropertiesBytes = 16 << 20;
 
 constexpr std::string_view kUsage =
-    "usage: odradek-server [server.properties] [--override key=value]...\n"
+    "usage: odradek-server [--adopt [--yes]] [server.properties] [--override key=value]...\n"
     "\n"
     "  server.properties           Kafka's own file; docs/config.md tells what each key does\n"
     "  --override key=value        sets one key above the file; may be repeated\n"
+    "  --adopt                     tells what it finds in the log dirs of a stopped Apache Kafka, and changes nothing\n"
+    "  --adopt --yes               takes them over; then start odradek-server (docs/moving.md)\n"
+    "  --allow-open-transactions   with --adopt: also where a transaction was not ended\n"
     "  --print-config-reference    prints docs/config.md\n"
     "  --print-metrics-reference   prints docs/metrics.md\n"
     "  --version, --help\n"
@@ -36,6 +40,8 @@ constexpr std::string_view kUsage =
 struct CommandLine {
   std::optional<std::string> file;
   std::vector<std::string> overrides;
+  bool adopt = false;
+  adopt::Options adoption;
 };
 
 int fault(const std::string& what) {
@@ -61,6 +67,19 @@ log::Options log_options(const config::BrokerConfig& config) {
   return options;
 }
 
+// The report stands on standard output, the log on standard error.
+int adopt_dirs(const config::BrokerConfig& config, const adopt::Options& options) {
+  raise_file_limit();
+  auto runtime = base::make_system_runtime();
+  auto done = adopt::adopt(*runtime, config, options, [](const std::string& text) {
+    std::printf("%s\n", text.c_str());
+    std::fflush(stdout);
+  });
+  log::flush();
+  if (!done) std::fprintf(stderr, "odradek-server: %s\n", done.error().what.c_str());
+  return done && *done ? 0 : 1;
+}
+
 int serve(const CommandLine& line) {
   std::optional<std::string> content;
   if (line.file) {
@@ -71,6 +90,7 @@ int serve(const CommandLine& line) {
   auto config = config::load_broker_config(content, line.overrides);
   if (!config) return fault(config.error().what);
   log::configure(log_options(**config));
+  if (line.adopt) return adopt_dirs(**config, line.adoption);
 
   // Only this thread takes these; all others are started with every signal blocked.
   sigset_t ending;
@@ -122,7 +142,13 @@ int main(int count, char** arguments) {
       std::fwrite(text.data(), 1, text.size(), stdout);
       return 0;
     }
-    if (argument == "--override") {
+    if (argument == "--adopt") {
+      line.adopt = true;
+    } else if (argument == "--yes") {
+      line.adoption.execute = true;
+    } else if (argument == "--allow-open-transactions") {
+      line.adoption.allow_open_transactions = true;
+    } else if (argument == "--override") {
       if (++i == count) return fault("--override needs key=value");
       line.overrides.emplace_back(arguments[i]);
     } else if (argument.starts_with("--override=")) {
@@ -135,5 +161,6 @@ int main(int count, char** arguments) {
       return fault("more than one properties file: " + std::string(argument));
     }
   }
+  if (!line.adopt && (line.adoption.execute || line.adoption.allow_open_transactions)) return fault("--yes and --allow-open-transactions go with --adopt");
   return serve(line);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "adopt/adoption.h"
 #include "app/local_links.h"
 #include "app/settings.h"
 #include "base/check.h"
@@ -110,7 +111,8 @@ Node::OpenStore configured_store(base::Runtime& runtime, const config::BrokerCon
       return metadata::make_zookeeper_store(runtime, callbacks, options);
     };
   }
-  return [&runtime, folder, file](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
+  return [&runtime, &config, folder, file](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
+    if (std::string why = adopt::unadopted(runtime.files(), config); !why.empty()) return fail(ErrorCode::kInvalidConfig, why);
     if (auto made = runtime.files().create_directories(folder); !made) return fail(made.error());
     return metadata::make_embedded_store(runtime, callbacks, file);
   };

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "metadata/cluster_config.h"
 #include "metadata/paths.h"
 #include "model/error_code.h"
 
@@ -266,6 +267,27 @@ Result<std::optional<ProducerIdBlock>> decode_producer_id_block(ByteView data) {
   return reading<std::optional<ProducerIdBlock>>("producer id block", data, [](const Json& json) {
     return ProducerIdBlock{{json.at("broker").get<int32_t>()}, number(json.at("block_start")), number(json.at("block_end"))};
   });
+}
+
+Bytes encode_acls(const std::vector<AclEntry>& entries) {
+  Json list = Json::array();
+  for (const AclEntry& entry : entries) {
+    list.push_back({{"principal", entry.principal}, {"permissionType", entry.permission}, {"host", entry.host}, {"operation", entry.operation}});
+  }
+  return bytes_of({{"version", 1}, {"acls", std::move(list)}});
+}
+
+Bytes encode_token(const TokenNode& token) {
+  Json renewers = Json::array();
+  for (const std::string& renewer : token.renewers) renewers.push_back(sanitise(renewer));
+  return bytes_of({{"version", 3},
+                   {"tokenId", token.id},
+                   {"owner", sanitise(token.owner)},
+                   {"tokenRequester", sanitise(token.requester)},
+                   {"renewers", std::move(renewers)},
+                   {"issueTimestamp", token.issued_ms},
+                   {"expiryTimestamp", token.expires_ms},
+                   {"maxTimestamp", token.max_ms}});
 }
 
 Bytes encode_feature() { return bytes_of({{"features", Json::object()}, {"version", 2}, {"status", 1}}); }

@@ -77,6 +77,20 @@ struct ProducerIdBlock {
 Bytes encode_producer_id_block(const ProducerIdBlock& block);
 Result<std::optional<ProducerIdBlock>> decode_producer_id_block(ByteView data);
 
+// /kafka-acl/<Type>/<name>: one entry each of what is allowed or denied.
+struct AclEntry {
+  std::string principal, permission, host, operation;  // "User:a", "Allow", "*", "Read"
+};
+Bytes encode_acls(const std::vector<AclEntry>& entries);
+
+// /delegation_token/tokens/<id>; principals as "User:a".
+struct TokenNode {
+  std::string id, owner, requester;
+  std::vector<std::string> renewers;
+  int64_t issued_ms = 0, expires_ms = 0, max_ms = 0;
+};
+Bytes encode_token(const TokenNode& token);
+
 // /feature: the finalised features, none in this mode.
 Bytes encode_feature();
 

@@ -4,7 +4,6 @@
 #include <absl/container/flat_hash_set.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cerrno>
 
 #include "base/check.h"
@@ -16,41 +15,17 @@
 #include "storage/log_dir.h"
 #include "storage/log_loader.h"
 #include "storage/meta_properties.h"
+#include "storage/partition_folder.h"
 #include "storage/slice_reader.h"
 
 namespace odradek::storage {
 namespace {
 
-constexpr std::string_view kLockFile = ".lock";
-constexpr std::string_view kCleanShutdownFile = ".kafka_cleanshutdown";
 constexpr std::string_view kCleanShutdownContent = "{\"version\":0,\"brokerEpoch\":-1}";
 constexpr std::string_view kDeleteSuffix = "-delete";
 constexpr size_t kLongestName = 255;
 constexpr int64_t kRoomCheckMs = 250;  // while a dir is full
 constexpr int kRoundsOfRetention = 20;
-
-enum class FolderKind { kLive, kDeleted, kFuture, kStray, kIgnored, kForeign };
-
-// "<topic>-<partition>", or with ".<32 hex>-delete" and its kind behind.
-FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
-  if (name == "remote-log-index-cache") return FolderKind::kIgnored;
-  for (auto [suffix, kind] : {std::pair{kDeleteSuffix, FolderKind::kDeleted}, std::pair{std::string_view("-future"), FolderKind::kFuture},
-                              std::pair{std::string_view("-stray"), FolderKind::kStray}}) {
-    if (!name.ends_with(suffix)) continue;
-    size_t dot = name.rfind('.', name.size() - suffix.size());
-    if (dot != std::string::npos && name.size() - suffix.size() - dot - 1 == 32 &&
-        name.find_first_not_of("0123456789abcdef", dot + 1) == name.size() - suffix.size()) {
-      return kind;
-    }
-  }
-  size_t dash = name.rfind('-');
-  if (dash == std::string::npos || dash + 1 == name.size()) return FolderKind::kForeign;
-  tp.topic = name.substr(0, dash);
-  if (tp.topic == "__cluster_metadata") return FolderKind::kIgnored;
-  auto [end, error] = std::from_chars(name.data() + dash + 1, name.data() + name.size(), tp.partition);
-  if (error != std::errc() || end != name.data() + name.size() || tp.partition < 0 || !topic_name_fault(tp.topic).empty()) return FolderKind::kForeign;
-  return FolderKind::kLive;
-}
 
 }  // namespace
 

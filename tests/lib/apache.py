@@ -1,0 +1,110 @@
+"""Apache Kafka's own server for tests: with ZooKeeper or as a KRaft node of its own; stopped in order or killed."""
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import environments
+from broker import connect, free_port
+
+
+class Kafka:
+    """`Kafka("4.3.1")`: KRaft, broker and controller in one. `Kafka("3.9.2", zookeeper="host:port")`: ZooKeeper mode.
+    Its log dirs are `dirs`; they stay until remove()."""
+
+    def __init__(self, version, zookeeper=None, dirs=None, broker=1, properties=None):
+        self.version, self.zookeeper, self.broker = version, zookeeper, broker
+        self.class_path = environments.kafka_class_path(version)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="odradek-apache-"))
+        self.dirs = [pathlib.Path(d) for d in dirs] if dirs else [self.folder / "data"]
+        self.port, self.controller_port = free_port(), free_port()
+        self.properties = properties or {}
+        self.process = None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def _java(self, heap):
+        config = self.folder / "log4j.properties"
+        config.write_text("log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
+                          "log4j.appender.out.layout=org.apache.log4j.PatternLayout\nlog4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n")
+        return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
+
+    def _write_properties(self):
+        values = {
+            "log.dirs": ",".join(map(str, self.dirs)),
+            "num.partitions": "1",
+            "offsets.topic.num.partitions": "3",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.num.partitions": "3",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "controlled.shutdown.enable": "true",
+        }
+        if self.zookeeper:
+            values |= {"broker.id": self.broker, "zookeeper.connect": self.zookeeper, "listeners": f"PLAINTEXT://{self.address}",
+                       "zookeeper.session.timeout.ms": "6000"}
+        else:
+            values |= {"node.id": self.broker, "process.roles": "broker,controller",
+                       "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self.controller_port}",
+                       "advertised.listeners": f"PLAINTEXT://{self.address}", "controller.listener.names": "CONTROLLER",
+                       "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                       "controller.quorum.voters": f"{self.broker}@127.0.0.1:{self.controller_port}"}
+        values |= self.properties
+        path = self.folder / "server.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        return path
+
+    def start(self, wait=180):
+        path = self._write_properties()
+        if not self.zookeeper and not (self.dirs[0] / "meta.properties").exists():
+            done = subprocess.run([*self._java("256m"), "kafka.tools.StorageTool", "format", "-t", "wQbSm0zFTkWXq5y3sRzE1A", "-c", str(path)],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            assert done.returncode == 0, done.stdout[-3000:]
+        with open(self.folder / "server.log", "ab") as log:
+            begin = log.tell()
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self._java("512m"), "kafka.Kafka", str(path)], stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with open(self.folder / "server.log", "rb") as log:
+                log.seek(begin)
+                started = b"started (kafka.server" in log.read()
+            if started:
+                try:
+                    connect(self.port).close()
+                    return self
+                except OSError:
+                    pass
+            time.sleep(0.2)
+        raise RuntimeError("Apache Kafka did not start:\n" + self.log_text()[-5000:])
+
+    def log_text(self):
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    def stop(self, wait=120):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(wait)
+        assert code in (0, 143), f"Apache Kafka ended with {code}:\n" + self.log_text()[-3000:]
+        self.process = None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, value, trace):
+        if self.process is not None:
+            self.kill()
+        if kind is not None:
+            print("---- end of Apache Kafka's log", flush=True)
+            print("\n".join(self.log_text().splitlines()[-25:]), flush=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
