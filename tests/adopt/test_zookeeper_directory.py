@@ -90,5 +90,6 @@ with tempfile.TemporaryDirectory(prefix="odradek-adopt-") as folder, zookeeper.S
         kafka.stop()
 
     # A directory of Kafka and its tree in ZooKeeper need no adoption.
+    (dirs[0] / "odradek-metadata.db").unlink()
     with Broker({**OWN, "zookeeper.connect": at, "log.dirs": ",".join(map(str, dirs))}) as broker:
         compare(kafkas, exchange("read", broker.address))
