@@ -28,6 +28,7 @@
 #include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
 #include "storage/log_manager.h"
+#include "storage/scrubber/scrubber.h"
 
 namespace odradek::app {
 
@@ -42,6 +43,7 @@ struct Node::Parts {
   std::unique_ptr<base::Executor> metadata_executor;
   std::unique_ptr<base::Executor> control_executor;  // the controller's requests to this broker
   std::unique_ptr<storage::LogManager> logs;
+  std::unique_ptr<storage::Scrubber> scrubber;
   std::unique_ptr<metadata::Store> store;
   std::unique_ptr<metadata::ConfigStore> config_store;
   metadata::ImageHolder image;
@@ -138,6 +140,8 @@ Result<void> Node::open(const OpenStore& open_store) {
 
   parts.follow_config_changes();
   if (auto loaded = parts.logs->start([&parts](const std::string& topic) { return parts.log_config(topic); }); !loaded) return loaded;
+  parts.scrubber = std::make_unique<storage::Scrubber>(parts.runtime, *parts.logs, storage::make_scrubber_options(*parts.config.current()), parts.registry);
+  parts.scrubber->start();
   parts.make_rooms(*cluster_id);
   parts.replicas->start();
   parts.groups->start();
@@ -344,6 +348,7 @@ void Node::answer_parked() {
 void Node::leave() {
   Parts& parts = *parts_;
   if (parts.joined) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
+  if (parts.scrubber) parts.scrubber->stop();
   parts.logs->stop();
 }
 

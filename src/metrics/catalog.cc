@@ -29,7 +29,7 @@ constexpr std::array kCatalog = {
     &kConnectionsRefused, &kAcceptorBlocked,
     // log
     &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kLogFlushes, &kLogUnflushedMessages, &kLogFlushDebt,
-    &kLogDirFlushTime, &kHeldProduces, &kLogDirectoryFull, &kLogDirectoryReserve, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
+    &kLogDirFlushTime, &kHeldProduces, &kLogDirectoryFull, &kLogDirectoryReserve, &kScrubbedBytes, &kScrubCorruptSegments, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
     // groups
     &kNumGroups, &kNumGroupsPreparingRebalance, &kNumGroupsCompletingRebalance, &kNumGroupsStable, &kNumGroupsEmpty, &kNumGroupsDead,
     &kNumOffsets, &kOffsetCommits, &kOffsetExpirations, &kGroupRebalances,

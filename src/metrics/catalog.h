@@ -169,6 +169,10 @@ inline constexpr MetricDef kLogDirectoryFull{"odradek_log_directory_full", Kind:
     "", "1: no room is left, records of clients are refused until there is."};
 inline constexpr MetricDef kLogDirectoryReserve{"odradek_log_directory_reserve_bytes", Kind::kGauge, "bytes", "logdirectory",
     "", "Room that is still kept for internal topics, markers, checkpoints and the metadata store."};
+inline constexpr MetricDef kScrubbedBytes{"odradek_log_scrubbed_bytes_total", Kind::kCounter, "bytes", "",
+    "", "Read of closed segments to check them."};
+inline constexpr MetricDef kScrubCorruptSegments{"odradek_log_scrub_corrupt_segments", Kind::kGauge, "", "",
+    "", "Closed segments that are damaged, in the last round; server.log names them."};
 inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offlinelogdirectorycount", Kind::kGauge, "", "",
     "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
 inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",

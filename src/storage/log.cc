@@ -131,6 +131,17 @@ bool Log::is_listed(const Segment& segment) const {
   return at != segments_.end() && at->get() == &segment;
 }
 
+ClosedSegments Log::closed_segments() const {
+  ClosedSegments closed{{}, truncations_.load(std::memory_order_acquire)};
+  closed.segments = segments();
+  closed.segments.pop_back();
+  return closed;
+}
+
+bool Log::still_has(const ClosedSegments& closed, const Segment& segment) const {
+  return is_listed(segment) && closed.truncations == truncations_.load(std::memory_order_acquire);
+}
+
 Offset Log::first_segment_base() const {
   base::MutexLock lock(state_mutex_);
   return segments_.front()->base_offset();

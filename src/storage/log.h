@@ -31,6 +31,11 @@ namespace odradek::storage {
 class LogDir;
 struct LoadedLog;
 
+struct ClosedSegments {
+  std::vector<std::shared_ptr<Segment>> segments;
+  uint64_t truncations = 0;
+};
+
 // Told when a flush of a log has ended, on the flush thread, without a lock.
 class FlushListener {
  public:
@@ -138,6 +143,12 @@ class Log : public std::enable_shared_from_this<Log> {
   // the old files go on; these are removed after file.delete.delay.ms. A crash at any point leaves the old or the new segment.
   // Appends do not wait for it. Blocks on the disk. False: the log has changed meanwhile, or is closed; nothing was done.
   Result<bool> replace_segments(const std::vector<std::shared_ptr<Segment>>& old, const std::shared_ptr<Segment>& cleaned, uint64_t truncations);
+
+  // --- scrubbing --------------------------------------------------------------------------------------------------------
+  // All segments but the active one.
+  ClosedSegments closed_segments() const;
+  // Whether the log has this one of them still, and nothing was cut off since then.
+  bool still_has(const ClosedSegments& closed, const Segment& segment) const;
 
   // --- flush ------------------------------------------------------------------------------------------------------------
   // Blocks on the disk: for flush threads, the stop and tests. Everything appended before is durable afterwards.
