@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# timeout: 600
+# timeout: 1200
 """Directories of a KRaft node are adopted after kill -9, with topics, configs, users, quotas and committed offsets from its metadata log; what
 releases up to 3.9 could not read is written again; then Apache Kafka 3.9.2 starts on them. In ./test 4.3.1, in ./test full 3.9.2 too."""
 import json

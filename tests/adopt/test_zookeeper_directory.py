@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# timeout: 600
+# timeout: 1200
 """Directories of Apache Kafka 3.9.2 in ZooKeeper mode: after a clean stop and after kill -9 they are adopted, a real client finds the same
 records, offsets, aborted and open transactions and committed offsets; then Kafka starts on them again, with the metadata in ZooKeeper, and
 Odradek once more beside that ZooKeeper."""
@@ -15,6 +15,19 @@ import apache
 import zookeeper
 
 OWN = {"broker.id": "1", "log.cleaner.enable": "false"}
+# Releases before 3.0 write them, and this one for their sake.
+OLD_FORMATS = {"inter.broker.protocol.version": "2.8"}
+
+
+def formats(dirs):
+    """The message formats in topic `old`."""
+    found = set()
+    for file in [f for folder in dirs for f in folder.glob("old-0/*.log")]:
+        data, at = file.read_bytes(), 0
+        while at + 17 <= len(data):
+            found.add(data[at + 16])
+            at += 12 + int.from_bytes(data[at + 8:at + 12], "big")
+    return found
 
 
 def fails_to_start(dirs, words):
@@ -33,8 +46,9 @@ def fails_to_start(dirs, words):
 with tempfile.TemporaryDirectory(prefix="odradek-adopt-") as folder, zookeeper.Server() as server:
     folder = pathlib.Path(folder)
     dirs, clean = [folder / "one", folder / "two"], [folder / "clean/one", folder / "clean/two"]
-    with apache.Kafka("3.9.2", zookeeper=f"{server.address}/first", dirs=dirs, properties=CLEANING) as kafka:
+    with apache.Kafka("3.9.2", zookeeper=f"{server.address}/first", dirs=dirs, properties=CLEANING | OLD_FORMATS) as kafka:
         exchange("write", kafka.address)
+        exchange("old", kafka.address)
         wait_until(lambda: is_cleaned(dirs, "compacted"), 120, "the cleaning")
         stopped = without_configs(exchange("read", kafka.address))
         kafka.stop()
@@ -46,6 +60,7 @@ with tempfile.TemporaryDirectory(prefix="odradek-adopt-") as folder, zookeeper.S
         killed = without_configs(exchange("read", kafka.address))
         in_use = adopt(dirs, code=1)
         kafka.kill()
+    assert formats(dirs) == {0, 1, 2}
     assert any(line.startswith("read_committed tx-0") and "0..0 " not in line for line in killed)
 
     # What does not fit is refused, a dry run changes nothing, a broker does not start on what is not adopted.

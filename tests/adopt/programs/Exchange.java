@@ -13,7 +13,7 @@ import org.apache.kafka.common.serialization.*;
 
 /**
  * write ADDRESS: fills a cluster. open ADDRESS: leaves a transaction open, at the end of tx-0, and ends at once.
- * modern ADDRESS: a group of the new protocol. users ADDRESS: quotas and a SCRAM user. more ADDRESS: a few records and commits.
+ * old ADDRESS: a topic with messages of each format (for a broker that still writes old ones). modern ADDRESS: a group of the new protocol. users ADDRESS: quotas and a SCRAM user. more ADDRESS: a few records and commits.
  * read ADDRESS: prints what is there, one line a thing: topics with ids and configs, partitions with offsets and the SHA-256 of what a
  * consumer of each isolation level sees, groups with offsets.
  */
@@ -25,6 +25,7 @@ public class Exchange {
         switch (args[0]) {
             case "write" -> write();
             case "open" -> open();
+            case "old" -> old();
             case "modern" -> modern();
             case "users" -> users();
             case "more" -> more();
@@ -121,6 +122,24 @@ public class Exchange {
         producer.flush();
         System.out.flush();
         Runtime.getRuntime().halt(0);
+    }
+
+    static void old() throws Exception {
+        try (Admin admin = Admin.create(common())) {
+            admin.createTopics(List.of(new NewTopic("old", 1, (short) 1))).all().get();
+            for (String format : List.of("0.9.0", "0.10.2", "2.8")) {
+                admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, "old"),
+                    List.of(new AlterConfigOp(new ConfigEntry("message.format.version", format), AlterConfigOp.OpType.SET)))).all().get();
+                Thread.sleep(500);  // brokers hear of it later
+                for (String codec : List.of("none", "gzip", "lz4")) {
+                    try (var producer = producer("compression.type", codec, "enable.idempotence", "false")) {
+                        for (int i = 0; i < 20; ++i) {
+                            producer.send(new ProducerRecord<>("old", 0, i % 3 == 0 ? null : bytes("k" + i), bytes(format + " " + codec + " " + i)));
+                        }
+                    }
+                }
+            }
+        }
     }
 
     static void commit(String group, List<TopicPartition> partitions, long offset, String metadata) {
