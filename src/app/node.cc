@@ -27,6 +27,7 @@
 #include "metadata/znode_json.h"
 #include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
+#include "storage/cleaner/cleaner.h"
 #include "storage/log_manager.h"
 #include "storage/scrubber/scrubber.h"
 
@@ -44,6 +45,7 @@ struct Node::Parts {
   std::unique_ptr<base::Executor> control_executor;  // the controller's requests to this broker
   std::unique_ptr<storage::LogManager> logs;
   std::unique_ptr<storage::Scrubber> scrubber;
+  std::unique_ptr<storage::Cleaner> cleaner;
   std::unique_ptr<metadata::Store> store;
   std::unique_ptr<metadata::ConfigStore> config_store;
   metadata::ImageHolder image;
@@ -142,9 +144,11 @@ Result<void> Node::open(const OpenStore& open_store) {
   if (auto loaded = parts.logs->start([&parts](const std::string& topic) { return parts.log_config(topic); }); !loaded) return loaded;
   parts.scrubber = std::make_unique<storage::Scrubber>(parts.runtime, *parts.logs, storage::make_scrubber_options(*parts.config.current()), parts.registry);
   parts.scrubber->start();
+  parts.cleaner = std::make_unique<storage::Cleaner>(parts.runtime, *parts.logs, storage::make_cleaner_options(*parts.config.current()), parts.registry);
   parts.make_rooms(*cluster_id);
   parts.replicas->start();
   parts.groups->start();
+  parts.cleaner->start();
   return {};
 }
 
@@ -267,7 +271,10 @@ void Node::Parts::follow_config_changes() {
     if (auto now = config_store->find(entity)) follow(entity, *now);
   }
   config_store->subscribe(follow);
-  config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig&) { renew_log_configs(); });
+  config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig& now) {
+    renew_log_configs();
+    if (cleaner) cleaner->reconfigure(storage::make_cleaner_options(now));
+  });
 }
 
 // Defaults of topics may have changed.
@@ -349,6 +356,7 @@ void Node::leave() {
   Parts& parts = *parts_;
   if (parts.joined) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
   if (parts.scrubber) parts.scrubber->stop();
+  if (parts.cleaner) parts.cleaner->stop();
   parts.logs->stop();
 }
 

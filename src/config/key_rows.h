@@ -52,8 +52,6 @@ inline constexpr std::string_view kNoteNoConsumerProtocol =
     "The consumer protocol of KIP-848 is not served, as in Kafka's ZooKeeper mode.";
 inline constexpr std::string_view kNoteNoShareGroups =
     "Share groups are not served, as in Kafka's ZooKeeper mode.";
-inline constexpr std::string_view kNoteNoCleaner =
-    "Compaction does not run yet: compacted topics keep every record.";
 inline constexpr std::string_view kNoteNoRemote =
     "Remote storage is not served (remote.log.storage.system.enable is refused).";
 inline constexpr std::string_view kNoteFormatV2 =

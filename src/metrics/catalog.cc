@@ -30,6 +30,9 @@ constexpr std::array kCatalog = {
     // log
     &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kLogFlushes, &kLogUnflushedMessages, &kLogFlushDebt,
     &kLogDirFlushTime, &kHeldProduces, &kLogDirectoryFull, &kLogDirectoryReserve, &kScrubbedBytes, &kScrubCorruptSegments, &kOfflineLogDirectoryCount, &kLogDirectoryOffline,
+    &kUncleanablePartitions, &kUncleanableBytes, &kCleanerMaxDirtyPercent, &kCleanerTimeSinceLastRun, &kCleanerBufferUtilization,
+    &kCleanerRecopyPercent, &kCleanerMaxTime, &kCleanerMaxCompactionDelay, &kCleanerDeadThreads, &kCleanerFailures, &kCleanerBytesRead,
+    &kCleanerBytesWritten, &kCleanerRecordsRemoved,
     // groups
     &kNumGroups, &kNumGroupsPreparingRebalance, &kNumGroupsCompletingRebalance, &kNumGroupsStable, &kNumGroupsEmpty, &kNumGroupsDead,
     &kNumOffsets, &kOffsetCommits, &kOffsetExpirations, &kGroupRebalances,

@@ -173,6 +173,32 @@ inline constexpr MetricDef kScrubbedBytes{"odradek_log_scrubbed_bytes_total", Ki
     "", "Read of closed segments to check them."};
 inline constexpr MetricDef kScrubCorruptSegments{"odradek_log_scrub_corrupt_segments", Kind::kGauge, "", "",
     "", "Closed segments that are damaged, in the last round; server.log names them."};
+inline constexpr MetricDef kUncleanablePartitions{"kafka_log_logcleanermanager_uncleanable_partitions_count", Kind::kUntyped, "", "logdirectory",
+    "kafka.log:type=LogCleanerManager,name=uncleanable-partitions-count", "Compacted partitions that could not be compacted and wait for another try."};
+inline constexpr MetricDef kUncleanableBytes{"kafka_log_logcleanermanager_uncleanable_bytes", Kind::kGauge, "bytes", "logdirectory",
+    "kafka.log:type=LogCleanerManager,name=uncleanable-bytes", "Bytes that wait for compaction in them."};
+inline constexpr MetricDef kCleanerMaxDirtyPercent{"kafka_log_logcleanermanager_max_dirty_percent", Kind::kGauge, "", "",
+    "kafka.log:type=LogCleanerManager,name=max-dirty-percent", "Greatest share of dirty bytes of a compacted log, 0 to 100."};
+inline constexpr MetricDef kCleanerTimeSinceLastRun{"kafka_log_logcleanermanager_timesincelastrunms", Kind::kGauge, "ms", "",
+    "kafka.log:type=LogCleanerManager,name=time-since-last-run-ms", "Time since the cleaner last looked for a log to compact."};
+inline constexpr MetricDef kCleanerBufferUtilization{"kafka_log_logcleaner_max_buffer_utilization_percent", Kind::kGauge, "", "",
+    "kafka.log:type=LogCleaner,name=max-buffer-utilization-percent", "How full the map of keys was in the last compaction, 0 to 100."};
+inline constexpr MetricDef kCleanerRecopyPercent{"kafka_log_logcleaner_cleaner_recopy_percent", Kind::kGauge, "", "",
+    "kafka.log:type=LogCleaner,name=cleaner-recopy-percent", "Bytes written by the last compaction per bytes read, 0 to 100."};
+inline constexpr MetricDef kCleanerMaxTime{"kafka_log_logcleaner_max_clean_time_secs", Kind::kGauge, "s", "",
+    "kafka.log:type=LogCleaner,name=max-clean-time-secs", "Time of the last compaction."};
+inline constexpr MetricDef kCleanerMaxCompactionDelay{"kafka_log_logcleaner_max_compaction_delay_secs", Kind::kGauge, "s", "",
+    "kafka.log:type=LogCleaner,name=max-compaction-delay-secs", "Greatest time by which a log is overdue (max.compaction.lag.ms)."};
+inline constexpr MetricDef kCleanerDeadThreads{"kafka_log_logcleaner_deadthreadcount", Kind::kGauge, "", "",
+    "kafka.log:type=LogCleaner,name=DeadThreadCount", "Always 0: an error ends a compaction, not its thread."};
+inline constexpr MetricDef kCleanerFailures{"odradek_log_cleaner_failures_total", Kind::kCounter, "", "",
+    "", "Compactions that ended with an error; they are tried again."};
+inline constexpr MetricDef kCleanerBytesRead{"odradek_log_cleaner_read_bytes_total", Kind::kCounter, "bytes", "",
+    "", "Bytes of log files read by compactions."};
+inline constexpr MetricDef kCleanerBytesWritten{"odradek_log_cleaner_written_bytes_total", Kind::kCounter, "bytes", "",
+    "", "Bytes of log files written by compactions."};
+inline constexpr MetricDef kCleanerRecordsRemoved{"odradek_log_cleaner_removed_records_total", Kind::kCounter, "", "",
+    "", "Records that compactions left out."};
 inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offlinelogdirectorycount", Kind::kGauge, "", "",
     "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
 inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",

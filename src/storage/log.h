@@ -133,6 +133,8 @@ class Log : public std::enable_shared_from_this<Log> {
   Result<void> set_cleaned_offset(Offset offset, uint64_t truncations);
   // What could be compacted now. Reads indexes of segments that it has not seen before. Errors: kKafkaStorageError, kCorruptMessage.
   Result<CleanPlan> plan_cleaning(int64_t now_ms) const;
+  // Whether `segments` are still there as neighbours, and nothing was cut since the plan; false also if the log is closed.
+  bool still_has(const std::vector<std::shared_ptr<Segment>>& segments, uint64_t truncations) const;
   // Segments below `offset` are on the disk, and the recovery point that says so. Blocks on the disk.
   Result<void> make_durable_below(Offset offset);
   // The producers that are known, with the last offset that each one wrote.

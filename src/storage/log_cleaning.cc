@@ -98,17 +98,20 @@ Result<std::shared_ptr<Segment>> Log::create_cleaned(Offset base) const {
   return Segment::create(dir_, path(), base, config, dir_->clock().wall_ms(), ".cleaned");
 }
 
+bool Log::still_has(const std::vector<std::shared_ptr<Segment>>& segments, uint64_t truncations) const {
+  base::MutexLock lock(mutex_);
+  if (closed_ || truncations != truncations_.load(std::memory_order_acquire)) return false;
+  if (segments.empty()) return true;
+  base::MutexLock state(state_mutex_);
+  auto first = std::find(segments_.begin(), segments_.end(), segments.front());
+  // Room for the active one behind them.
+  return static_cast<size_t>(segments_.end() - first) > segments.size() && std::equal(segments.begin(), segments.end(), first);
+}
+
 Result<bool> Log::replace_segments(const std::vector<std::shared_ptr<Segment>>& old, const std::shared_ptr<Segment>& cleaned, uint64_t truncations) {
   base::MutexLock changing(change_mutex_);
-  {
-    base::MutexLock lock(mutex_);
-    if (!dir_->online()) return fail(offline_error());
-    if (closed_ || truncations != truncations_.load(std::memory_order_acquire)) return false;
-    base::MutexLock state(state_mutex_);
-    auto first = std::find(segments_.begin(), segments_.end(), old.front());
-    // Room for the active one behind them.
-    if (static_cast<size_t>(segments_.end() - first) <= old.size() || !std::equal(old.begin(), old.end(), first)) return false;
-  }
+  if (!dir_->online()) return fail(offline_error());
+  if (!still_has(old, truncations)) return false;
   // From here on nobody else drops, cuts or swaps closed segments. Names change outside of the locks that appends and reads take.
   auto refuse = [&](Error error) -> Result<bool> {
     {

@@ -537,6 +537,8 @@ std::shared_ptr<Log> LogManager::find(const TopicPartition& tp) const {
 
 std::vector<std::shared_ptr<Log>> LogManager::all() const { return impl_->all(); }
 
+std::vector<std::string> LogManager::dir_paths() const { return impl_->options.dirs; }
+
 size_t LogManager::size() const {
   base::ReaderLock lock(impl_->map_mutex);
   return impl_->logs.size();

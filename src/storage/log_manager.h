@@ -98,6 +98,7 @@ class LogManager {
   Result<void> remove_async(const TopicPartition& tp);
 
   std::vector<std::shared_ptr<Log>> all() const;
+  std::vector<std::string> dir_paths() const;
   size_t size() const;
 
   // The checkpointed high watermark, capped to the log; from then on what update_high_watermark said. nullopt: no such log.
