@@ -14,6 +14,7 @@ import org.apache.kafka.common.serialization.*;
 /**
  * write ADDRESS: fills a cluster. open ADDRESS: leaves a transaction open, at the end of tx-0, and ends at once.
  * old ADDRESS: a topic with messages of each format (for a broker that still writes old ones). modern ADDRESS: a group of the new protocol. users ADDRESS: quotas and a SCRAM user. more ADDRESS: a few records and commits.
+ * churn ADDRESS: compacted topics with tombstones and transactions, the same records each time. stir ADDRESS: more of them without transactions.
  * read ADDRESS: prints what is there, one line a thing: topics with ids and configs, partitions with offsets and the SHA-256 of what a
  * consumer of each isolation level sees, groups with offsets.
  */
@@ -29,6 +30,8 @@ public class Exchange {
             case "modern" -> modern();
             case "users" -> users();
             case "more" -> more();
+            case "churn" -> churn();
+            case "stir" -> stir();
             case "read" -> read();
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -178,6 +181,57 @@ public class Exchange {
             var gone = new NewTopic("gone", 1, (short) 1);
             admin.createTopics(List.of(gone)).all().get();
             admin.deleteTopics(List.of("gone")).all().get();
+        }
+    }
+
+    static final List<String> CHURNED = List.of("churned", "churned-gone");
+    static long moment = 1_700_000_000_000L;
+
+    static void send(Producer<byte[], byte[]> producer, Random random, String value) {
+        for (String topic : CHURNED) {
+            int number = random.nextInt(60);
+            byte[] payload = random.nextInt(8) == 0 ? null : bytes(value + " " + "z".repeat(random.nextInt(200)));
+            producer.send(new ProducerRecord<>(topic, number % 2, moment++, bytes("key" + number), payload, List.of(new org.apache.kafka.common.header.internals.RecordHeader("h", bytes(value)))));
+        }
+    }
+
+    static void churn() throws Exception {
+        try (Admin admin = Admin.create(common())) {
+            var configs = Map.of("cleanup.policy", "compact", "segment.bytes", "20000", "min.cleanable.dirty.ratio", "0.0", "index.interval.bytes", "500");
+            var gone = new HashMap<>(configs);
+            gone.put("delete.retention.ms", "100");
+            admin.createTopics(List.of(new NewTopic("churned", 2, (short) 1).configs(configs), new NewTopic("churned-gone", 2, (short) 1).configs(gone))).all().get();
+        }
+        Random random = new Random(11);
+        var codecs = List.of("none", "gzip", "snappy", "lz4", "zstd");
+        for (int round = 0; round < 30; ++round) {
+            String codec = codecs.get(round % 5);
+            if (round % 3 == 2) {
+                try (var producer = producer("transactional.id", "churn" + round % 2, "compression.type", codec)) {
+                    producer.initTransactions();
+                    for (int part = 0; part < 4; ++part) {
+                        producer.beginTransaction();
+                        for (int i = 0; i < 20; ++i) send(producer, random, "transaction " + round + " " + part + " " + i);
+                        if (random.nextBoolean()) producer.commitTransaction();
+                        else producer.abortTransaction();
+                    }
+                }
+            } else {
+                try (var producer = producer("compression.type", codec, "enable.idempotence", round % 3 == 0 ? "true" : "false")) {
+                    for (int i = 0; i < 80; ++i) send(producer, random, "round " + round + " " + i);
+                }
+            }
+        }
+    }
+
+    static void stir() throws Exception {
+        Random random = new Random(12);
+        moment += 1_000_000;
+        try (var producer = producer("enable.idempotence", "false", "linger.ms", "0")) {
+            for (int i = 0; i < 600; ++i) {
+                send(producer, random, "stirred " + i);
+                producer.flush();  // one record a batch, whoever runs
+            }
         }
     }
 
