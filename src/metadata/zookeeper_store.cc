@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <unordered_map>
 #include <utility>
 
@@ -205,6 +206,7 @@ class ZooKeeperStore final : public Store {
     virtual void refuse(StoreError error) = 0;
     ZooKeeperStore& store;
     uint64_t session_number = 0;
+    uint64_t sent_number = 0;
   };
 
   template <class T>
@@ -338,15 +340,16 @@ class ZooKeeperStore final : public Store {
       }
       if (error != StoreError::kNone) {
         // Not before the answers of those in front.
-        if (in_flight_ != 0) return;
+        if (!sent_.empty()) return;
         next.refuse(error);
         waiting_.pop_front();
         continue;
       }
-      if (!ready_ || (max_in_flight_ != 0 && in_flight_ >= max_in_flight_)) return;
+      if (!ready_ || (max_in_flight_ != 0 && sent_.size() >= max_in_flight_)) return;
       int code = next.send(handle_);
       if (code == ZOK) {
-        ++in_flight_;
+        next.sent_number = ++last_sent_;
+        sent_.emplace(next.sent_number, &next);
         (void)waiting_.front().release();  // comes back with the answer
       } else {
         next.refuse(error_of(code));
@@ -369,7 +372,7 @@ class ZooKeeperStore final : public Store {
     }
     base::MutexLock lock(self.mutex_);
     call->give(std::move(result), watch_is_set);
-    --self.in_flight_;
+    self.sent_.erase(call->sent_number);
     self.pump();
   }
   static void on_created(int code, const char* path, const ::Stat* stat, const void* data) {
@@ -399,7 +402,7 @@ class ZooKeeperStore final : public Store {
     MultiResult result = call->result_of(code);
     base::MutexLock lock(self.mutex_);
     call->give(std::move(result));
-    --self.in_flight_;
+    self.sent_.erase(call->sent_number);
     self.pump();
   }
 
@@ -470,6 +473,12 @@ class ZooKeeperStore final : public Store {
     // Answers what is under way, joins the library's threads.
     if (handle != nullptr) zookeeper_close(handle);
     base::MutexLock lock(mutex_);
+    // Not all of it: an answer that came in just before is lost when the library's thread for answers ends first.
+    for (const auto& [number, operation] : sent_) {
+      std::unique_ptr<Operation> lost(operation);
+      lost->refuse(error_of(ZCLOSING));
+    }
+    sent_.clear();
     watches_.clear();
   }
 
@@ -587,7 +596,8 @@ class ZooKeeperStore final : public Store {
   bool chroot_ready_ GUARDED_BY(mutex_) = false;
   bool detached_ GUARDED_BY(mutex_) = false;
   uint64_t session_number_ GUARDED_BY(mutex_) = 0;  // of open(); 0 before the first
-  size_t in_flight_ GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Operation*> sent_ GUARDED_BY(mutex_);  // by their order; the library has them
+  uint64_t last_sent_ GUARDED_BY(mutex_) = 0;
   std::deque<std::unique_ptr<Operation>> waiting_ GUARDED_BY(mutex_);
   std::unordered_map<SetWatch*, std::unique_ptr<SetWatch>> watches_ GUARDED_BY(mutex_);
   std::shared_ptr<SessionListener> listener_ GUARDED_BY(mutex_);  // shared with what is posted
