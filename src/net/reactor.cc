@@ -106,6 +106,7 @@ struct Reactor::State {
   ReactorShared shared;
   std::vector<std::unique_ptr<Listener>> listeners;
   std::atomic<int> threads{0};
+  base::Mutex change_mutex;  // of the number of threads, and the stop
   bool running = false;
   bool stopped = false;
 };
@@ -188,8 +189,11 @@ void Reactor::drain(std::chrono::milliseconds deadline) {
 
 void Reactor::stop() {
   State& state = *state_;
-  if (state.stopped) return;
-  state.stopped = true;
+  {
+    base::MutexLock lock(state.change_mutex);  // a change of the number of threads ends first, and none comes after
+    if (state.stopped) return;
+    state.stopped = true;
+  }
   for (auto& listener : state.listeners) listener->acceptor->stop();
   std::vector<std::shared_ptr<NetworkThread>> threads;
   for (auto& listener : state.listeners) {
@@ -203,6 +207,7 @@ void Reactor::stop() {
 }
 
 void Reactor::set_network_threads(int threads) {
+  base::MutexLock lock(state_->change_mutex);
   if (!state_->running || state_->stopped) return;
   state_->threads = std::max(threads, 1);
   for (auto& listener : state_->listeners) {
