@@ -128,6 +128,11 @@ void Partition::stop(bool offline) {
   open_gate(make_word(offline ? Role::kOffline : Role::kNone, leader_epoch()));
 }
 
+void Partition::close() {
+  if (role() == Role::kLeader) closing_.store(true, std::memory_order_release);
+  stop(false);
+}
+
 BrokerId Partition::leader() const {
   base::MutexLock lock(mutex_);
   return leader_;
@@ -219,7 +224,12 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
 
 std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
   const uint64_t word = word_.load(std::memory_order_acquire);
-  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) return error;
+  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) {
+    if (error != ErrorCode::kNotLeaderOrFollower || !closing_.load(std::memory_order_acquire)) return error;
+    const bool replicated = !need.high_watermark || high_watermark() >= need.required;
+    const bool flushed = need.flushed == AckNeed::Flushed::kNowhere || log_.load(std::memory_order_acquire)->flushed_offset() >= need.required;
+    return replicated && flushed && need.appended_in.value >= leading_since_.load(std::memory_order_acquire) ? ErrorCode::kNone : error;
+  }
   // A leader that was replaced in between may have lost the records.
   if (need.appended_in.value < leading_since_.load(std::memory_order_acquire)) return ErrorCode::kNotLeaderOrFollower;
   if (need.high_watermark && high_watermark() < need.required) return std::nullopt;

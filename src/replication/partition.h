@@ -133,6 +133,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   Result<void> become_follower(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark);
   // No reads or appends from now on: kNotLeaderOrFollower (stopped) or kKafkaStorageError (the log dir failed).
   void stop(bool offline);
+  // The broker stops: no reads or appends from now on, but what was appended before may still be answered as done (flush the log, then
+  // wake who waits). A producer that had to send it again could not be told from one that skips a sequence: after the next start only the
+  // last batch of each producer is known.
+  void close();
 
   Role role() const { return static_cast<Role>(word_.load(std::memory_order_acquire) & kRoleMask); }
   bool is_leader() const { return role() == Role::kLeader; }
@@ -270,6 +274,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
 
   std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
+  std::atomic<bool> closing_{false};
   WaitList append_waiters_;
   WaitList fetch_waiters_;
 };

@@ -255,7 +255,8 @@ void ReplicaManager::stop() {
   isr_timer_.reset();
   isr_updates_->set_channel(nullptr);
   for (const auto& partition : partitions()) {
-    partition->stop(false);
+    partition->close();
+    if (auto log = partition->log(); log != nullptr && partition->append_waiters().has_waiters()) (void)log->flush();
     partition->append_waiters().wake();
     partition->fetch_waiters().wake();
   }

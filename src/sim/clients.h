@@ -24,6 +24,7 @@ struct Context {
   Model& model;
   bool ending = false;  // no new work
   std::function<void()> at_change;  // the cluster is about to change: a good moment for a crash
+  std::function<void()> at_promise;  // records that have to be on the disk were acknowledged: another one
 };
 
 class Client {

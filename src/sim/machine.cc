@@ -13,6 +13,8 @@ std::shared_ptr<const config::BrokerConfig> make_config(World& world, Model& mod
   SeededRandom& random = world.random;
   auto number = [&](int64_t low, int64_t high) { return std::to_string(random.between(low, high)); };
   // Everything that happens rarely happens often here.
+  // Half of the runs write few checkpoints: each one syncs the names in the log dir, and hides who forgot to.
+  const int64_t checkpoints = random.chance(50) ? 1 : 20;
   std::vector<std::string> settings = {
       "broker.id=1",
       "log.dirs=/data",
@@ -24,9 +26,9 @@ std::shared_ptr<const config::BrokerConfig> make_config(World& world, Model& mod
       "offsets.topic.segment.bytes=" + number(20'000, 200'000),
       "offsets.topic.replication.factor=1",
       "log.retention.check.interval.ms=" + number(300, 5'000),
-      "log.flush.offset.checkpoint.interval.ms=" + number(200, 10'000),
-      "log.flush.start.offset.checkpoint.interval.ms=" + number(200, 10'000),
-      "replica.high.watermark.checkpoint.interval.ms=" + number(200, 5'000),
+      "log.flush.offset.checkpoint.interval.ms=" + number(200 * checkpoints, 10'000 * checkpoints),
+      "log.flush.start.offset.checkpoint.interval.ms=" + number(200 * checkpoints, 10'000 * checkpoints),
+      "replica.high.watermark.checkpoint.interval.ms=" + number(200 * checkpoints, 5'000 * checkpoints),
       "max.incremental.fetch.session.cache.slots=" + number(1, 10),
       "log.dir.reserve.bytes=" + number(0, 200'000),
   };
@@ -180,6 +182,7 @@ void Machine::die() {
   }
   model_.on_restart();
   wanted_death_ = Death::kNone;
+  if (auto told = std::exchange(after_next_death, nullptr); told && !power) told();
 }
 
 std::vector<std::string> Machine::unflushed() {

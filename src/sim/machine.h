@@ -47,6 +47,9 @@ class Machine {
   void die();
   int lives() const { return lives_; }
 
+  // Called once, when this life has ended in a kill.
+  std::function<void()> after_next_death;
+
   // Only `room` bytes more go onto the disk, until empty_disk().
   void fill_disk(int64_t room);
   void empty_disk();

@@ -193,6 +193,7 @@ class Producer final : public Client {
       TopicModel* topic = model_.find(tp.topic);
       const bool flushed = batch->flushed && topic != nullptr && topic->acks_are_flushed(acks_);
       model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, batch->flush_due == model_.restarts(), flushed);
+      if (flushed && context_.at_promise) context_.at_promise();
       std::erase(lane->batches, batch);
     } else if (model_.find(tp.topic, tp.partition) == nullptr) {
       lanes_.erase(tp);  // its topic is being deleted

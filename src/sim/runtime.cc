@@ -78,17 +78,29 @@ class SimRuntime::SimExecutor final : public base::Executor {
   void post(Task task) override {
     if (runtime_.halted_) return;
     if (runtime_.lose && runtime_.lose(name_)) return;
-    tasks_.push_back(std::move(task));
+    // What a call to the disk does is done when its task runs. So that others run between an append and the end of its flush, some
+    // flushes begin late.
+    World& world = runtime_.world_;
+    const bool late = name_.starts_with("flush") && world.random.chance(25);
+    tasks_.push_back({late ? world.now_ns() + world.random.between(100'000, 20'000'000) : 0, std::move(task)});
   }
   bool on_this_executor() const override { return runtime_.running_ == this; }
 
-  int64_t ready_ns() const { return tasks_.empty() ? INT64_MAX : *std::min_element(free_at_ns_.begin(), free_at_ns_.end()); }
+  int64_t ready_ns() const {
+    if (tasks_.empty()) return INT64_MAX;
+    const auto first = std::min_element(tasks_.begin(), tasks_.end(), [](const auto& a, const auto& b) { return a.not_before_ns < b.not_before_ns; });
+    return std::max(*std::min_element(free_at_ns_.begin(), free_at_ns_.end()), first->not_before_ns);
+  }
 
   void run() {
     World& world = runtime_.world_;
     // With several threads the first few may start in any order.
-    size_t pick = world.random.below(std::min(tasks_.size(), free_at_ns_.size()));
-    Task task = std::move(tasks_[pick]);
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < tasks_.size() && ready.size() < free_at_ns_.size(); ++i) {
+      if (tasks_[i].not_before_ns <= world.now_ns()) ready.push_back(i);
+    }
+    const size_t pick = ready.empty() ? 0 : ready[world.random.below(ready.size())];  // none: the executor ends
+    Task task = std::move(tasks_[pick].task);
     tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(pick));
     SimExecutor* before = std::exchange(runtime_.running_, this);
     int64_t held_up_before = std::exchange(runtime_.held_up_ns_, 0);
@@ -103,7 +115,11 @@ class SimRuntime::SimExecutor final : public base::Executor {
  private:
   SimRuntime& runtime_;
   const std::string name_;
-  std::deque<Task> tasks_;
+  struct Posted {
+    int64_t not_before_ns;
+    Task task;
+  };
+  std::deque<Posted> tasks_;
   std::vector<int64_t> free_at_ns_;
 };
 

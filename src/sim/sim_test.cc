@@ -109,7 +109,7 @@ class PlantedBug : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PlantedBug, IsFound) {
   const std::string program = std::string(ODRADEK_PROGRAMS) + "/sim-" + GetParam();
-  FILE* run = ::popen((program + " --seed 1 --count 200 --steps 25000 --first").c_str(), "r");
+  FILE* run = ::popen((program + " --seed 1 --count 400 --steps 25000 --first").c_str(), "r");
   ASSERT_NE(run, nullptr);
   std::string last, line;
   for (int c; (c = std::fgetc(run)) != EOF;) {
@@ -118,7 +118,7 @@ TEST_P(PlantedBug, IsFound) {
     last = std::exchange(line, "");
   }
   const int status = ::pclose(run);
-  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 200 seeds, or " << program << " is missing";
+  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 400 seeds, or " << program << " is missing";
   std::printf("%s: %s", GetParam(), last.c_str());
 }
 

@@ -15,7 +15,7 @@ class Simulation {
         world_(options.seed, options.verbose),
         network_(world_),
         model_(world_),
-        context_{world_, network_, model_, false, [this] { at_change(); }},
+        context_{world_, network_, model_, false, [this] { at_change(); }, [this] { at_promise(); }},
         machine_(world_, network_, model_, make_sabotage(world_, options.bug)) {}
 
   Outcome run() {
@@ -83,18 +83,25 @@ class Simulation {
   }
 
   void at_change() {
-    if (context_.ending || !machine_.is_up() || !world_.random.chance(15)) return;
+    if (context_.ending || !machine_.is_up() || !world_.random.chance(20)) return;
+    // What a killed process has left and the next one builds upon has to be on the disk, too.
+    machine_.after_next_death = [this] { cut_at_promise_ = true; };
     if (world_.random.chance(50)) return machine_.die_at_disk_call(world_.random.between(1, 40), world_.random.chance(70) ? Death::kKill : Death::kPowerCut);
     world_.after_us(world_.random.between(100, 60'000), [this] {
       if (!context_.ending && machine_.is_up()) machine_.ask_to_die(world_.random.chance(70) ? Death::kKill : Death::kPowerCut);
     });
   }
 
+  void at_promise() {
+    if (context_.ending || !machine_.is_up() || !std::exchange(cut_at_promise_, false)) return;
+    machine_.ask_to_die(Death::kPowerCut);
+  }
+
   void trouble() {
     world_.after_ms(world_.random.between(200, 6'000), [this] {
       if (context_.ending) return;
       SeededRandom& random = world_.random;
-      const int64_t kind = random.between(0, 109);
+      const int64_t kind = random.between(0, 119);
       if (kind < 40) {
         network_.cut_one();
       } else if (kind < 52) {
@@ -107,6 +114,8 @@ class Simulation {
         machine_.die_at_disk_call(random.between(1, 60), Death::kPowerCut);
       } else if (kind < 96) {
         must_stop_ = true;
+      } else if (kind >= 110) {
+        cut_at_promise_ = true;
       } else if (kind >= 100) {
         machine_.fill_disk(random.between(0, 100'000));
         world_.after_ms(random.between(50, 6'000), [this] { machine_.empty_disk(); });
@@ -206,6 +215,7 @@ class Simulation {
   std::list<RunningScan> scans_;
   int scan_number_ = 0;
   bool must_start_ = false, must_stop_ = false;
+  bool cut_at_promise_ = false;  // at the next promise
 };
 
 }  // namespace

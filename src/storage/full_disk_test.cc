@@ -194,6 +194,32 @@ TEST_F(FullDisk, AStartTakesWhatItNeedsFromTheReserve) {
   EXPECT_EQ(base_offsets(*disk.log()).size(), static_cast<size_t>(count));
 }
 
+TEST_F(FullDisk, WhatWasOnItsWayBehindARefusedBatchDoesNotComeBeforeIt) {
+  auto log = disk.log();
+  auto produce = [&](int32_t sequence, int16_t epoch = 0) {
+    auto done = append(*log, {.records = 2, .producer = {9}, .epoch = epoch, .sequence = sequence});
+    return done ? ErrorCode::kNone : done.error().error.code;
+  };
+  leave_room(0);
+  EXPECT_EQ(produce(0), ErrorCode::kKafkaStorageError);
+  disk.files.set_capacity(INT64_MAX);
+  disk.runtime.advance(1'000);
+  EXPECT_EQ(produce(2), ErrorCode::kOutOfOrderSequenceNumber);
+  EXPECT_EQ(produce(0), ErrorCode::kNone);
+  EXPECT_EQ(produce(2), ErrorCode::kNone);
+  // A new epoch has forgotten it.
+  auto other = disk.log("t", 1);
+  leave_room(0);
+  auto at_other = [&](int32_t sequence, int16_t epoch) {
+    auto done = append(*other, {.producer = {9}, .epoch = epoch, .sequence = sequence});
+    return done ? ErrorCode::kNone : done.error().error.code;
+  };
+  EXPECT_EQ(at_other(5, 0), ErrorCode::kKafkaStorageError);
+  disk.files.set_capacity(INT64_MAX);
+  disk.runtime.advance(1'000);
+  EXPECT_EQ(at_other(0, 1), ErrorCode::kNone);
+}
+
 TEST_F(FullDisk, TheStoreGetsRoomToo) {
   EXPECT_TRUE(disk.manager->make_room("/data"));
   EXPECT_LT(reserve_left(), kReserve);

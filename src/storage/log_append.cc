@@ -19,7 +19,6 @@ tl::unexpected<AppendError> refuse(ErrorCode code, std::string what) { return re
 tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView records, LeaderEpoch epoch, const AppendOptions& options) {
   if (!dir_->online()) return refuse(offline_error());
   const bool privileged = internal_ || options.origin != record::AppendOrigin::kClient;
-  if (!privileged && dir_->full()) return refuse(full_error());
   const std::shared_ptr<const LogConfig> config = this->config();
   const int64_t now_ms = dir_->clock().wall_ms();
 
@@ -61,6 +60,8 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   if (closed_ || !dir_->online()) return refuse(offline_error());
   info.log_start_offset = log_start_offset();
   info.first_offset = log_end_offset();
+  const bool full = !privileged && dir_->full();
+  if (!valid->is_batch() && full) return refuse(full_error());
   if (!valid->is_batch()) {  // kept in an old format: it knows no producers
     if (auto placed = record::place(*valid, info.first_offset); !placed) return refuse(std::move(placed.error()));
     info.last_offset = valid->last_offset;
@@ -79,9 +80,15 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
     }
     if (auto legal = producers_.check(batch, !client); !legal) return refuse(std::move(legal.error()));
   }
+  if (full) {
+    producers_.note_refused(batch);
+    return refuse(full_error());
+  }
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
-  return write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
+  auto written = write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
+  if (!written) producers_.note_refused(batch);
+  return written;
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {

@@ -65,10 +65,24 @@ Result<void> ProducerStateManager::check(const record::BatchView& batch, bool ep
                                                             std::to_string(known->last_sequence()) + " of epoch " + std::to_string(known->epoch));
     }
   }
+  if (!epoch_only && known == nullptr) {
+    auto refused = refused_.find(batch.producer_id().value);
+    if (refused != refused_.end() && refused->second.epoch == batch.producer_epoch() && refused->second.first_sequence != batch.base_sequence()) {
+      return fail(ErrorCode::kOutOfOrderSequenceNumber, "sequence " + std::to_string(batch.base_sequence()) + " of " + who() + ": sequence " +
+                                                            std::to_string(refused->second.first_sequence) + " was refused and comes first");
+    }
+  }
   if (known != nullptr && known->current_txn_first_offset.value >= 0 && !batch.is_transactional()) {
     return fail(ErrorCode::kInvalidTxnState, "batch of " + who() + " outside of its open transaction");
   }
   return {};
+}
+
+void ProducerStateManager::note_refused(const record::BatchHeader& batch) {
+  if (!batch.has_producer() || batch.is_control() || producers_.contains(batch.producer_id().value)) return;
+  if (refused_.size() >= kMostRefused) refused_.clear();
+  Refused& refused = refused_[batch.producer_id().value];
+  if (refused.epoch != batch.producer_epoch()) refused = {batch.producer_epoch(), batch.base_sequence()};
 }
 
 std::optional<CompletedTransaction> ProducerStateManager::update(const record::BatchView& batch) {
@@ -83,6 +97,7 @@ std::optional<CompletedTransaction> ProducerStateManager::update(const record::B
 std::optional<CompletedTransaction> ProducerStateManager::update(const record::BatchHeader& batch,
                                                                  const std::optional<record::EndTxnMarker>& marker) {
   if (!batch.has_producer() || (batch.is_control() && !marker)) return std::nullopt;
+  if (!refused_.empty()) refused_.erase(batch.producer_id().value);
   Producer& producer = producers_[batch.producer_id().value];
   if (producer.epoch != batch.producer_epoch()) {
     producer.forget_batches();
@@ -146,6 +161,7 @@ void ProducerStateManager::expire(int64_t now_ms, int64_t expiration_ms) {
 
 void ProducerStateManager::clear() {
   producers_.clear();
+  refused_.clear();
   open_.clear();
   unreplicated_.clear();
 }

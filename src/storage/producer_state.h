@@ -69,6 +69,9 @@ class ProducerStateManager {
   // Whether a leader may append this batch; `epoch_only`: no sequence rules (offset commits, markers).
   // Errors: kInvalidProducerEpoch, kOutOfOrderSequenceNumber, kInvalidTxnState, kTransactionCoordinatorFenced.
   Result<void> check(const record::BatchView& batch, bool epoch_only) const;
+  // A batch was refused that may be taken later (no room on the disk). Of a producer that is not known here any sequence would be taken as
+  // its first one: those that were on their way behind the refused batch would go in before it.
+  void note_refused(const record::BatchHeader& batch);
   // Takes over an appended batch. The transaction that it ended, if any: the caller adds it to the txn index, then end_transaction().
   std::optional<CompletedTransaction> update(const record::BatchView& batch);
   // The same from a header alone (recovery below the recovery point); `marker` for control batches.
@@ -100,7 +103,14 @@ class ProducerStateManager {
   Result<void> load_snapshot(ByteView content, Offset end);
 
  private:
+  struct Refused {
+    int16_t epoch = -1;
+    int32_t first_sequence = 0;
+  };
+  static constexpr size_t kMostRefused = 10'000;
+
   absl::flat_hash_map<int64_t, Producer> producers_;
+  absl::flat_hash_map<int64_t, Refused> refused_;              // of producers that are not known, by id
   std::map<int64_t, int64_t> open_;                            // first offset → producer id
   std::map<int64_t, CompletedTransaction> unreplicated_;       // by first offset
   Offset end_{0};

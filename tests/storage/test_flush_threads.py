@@ -74,6 +74,9 @@ def nobody_waits(broker, gate):
         produce(sock, "t", 1, b"x")
         assert answer(sock, "t")[0] == 0
         gate.wait_held()
+        # What had begun before the gate was closed comes to its end.
+        wait_until(lambda: [ends(), time.sleep(0.3)][0] == ends(), what="the end of earlier fsyncs")
+        gate.wait_held()
         ended = ends()
         for i in range(1000):
             error, offset = wire.produce(sock, "t", i % 3, wire.batch([b"value-%d" % i]), acks=(1, -1)[i % 2])
