@@ -11,6 +11,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/lib"))
 import environments
+from gate import Gate
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -26,15 +27,39 @@ def free_ports(count):
             probe.close()
 
 
+def drop_pages(path):
+    """Takes the file out of the page cache."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def kafka_tool(main_class, *arguments):
+    """What one of Kafka's tools prints."""
+    command = ["java", "-Xmx256m", "-cp", environments.kafka_class_path("4.3.1"), main_class, *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
+
+
 class Process:
     """A broker process; `start()` returns the seconds until its first answer."""
+
+    program = ""  # the name of the process's file
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.process = None
         self.port = None
+        self.gate = None
+        self.delay_ms = 0
 
-    def launch(self, command, env=None):
+    def put_gate(self, delay_ms):
+        """Before the start: counts every fsync, and makes each take so much longer."""
+        self.gate, self.delay_ms = Gate(self.program), delay_ms
+        if delay_ms:
+            self.gate.delay(delay_ms, "/")
+
+    def launch(self, command):
+        env = dict(os.environ, **(self.gate.env() if self.gate else {}))
         log = open(self.folder / "server.log", "ab")
         begin = time.monotonic()
         self.process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=subprocess.STDOUT, env=env, cwd=self.folder)
@@ -89,6 +114,8 @@ class Process:
             self.process.kill()
             self.process.wait()
         self.process = None
+        if self.gate is not None:
+            shutil.rmtree(self.gate.directory, ignore_errors=True)
 
 
 def properties_text(properties):
@@ -97,6 +124,7 @@ def properties_text(properties):
 
 class Odradek(Process):
     name = "Odradek"
+    program = "odradek-server"
 
     def start(self, properties):
         self.port = free_ports(1)[0]
@@ -108,6 +136,8 @@ class Odradek(Process):
 
 class Kafka(Process):
     """Apache Kafka as one KRaft node, with the options of Kafka's own start scripts and a heap of 1 GiB."""
+
+    program = "java"
 
     def __init__(self, folder, version):
         super().__init__(folder)
@@ -136,8 +166,19 @@ class Kafka(Process):
         return self.launch([*self.java(), "kafka.Kafka", config])
 
 
+class Floor(Process):
+    """One bare epoll thread that checks, appends and answers (floor.cc): what is left to the brokers above it is theirs."""
+
+    name = "Floor"
+    program = "floor"
+
+    def start(self, properties):
+        self.port = free_ports(1)[0]
+        return self.launch([ROOT / "build/release/bin/floor", self.port, self.folder])
+
+
 def make(kind, folder):
     folder = pathlib.Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return Odradek(folder) if kind == "odradek" else Kafka(folder, kind)
+    return {"odradek": Odradek, "floor": Floor}[kind](folder) if kind in ("odradek", "floor") else Kafka(folder, kind)
