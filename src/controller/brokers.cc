@@ -240,7 +240,7 @@ Async<void> Controller::Impl::handle_controlled_shutdown(protocol::ControlledShu
   reply(std::move(response));
 }
 
-// A broker that lost a log dir: ask it what it still has, by sending everything it holds.
+// A broker whose log dirs went offline or have room again: ask it what it has, by sending everything it holds.
 Async<void> Controller::Impl::on_log_dir_events() {
   auto changed = watch([this] { return on_log_dir_events(); });
   auto list = co_await tree.children(paths::kLogDirEvents, changed);
@@ -257,7 +257,7 @@ Async<void> Controller::Impl::on_log_dir_events() {
   }
   RequestBatch batch;
   for (BrokerId id : brokers) {
-    log::warn("controller", "broker {} lost a log dir", id.value);
+    log::warn("controller", "broker {}: its log dirs have changed", id.value);
     for (const TopicPartition& tp : state.partitions_on(id)) batch.leader_and_isr(id, tp);
   }
   send(batch);

@@ -1,6 +1,7 @@
 #include "sim/network.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace odradek::sim {
 
@@ -63,11 +64,14 @@ void Network::stop(bool silently) {
     connection->mailbox_.clear();
     connection->unanswered_.clear();
     connection->current_ = nullptr;
-    if (silently) {
-      connection->cut(0);
-    } else {
-      connection->deliver([self = connection.get()] { self->cut(0); });
-    }
+    if (!silently) connection->deliver([self = connection.get()] { self->cut(0); });
+  }
+  for (const auto& connection : std::exchange(made_, {})) {
+    auto living = connection.lock();
+    if (living == nullptr) continue;
+    // Those too that the broker closed, a moment ago or when its stop began: their last answers are under way.
+    if (silently) living->cut(0);
+    else made_.push_back(connection);
   }
 }
 
@@ -75,6 +79,7 @@ ConnectionPtr Network::connect(ClientEnd end) {
   if (sink_ == nullptr) return nullptr;
   auto connection = std::make_shared<Connection>(*this, ++last_id_, std::move(end));
   open_.emplace(last_id_, connection);
+  made_.push_back(connection);
   return connection;
 }
 

@@ -52,6 +52,7 @@ class Network {
   std::function<bool()> dead_;
   uint64_t last_id_ = 0;
   std::map<uint64_t, ConnectionPtr> open_;
+  std::vector<std::weak_ptr<Connection>> made_;  // all of which a client may still hear something
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {

@@ -169,16 +169,22 @@ TEST_F(FullDisk, IndexEntriesWaitInMemory) {
 }
 
 TEST_F(FullDisk, APartitionThatCouldNotBeMadeIsAskedForAgain) {
-  auto log = disk.log();
+  const Uuid id{7, 7};
   int asked = 0;
   disk.manager->on_room([&] { ++asked; });
-  disk.files.set_fault([](FileCall call, const std::string& path) { return call == FileCall::kCreateDirectory && path.ends_with("new-0") ? ENOSPC : 0; });
-  EXPECT_FALSE(disk.manager->get_or_create({"new", 0}, Uuid{}, disk.config, true));
-  disk.files.set_fault(nullptr);
-  EXPECT_FALSE(disk.manager->has_offline_dir());
-  disk.runtime.advance(1'000);
-  EXPECT_EQ(asked, 1);
-  EXPECT_TRUE(disk.manager->get_or_create({"new", 0}, Uuid{}, disk.config, true));
+  // Its folder, or when it has a folder the file with its id.
+  for (auto [name, refused, file] : {std::tuple("new", FileCall::kCreateDirectory, "new-0"), std::tuple("next", FileCall::kWrite, "next-0/partition.metadata")}) {
+    disk.files.set_fault([&](FileCall call, const std::string& path) { return call == refused && path.ends_with(file) ? ENOSPC : 0; });
+    EXPECT_FALSE(disk.manager->get_or_create({name, 0}, id, disk.config, true)) << name;
+    disk.files.set_fault(nullptr);
+    EXPECT_FALSE(disk.manager->has_offline_dir());
+    disk.runtime.advance(1'000);
+    EXPECT_EQ(asked, 1) << name;
+    asked = 0;
+    auto made = disk.manager->get_or_create({name, 0}, id, disk.config, true);
+    ASSERT_TRUE(made) << name;
+    EXPECT_EQ((*made)->topic_id(), id);
+  }
 }
 
 TEST_F(FullDisk, AStartTakesWhatItNeedsFromTheReserve) {

@@ -75,9 +75,14 @@ class LogDir {
   auto with_reserve(Operation operation) {
     for (;;) {
       auto done = operation();
-      if (done || !is_disk_full(done.error()) || !release_reserve(done.error())) return done;
+      if (done || !is_disk_full(done.error())) return done;
+      if (release_reserve(done.error())) continue;
+      starved_.store(true, std::memory_order_release);
+      return done;
     }
   }
+  // Whether something gave up in with_reserve since this was last asked.
+  bool take_starved() { return starved_.exchange(false, std::memory_order_acq_rel); }
   bool release_reserve(const Error& error);
   Reserve& reserve() { return reserve_; }
   void changed(Changed what);
@@ -98,6 +103,7 @@ class LogDir {
   const Options options_;
   std::atomic<bool> online_{true};
   std::atomic<bool> full_{false};
+  std::atomic<bool> starved_{false};
   Reserve reserve_;
   std::atomic<bool> changed_[4]{};
   base::Mutex owner_mutex_;

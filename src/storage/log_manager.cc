@@ -94,7 +94,6 @@ struct LogManager::Impl final : LogDir::Owner {
   base::Mutex listener_mutex;
   DirOffline offline_listener GUARDED_BY(listener_mutex);
   std::function<void()> room_listener GUARDED_BY(listener_mutex);
-  std::atomic<bool> creation_lacked_room{false};
 
   std::unique_ptr<base::Executor> scheduler;
   std::unique_ptr<base::PeriodicTask> retention_task, expiry_task;
@@ -575,7 +574,6 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     named = target->checkpointed.contains(tp);
   }
   auto failed = [&](Error error) {
-    if (is_disk_full(error)) impl.creation_lacked_room.store(true, std::memory_order_release);
     target->dir->fail(error);
     error.code = ErrorCode::kKafkaStorageError;
     return fail(std::move(error));
@@ -693,7 +691,7 @@ void LogManager::Impl::look_for_room(LogDir& dir, int rounds) {
     if (!dir.online()) return;
     if (auto written = checkpoint_all(entry_of(dir)); !written) dir.fail(written.error());
   });
-  if (!creation_lacked_room.exchange(false, std::memory_order_acq_rel)) return;
+  if (!dir.take_starved()) return;
   base::MutexLock lock(listener_mutex);
   if (room_listener) room_listener();
 }

@@ -108,7 +108,7 @@ class LogManager {
   std::vector<LogDirDescription> describe_dirs() const;
   // Null: no more; none runs then. The same for on_room.
   void on_dir_offline(DirOffline callback);
-  // Called on a flush thread when a dir that was full has room again and a partition could not be made meanwhile.
+  // Called on a flush thread when a dir that was full has room again and meanwhile something had to be given up for want of it: perhaps a partition.
   void on_room(std::function<void()> callback);
   // A user of the disk of log dir `path` has no room: gives it some of the reserve. False: there is none (left).
   bool make_room(const std::string& path);
