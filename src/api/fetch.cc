@@ -124,18 +124,25 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       }
       if (!bytes.empty()) entry.records.bytes = converted.emplace_back(std::move(bytes));
     }
-    if (version > OldFetchAnswer::kLastVersion && result.records.size > 0) entry.records.slices.push_back(result.records);
     entry.aborted_transactions.reset();  // null, as Kafka answers who did not ask for committed records
+    bool may_send = true;
     if (pending.params.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
       auto& aborted = entry.aborted_transactions.emplace();
       if (result.records.size > 0 && partition.replica != nullptr) {
-        for (const auto& transaction : partition.replica->log()->aborted_transactions(partition.fetch_offset, result.next_offset)) {
+        auto transactions = partition.replica->log()->aborted_transactions(partition.fetch_offset, result.next_offset);
+        if (!transactions) {  // the consumer could not tell aborted records from others
+          may_send = false;
+          entry.error_code = wire(transactions.error().code);
+          transactions.emplace();
+        }
+        for (const auto& transaction : *transactions) {
           auto& listed = aborted.emplace_back();
           listed.producer_id = transaction.producer_id.value;
           listed.first_offset = transaction.first_offset.value;
         }
       }
     }
+    if (may_send && version > OldFetchAnswer::kLastVersion && result.records.size > 0) entry.records.slices.push_back(result.records);
     if (version >= 12 && (code == ErrorCode::kNotLeaderOrFollower || code == ErrorCode::kFencedLeaderEpoch)) {
       add_leader_hint(services, request.connection().listener, topic.name, partition.partition, entry.current_leader, response.node_endpoints);
     }

@@ -19,16 +19,20 @@ Result<size_t> BatchWalk::have(size_t wanted) {
 }
 
 Result<std::optional<BatchMeta>> BatchWalk::next() {
-  if (position_ >= end_) return std::nullopt;
-  auto available = have(record::kBatchHeaderSize);
-  if (!available) return fail(std::move(available.error()));
-  const uint8_t* at = window_ + (position_ - window_at_);
   auto broken = [&](const std::string& why) {
     return fail(ErrorCode::kCorruptMessage, "position " + std::to_string(position_) + ": " + why);
   };
+  auto at_end = [&]() -> Result<std::optional<BatchMeta>> {
+    if (!has_begun_ && first_at_most_.value != INT64_MAX) return broken("no batch, where the index has one");
+    return std::nullopt;
+  };
+  if (position_ >= end_) return at_end();
+  auto available = have(record::kBatchHeaderSize);
+  if (!available) return fail(std::move(available.error()));
+  const uint8_t* at = window_ + (position_ - window_at_);
   auto frame = record::peek_frame({at, *available});
   if (!frame) return broken(frame.error().what);
-  if (!*frame || (*frame)->total_size > static_cast<size_t>(end_ - position_)) return std::nullopt;
+  if (!*frame || (*frame)->total_size > static_cast<size_t>(end_ - position_)) return at_end();
 
   BatchMeta batch;
   batch.position = position_;
@@ -49,6 +53,11 @@ Result<std::optional<BatchMeta>> BatchWalk::next() {
   if (batch.base < lowest_) {
     return broken("offset " + std::to_string(batch.base.value) + " where at least " + std::to_string(lowest_.value) + " is expected");
   }
+  // (Old brokers wrote the first offset of a wrapper into the index.)
+  if (!has_begun_ && batch.magic == record::kMagicV2 && batch.base > first_at_most_) {
+    return broken("offset " + std::to_string(batch.base.value) + ", which is above " + std::to_string(first_at_most_.value) + " in the index");
+  }
+  has_begun_ = true;
   lowest_ = batch.last + 1;
   position_ += batch.size;
   // The next read: only a header if batches are large, else as much as the window takes.

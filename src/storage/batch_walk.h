@@ -26,13 +26,16 @@ struct BatchMeta {
 
 class BatchWalk {
  public:
-  // Batches in [position, end) of the file; offsets at or above `lowest`.
-  BatchWalk(base::File& file, int64_t position, int64_t end, Offset lowest) : file_(file), position_(position), end_(end), lowest_(lowest) {}
+  // Batches in [position, end) of the file; offsets at or above `lowest`, that of the first one at or below `first_at_most` (what an
+  // index says of `position`).
+  BatchWalk(base::File& file, int64_t position, int64_t end, Offset lowest, Offset first_at_most = {INT64_MAX})
+      : file_(file), position_(position), end_(end), lowest_(lowest), first_at_most_(first_at_most) {}
 
   // nullopt: the end; a cut-off batch is the end too (then position() < end). Errors: kCorruptMessage: what lies there is no batch.
   Result<std::optional<BatchMeta>> next();
   // Behind the last batch given.
   int64_t position() const { return position_; }
+  bool has_begun() const { return has_begun_; }  // gave a batch
 
  private:
   static constexpr size_t kWindow = 16 * 1024;
@@ -45,6 +48,8 @@ class BatchWalk {
   int64_t position_;
   const int64_t end_;
   Offset lowest_;
+  Offset first_at_most_;
+  bool has_begun_ = false;
   int64_t window_at_ = 0;
   size_t window_size_ = 0;
   size_t read_ahead_ = kFirstWindow;

@@ -194,7 +194,7 @@ void Log::expire_producers(int64_t now_ms) {
   if (!producers_.empty()) producers_.expire(now_ms, dir_->options().producer_id_expiration_ms);
 }
 
-std::vector<AbortedTransaction> Log::aborted_transactions(Offset from, Offset upto) const {
+Result<std::vector<AbortedTransaction>> Log::aborted_transactions(Offset from, Offset upto) const {
   std::vector<AbortedTransaction> aborted;
   for (auto segment = segment_for(from); segment != nullptr; segment = segment_after(segment->base_offset())) {
     auto more = segment->txn_index().collect(from, upto, aborted);
@@ -203,8 +203,11 @@ std::vector<AbortedTransaction> Log::aborted_transactions(Offset from, Offset up
       aborted.clear();
       return aborted_transactions(from, upto);
     }
-    if (!more) (void)fail_dir(std::move(more.error()));
-    if (!more || !*more) break;
+    if (!more) {
+      more.error().code = ErrorCode::kKafkaStorageError;
+      return fail(fail_dir(std::move(more.error())));
+    }
+    if (!*more) break;
   }
   return aborted;
 }

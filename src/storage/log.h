@@ -110,8 +110,8 @@ class Log : public std::enable_shared_from_this<Log> {
 
   // --- producers --------------------------------------------------------------------------------------------------------
   std::vector<ProducerStateEntry> active_producers() const;
-  // Transactions aborted whose records may stand in [from, upto).
-  std::vector<AbortedTransaction> aborted_transactions(Offset from, Offset upto) const;
+  // Transactions aborted whose records may stand in [from, upto). Errors: kKafkaStorageError: I/O, a broken index.
+  Result<std::vector<AbortedTransaction>> aborted_transactions(Offset from, Offset upto) const;
   void expire_producers(int64_t now_ms);
 
   // --- changes at the ends ----------------------------------------------------------------------------------------------

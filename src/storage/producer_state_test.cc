@@ -143,11 +143,11 @@ TEST(ProducerState, HoldsTheLastStableOffsetAtOpenTransactions) {
   log->update_high_watermark({6});
   EXPECT_EQ(log->last_stable_offset({6}).value, 6);
   AbortedTransaction aborted{{7}, {1}, {4}, {2}};
-  EXPECT_THAT(log->aborted_transactions({0}, {6}), ElementsAre(aborted));
-  EXPECT_THAT(log->aborted_transactions({5}, {6}), IsEmpty());
-  EXPECT_THAT(log->aborted_transactions({0}, {1}), IsEmpty());
+  EXPECT_THAT(*log->aborted_transactions({0}, {6}), ElementsAre(aborted));
+  EXPECT_THAT(*log->aborted_transactions({5}, {6}), IsEmpty());
+  EXPECT_THAT(*log->aborted_transactions({0}, {1}), IsEmpty());
   disk.kill_and_start();
-  EXPECT_THAT(disk.log()->aborted_transactions({0}, {6}), ElementsAre(aborted));
+  EXPECT_THAT(*disk.log()->aborted_transactions({0}, {6}), ElementsAre(aborted));
   EXPECT_EQ(disk.log()->last_stable_offset({6}).value, 1) << "the high watermark was in no checkpoint";
   disk.log()->update_high_watermark({6});
   EXPECT_EQ(disk.log()->last_stable_offset({6}).value, 6);

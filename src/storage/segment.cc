@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -17,6 +18,29 @@ constexpr int64_t kRecoveryBuffer = 1 << 20;
 constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
 constexpr int64_t kLargestControlBatch = 1 << 16;
 constexpr int64_t kPage = 4096;
+constexpr OffsetPosition kSegmentStart{{0}, 0};
+
+// What an entry of the offset index promises of the batch at its position.
+Offset first_at_most(const OffsetPosition& entry) { return entry.position == 0 ? Offset{INT64_MAX} : entry.offset; }
+
+// The index may be wrong where the log is right: then from the start of the segment.
+bool may_be_the_index(const Error& error, const OffsetPosition& entry) {
+  if (error.code != ErrorCode::kCorruptMessage || entry.position == 0) return false;
+  log::warn("storage", "an index or its log is wrong, the log is read from the start of the segment: {}", error.what);
+  return true;
+}
+
+// walk(BatchWalk&) from where the index says that batches up to `target` begin.
+template <class Walk>
+auto walk_from(OffsetIndex& index, Offset target, base::File& file, int64_t end, Offset lowest, Walk walk) -> decltype(walk(std::declval<BatchWalk&>())) {
+  auto start = index.lookup(target);
+  if (!start) return fail(std::move(start.error()));
+  BatchWalk batches(file, start->position, end, lowest, first_at_most(*start));
+  auto walked = walk(batches);
+  if (walked || batches.has_begun() || !may_be_the_index(walked.error(), *start)) return walked;
+  BatchWalk all(file, 0, end, lowest);
+  return walk(all);
+}
 
 Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   Bytes bytes(static_cast<size_t>(size));
@@ -279,16 +303,12 @@ Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset uppe
   if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
   auto start = offset_index_.lookup(from);
   if (!start) return fail(std::move(start.error()));
-  auto range = read_from(start->position, from, max_bytes, upper_bound, at_least_one, only_cached);
-  if (!range && range.error().code == ErrorCode::kCorruptMessage && start->position > 0) {
-    // The index may be wrong where the log is right.
-    log::warn("storage", "{}: {}: read again from the start of the segment", segment_name(base_), range.error().what);
-    range = read_from(0, from, max_bytes, upper_bound, at_least_one, only_cached);
-  }
+  auto range = read_from(*start, from, max_bytes, upper_bound, at_least_one, only_cached);
+  if (!range && may_be_the_index(range.error(), *start)) range = read_from(kSegmentStart, from, max_bytes, upper_bound, at_least_one, only_cached);
   return range;
 }
 
-Result<Segment::Range> Segment::read_from(int64_t position, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one,
+Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one,
                                           bool only_cached) {
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
@@ -298,17 +318,17 @@ Result<Segment::Range> Segment::read_from(int64_t position, Offset from, int64_t
   range.slice.generation = shared.generation();
   range.next_offset = from;
   const int64_t end = size();
-  if (only_cached && position < end) {
-    int64_t wanted = std::min({end - position, std::max<int64_t>(max_bytes, 1), kLargestProbe});
-    if (!shared.file().resident(position, wanted)) {
+  if (only_cached && start.position < end) {
+    int64_t wanted = std::min({end - start.position, std::max<int64_t>(max_bytes, 1), kLargestProbe});
+    if (!shared.file().resident(start.position, wanted)) {
       range.slice.file = std::move(*opened);
-      range.slice.position = position;
+      range.slice.position = start.position;
       range.slice.size = wanted;
       range.cold = range.found = true;
       return range;
     }
   }
-  BatchWalk walk(shared.file(), position, end, base_);
+  BatchWalk walk(shared.file(), start.position, end, base_, first_at_most(start));
   int64_t total = 0;
   for (;;) {
     auto next = walk.next();
@@ -334,19 +354,18 @@ Result<Segment::Range> Segment::read_from(int64_t position, Offset from, int64_t
 
 Result<std::optional<BatchMeta>> Segment::find_batch(Offset offset) {
   if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto start = offset_index_.lookup(offset);
-  if (!start) return fail(std::move(start.error()));
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
-  BatchWalk walk((*opened)->file(), start->position, size(), base_);
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) return std::nullopt;
-    if ((*batch)->last < offset) continue;
-    (*batch)->header = {};
-    return *batch;
-  }
+  return walk_from(offset_index_, offset, (*opened)->file(), size(), base_, [&](BatchWalk& walk) -> Result<std::optional<BatchMeta>> {
+    for (;;) {
+      auto batch = walk.next();
+      if (!batch) return fail(std::move(batch.error()));
+      if (!*batch) return std::nullopt;
+      if ((*batch)->last < offset) continue;
+      (*batch)->header = {};
+      return *batch;
+    }
+  });
 }
 
 Result<void> Segment::load_times() {
@@ -403,21 +422,21 @@ Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp
   if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
   auto near = time_index_.lookup(timestamp);
   if (!near) return fail(std::move(near.error()));
-  auto start = offset_index_.lookup(std::max(near->offset, lowest));
-  if (!start) return fail(std::move(start.error()));
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
-  BatchWalk walk((*opened)->file(), start->position, size(), base_);
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) return std::nullopt;
-    if ((*batch)->max_timestamp < timestamp || (*batch)->last < lowest) continue;
-    auto bytes = read_exactly((*opened)->file(), (*batch)->position, (*batch)->size);
-    if (!bytes) return fail(std::move(bytes.error()));
-    auto found = first_record(record::Frame(*bytes), timestamp, lowest);
-    if (!found || *found) return found;
-  }
+  base::File& log = (*opened)->file();
+  return walk_from(offset_index_, std::max(near->offset, lowest), log, size(), base_, [&](BatchWalk& walk) -> Result<std::optional<TimestampOffset>> {
+    for (;;) {
+      auto batch = walk.next();
+      if (!batch) return fail(std::move(batch.error()));
+      if (!*batch) return std::nullopt;
+      if ((*batch)->max_timestamp < timestamp || (*batch)->last < lowest) continue;
+      auto bytes = read_exactly(log, (*batch)->position, (*batch)->size);
+      if (!bytes) return fail(std::move(bytes.error()));
+      auto found = first_record(record::Frame(*bytes), timestamp, lowest);
+      if (!found || *found) return found;
+    }
+  });
 }
 
 // --- truncate, flush, drop --------------------------------------------------------------------------------------------------
@@ -460,15 +479,17 @@ Result<void> Segment::truncate_to(Offset offset) {
   max_timestamp_ = *last;
   times_loaded_ = true;
   first_batch_timestamp_.reset();
-  auto start = offset_index_.lookup(last->offset);
-  if (!start) return fail(std::move(start.error()));
-  BatchWalk walk(file->file(), start->position, size(), base_);
-  for (;;) {
-    auto next = walk.next();
-    if (!next) return fail(std::move(next.error()));
-    if (!*next) return {};
-    if ((*next)->max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {(*next)->max_timestamp, (*next)->last};
-  }
+  auto greatest = walk_from(offset_index_, last->offset, file->file(), size(), base_, [&](BatchWalk& walk) -> Result<TimestampOffset> {
+    for (TimestampOffset found = *last;;) {
+      auto next = walk.next();
+      if (!next) return fail(std::move(next.error()));
+      if (!*next) return found;
+      if ((*next)->max_timestamp > found.timestamp) found = {(*next)->max_timestamp, (*next)->last};
+    }
+  });
+  if (!greatest) return fail(std::move(greatest.error()));
+  max_timestamp_ = *greatest;
+  return {};
 }
 
 Result<void> Segment::sync_log(bool always) {
@@ -696,28 +717,27 @@ Result<std::optional<Offset>> Segment::find_next_offset() {
 
 Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
   if (auto ready = ensure_indexes(); !ready) return ready;
-  auto start = offset_index_.lookup(from);
-  if (!start) return fail(std::move(start.error()));
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
   base::File& file = (*opened)->file();
-  BatchWalk walk(file, start->position, size(), base_);
-  for (;;) {
-    auto next = walk.next();
-    if (!next) return fail(std::move(next.error()));
-    if (!*next) return {};
-    const BatchMeta& batch = **next;
-    if (batch.last < from) continue;
-    Bytes body;
-    record::BatchView whole;
-    if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
-      auto bytes = read_exactly(file, batch.position, batch.size);
-      if (!bytes) return fail(std::move(bytes.error()));
-      body = std::move(*bytes);
-      whole = record::BatchView(body);
+  return walk_from(offset_index_, from, file, size(), base_, [&](BatchWalk& walk) -> Result<void> {
+    for (;;) {
+      auto next = walk.next();
+      if (!next) return fail(std::move(next.error()));
+      if (!*next) return {};
+      const BatchMeta& batch = **next;
+      if (batch.last < from) continue;
+      Bytes body;
+      record::BatchView whole;
+      if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
+        auto bytes = read_exactly(file, batch.position, batch.size);
+        if (!bytes) return fail(std::move(bytes.error()));
+        body = std::move(*bytes);
+        whole = record::BatchView(body);
+      }
+      if (auto seen = visit(batch, whole); !seen) return seen;
     }
-    if (auto seen = visit(batch, whole); !seen) return seen;
-  }
+  });
 }
 
 }  // namespace odradek::storage

@@ -138,7 +138,7 @@ class Segment : private FileCache::Client {
   Result<void> ensure_indexes();
   Result<void> rebuild_indexes(const LogConfig& config);
   Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
-  Result<Range> read_from(int64_t position, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
+  Result<Range> read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
 
   const std::shared_ptr<LogDir> dir_;  // shared: a response may keep a segment longer than the log manager lives
   const Offset base_;

@@ -59,6 +59,7 @@ Result<std::vector<AbortedTransaction>> TxnIndex::read_all(Offset base) {
     if (base::load_be<int16_t>(at) != kVersion) return broken("another version");
     AbortedTransaction aborted{{base::load_be<int64_t>(at + 2)}, {base::load_be<int64_t>(at + 10)}, {base::load_be<int64_t>(at + 18)},
                                {base::load_be<int64_t>(at + 26)}};
+    if (aborted.first_offset.value < 0 || aborted.first_offset > aborted.last_offset) return broken("a transaction ends before it begins");
     if (aborted.last_offset < base) return broken("a marker below the base offset");
     if (!all.empty() && aborted.last_offset <= all.back().last_offset) return broken("markers do not rise");
     all.push_back(aborted);

@@ -120,7 +120,9 @@ Result<CleanJob::Step> CleanJob::prepare() {
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kUnknownServerError, "no memory for the map of keys (log.cleaner.dedupe.buffer.size)");
   }
-  dirty_transactions_.add(log_->aborted_transactions(plan_.first_dirty, plan_.end));
+  auto aborted = log_->aborted_transactions(plan_.first_dirty, plan_.end);
+  if (!aborted) return fail(std::move(aborted.error()));
+  dirty_transactions_.add(*aborted);
   // The segment that holds the first dirty offset, or the first one behind it.
   while (dirty_at_ + 1 < plan_.segments.size() && plan_.segments[dirty_at_ + 1]->base_offset() <= plan_.first_dirty) ++dirty_at_;
   phase_ = Phase::kReadKeys;
@@ -234,7 +236,9 @@ Result<void> CleanJob::start_source() {
   const Offset base = segment->base_offset();
   auto after = std::upper_bound(plan_.segments.begin(), plan_.segments.end(), base, [](Offset o, const auto& s) { return o < s->base_offset(); });
   const Offset next = after == plan_.segments.end() ? plan_.end : (*after)->base_offset();
-  filter_->start_segment(log_->aborted_transactions(base, next), segment->modified_ms() > old_horizon_ms_);
+  auto aborted = log_->aborted_transactions(base, next);
+  if (!aborted) return fail(std::move(aborted.error()));
+  filter_->start_segment(*aborted, segment->modified_ms() > old_horizon_ms_);
   auto file = segment->file();
   if (!file) return fail(std::move(file.error()));
   source_ = std::make_unique<Source>(segment, std::move(*file), 0, limits_.buffer_bytes);

@@ -226,7 +226,7 @@ TEST_F(CleanerTest, DropsAbortedRecordsAtOnceAndMarkersWhenNothingOfTheirTransac
   clean();
   // The last batch of each producer that is known stays for its sequence number, an empty one if need be.
   EXPECT_THAT(records(*log()), ElementsAre("0 a=0", "1 -", "2 b=1", "3 ABORT", "4 COMMIT", "5 x=1"));
-  EXPECT_THAT(log()->aborted_transactions({0}, {9}).size(), 1);
+  EXPECT_THAT(log()->aborted_transactions({0}, {9})->size(), 1);
 
   // Then the producers are forgotten.
   log()->expire_producers(disk.runtime.clock().wall_ms() + 100'000'000);
@@ -236,12 +236,12 @@ TEST_F(CleanerTest, DropsAbortedRecordsAtOnceAndMarkersWhenNothingOfTheirTransac
   append("x", "2");
   clean();
   EXPECT_THAT(records(*log()), ElementsAre("0 a=0", "3 ABORT", "4 COMMIT", "5 x=1", "6 b=2", "7 x=2")) << "markers wait for their time";
-  EXPECT_EQ(log()->aborted_transactions({0}, {9}).size(), 1u) << "its empty batch was there when this began";
+  EXPECT_EQ(log()->aborted_transactions({0}, {9})->size(), 1u) << "its empty batch was there when this began";
   roll();
   append("x", "3");
   clean(500);
   EXPECT_THAT(records(*log()), ElementsAre("0 a=0", "3 ABORT", "4 COMMIT", "6 b=2", "7 x=2", "8 x=3"));
-  EXPECT_THAT(log()->aborted_transactions({0}, {9}), IsEmpty());
+  EXPECT_THAT(*log()->aborted_transactions({0}, {9}), IsEmpty());
   roll();
   append("x", "4");
   clean(500);
@@ -816,7 +816,7 @@ TEST_F(CleanerTest, NeverChangesWhatAReaderOfTheWholeLogKnows) {
     }
     // As a consumer of committed records reads it.
     Bytes bytes = content_of(*log);
-    auto lists = log->aborted_transactions({0}, log->log_end_offset());
+    auto lists = *log->aborted_transactions({0}, log->log_end_offset());
     record::Decompressor decompressor;
     size_t read = 0;
     int64_t before = -1;
