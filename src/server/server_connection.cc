@@ -178,10 +178,13 @@ void ServerConnection::try_activate() {
 
 int64_t ServerConnection::settle(bool close) {
   if (close) word_.fetch_or(kClosing, std::memory_order_acq_rel);
-  uint64_t word = word_.fetch_and(~kRunning, std::memory_order_acq_rel);
-  if ((word & kActive) != 0) return 0;  // the handler goes on by itself
-  int64_t left_at_ns = left_at_ns_;     // written before the handler let go
-  try_activate();
+  uint64_t word = word_.load(std::memory_order_acquire);
+  int64_t left_at_ns;
+  do {
+    // Neither active nor free to become it: the handler has written it and let go, and no other one comes before this request is settled.
+    left_at_ns = (word & kActive) != 0 ? 0 : left_at_ns_;
+  } while (!word_.compare_exchange_weak(word, word & ~kRunning, std::memory_order_acq_rel, std::memory_order_acquire));
+  if ((word & kActive) == 0) try_activate();  // else the handler goes on by itself
   return left_at_ns;
 }
 
