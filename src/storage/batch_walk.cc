@@ -26,7 +26,8 @@ Result<std::optional<BatchMeta>> BatchWalk::next() {
     if (!has_begun_ && first_at_most_.value != INT64_MAX) return broken("no batch, where the index has one");
     return std::nullopt;
   };
-  if (position_ >= end_) return at_end();
+  if (position_ == end_) return std::nullopt;  // the index may have an entry for the batch that is being appended
+  if (position_ > end_) return at_end();
   auto available = have(record::kBatchHeaderSize);
   if (!available) return fail(std::move(available.error()));
   const uint8_t* at = window_ + (position_ - window_at_);
