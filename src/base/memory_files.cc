@@ -93,6 +93,7 @@ class MemoryFiles::MemoryFile final : public File {
   Result<size_t> pread(int64_t position, MutableByteView into) override {
     MutexLock lock(files_.mutex_);
     if (auto ok = enter(FileCall::kRead); !ok) return fail(ok.error());
+    if (position < 0) return failure("read of " + path_, EINVAL);
     int64_t end = std::min(node_->size, position + static_cast<int64_t>(into.size()));
     for (int64_t at = position; at < end;) {
       int64_t step = std::min(end - at, kPage - at % kPage);
@@ -112,6 +113,7 @@ class MemoryFiles::MemoryFile final : public File {
     MutexLock lock(files_.mutex_);
     if (auto ok = check_life(); !ok) return ok;
     if (!writable_) return failure("write to " + path_, EBADF);
+    if (position < 0) return failure("write to " + path_, EINVAL);
     size_t total = 0;
     for (ByteView part : parts) total += part.size();
     auto allowed = files_.enter(FileCall::kWrite, path_);

@@ -16,6 +16,7 @@ Result<OffsetPosition> OffsetIndex::lookup(Offset target) {
   if (*at < 0) return OffsetPosition{base_, 0};
   uint8_t entry[kEntrySize];
   if (auto got = file_.read(static_cast<uint32_t>(*at), entry); !got) return fail(std::move(got.error()));
+  if (relative_offset(entry) < 0 || file_position(entry) < 0) return OffsetPosition{base_, 0};  // broken: all of the segment is searched
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
 

@@ -697,7 +697,7 @@ Result<std::optional<Offset>> Segment::find_next_offset() {
     if (last.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
     return fail(std::move(last.error()));
   }
-  if (last->position >= size() || last->offset < base_) return std::nullopt;
+  if (last->position < 0 || last->position >= size() || last->offset < base_) return std::nullopt;
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
   BatchWalk walk((*opened)->file(), last->position, size(), base_);
