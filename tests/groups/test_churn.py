@@ -62,9 +62,12 @@ class Slot:
         self.command, self.process = [*map(str, command), broker.address, "records", "churn", self.instance], None
         self.next = time.monotonic() + chance.uniform(0, 3)
         self.leaving = []  # threads that wait for former processes of this place
+        self.starts = 0
 
     def start(self):
-        with open(self.folder / f"{self.index}.out", "ab") as out, open(self.folder / f"{self.index}.err", "ab") as err:
+        # A file for each process: a former one that still leaves, or was killed within a line, must not spoil the lines of the next.
+        self.starts += 1
+        with open(self.folder / f"{self.index}.{self.starts}.out", "wb") as out, open(self.folder / f"{self.index}.err", "ab") as err:
             self.process = subprocess.Popen(self.command, stdout=out, stderr=err)
 
     def end(self, hard):
@@ -195,9 +198,10 @@ def main():
             slot.end(False)
         read = collections.defaultdict(set)
         for path in folder.glob("*.out"):
-            for line in path.read_text().splitlines():
+            # What stands behind the last line end was cut off by a kill: "C 3 1" may have been going to be "C 3 17".
+            for line in path.read_bytes().rpartition(b"\n")[0].splitlines():
                 parts = line.split()
-                if len(parts) == 3 and parts[0] == "C":
+                if len(parts) == 3 and parts[0] == b"C":
                     read[int(parts[1])].add(int(parts[2]))
         for partition in range(PARTITIONS):
             lost = set(range(ends[partition])) - read[partition]
