@@ -101,6 +101,26 @@ TEST(Executor, OneThreadKeepsOrderAndDestructorRunsAllTasks) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], i);
 }
 
+TEST(Executor, PostingOutlivesTheExecutor) {
+  auto runtime = make_system_runtime();
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> ran = 0;
+    auto executor = runtime->make_executor("test", 1);
+    std::vector<Task> timers;
+    for (int i = 0; i < 200; ++i) timers.push_back(executor->posting([&ran] { ++ran; }));
+    timers.front()();  // the executor is there: this one runs
+    std::thread fires([&timers] {  // these fire while it is being destroyed
+      for (size_t i = 1; i + 1 < timers.size(); ++i) timers[i]();
+    });
+    executor.reset();
+    const int before = ran;
+    EXPECT_GE(before, 1);
+    fires.join();
+    timers.back()();
+    EXPECT_EQ(ran, before) << "a task was taken by an executor that is gone";
+  }
+}
+
 TEST(Timers, FireInOrderNeverEarlyAndNotAfterCancel) {
   auto runtime = make_system_runtime();
   std::atomic<int> fired{0};

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/function.h"
+#include "base/mutex.h"
 
 namespace odradek::base {
 
@@ -20,6 +22,30 @@ class Executor {
   virtual void post(Task task) = 0;
   // True on a thread of this executor.
   virtual bool on_this_executor() const = 0;
+
+  // A task that posts `task` here, or drops it if this executor is gone: what a timer is given, which may fire while its
+  // executor is being destroyed. Thread: this call and the task's, any.
+  Task posting(Task task) {
+    return [door = door_, task = std::move(task)]() mutable {
+      MutexLock lock(door->mutex);
+      if (door->to != nullptr) door->to->post(std::move(task));
+    };
+  }
+
+ protected:
+  // First in the destructor of every implementation: waits for a posting() task that is inside, lets none in after.
+  void close_door() {
+    MutexLock lock(door_->mutex);
+    door_->to = nullptr;
+  }
+
+ private:
+  struct Door {
+    explicit Door(Executor* executor) : to(executor) {}
+    Mutex mutex;
+    Executor* to GUARDED_BY(mutex);
+  };
+  const std::shared_ptr<Door> door_ = std::make_shared<Door>(this);
 };
 
 using TimerId = uint64_t;  // 0: none

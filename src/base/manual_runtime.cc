@@ -83,6 +83,7 @@ class ManualRuntime::ManualExecutor final : public Executor {
  public:
   explicit ManualExecutor(ManualRuntime& runtime) : runtime_(runtime) {}
   ~ManualExecutor() override {
+    close_door();
     while (runtime_.run_one(this)) {
     }
   }

@@ -91,6 +91,7 @@ class ThreadExecutor final : public Executor {
     }
   }
   ~ThreadExecutor() override {
+    close_door();
     {
       MutexLock lock(mutex_);
       stopping_ = true;
@@ -296,7 +297,7 @@ struct PeriodicTask::State : std::enable_shared_from_this<State> {
   State(Runtime& r, Executor& e, std::chrono::milliseconds p, Task t) : runtime(r), executor(e), period(p), task(std::move(t)) {}
 
   void arm() REQUIRES(mutex) {
-    timer = runtime.timers().after(period, [self = shared_from_this()] { self->executor.post([self] { self->step(); }); });
+    timer = runtime.timers().after(period, executor.posting([self = shared_from_this()] { self->step(); }));
   }
   void step() {
     {

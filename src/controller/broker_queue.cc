@@ -34,12 +34,10 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
     if (stopped) return;
     if (!response) {
       log::warn("controller", "a broker did not answer, the request is repeated: {}", response.error().what);
-      runtime.timers().after(std::chrono::milliseconds(retry_backoff_ms), [weak = weak_from_this(), &runs_on = executor] {
-        runs_on.post([weak] {
-          auto self = weak.lock();
-          if (self && !self->stopped) self->send_first();
-        });
-      });
+      runtime.timers().after(std::chrono::milliseconds(retry_backoff_ms), executor.posting([weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (self && !self->stopped) self->send_first();
+      }));
       return;
     }
     Request request = std::move(queue.front());

@@ -252,14 +252,12 @@ void Controller::Impl::resign(const std::string& why) {
 // Counting walks over every partition: not after each event of a burst.
 void Controller::Impl::count_soon() {
   if (std::exchange(count_pending, true)) return;
-  runtime.timers().after(std::chrono::milliseconds(500), [weak = weak_from_this(), &runs_on = executor] {
-    runs_on.post([weak] {
-      auto self = weak.lock();
-      if (!self) return;
-      self->count_pending = false;
-      self->count();
-    });
-  });
+  runtime.timers().after(std::chrono::milliseconds(500), executor.posting([weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self) return;
+    self->count_pending = false;
+    self->count();
+  }));
 }
 
 // What a new controller does, in the order of zookeeper.md §6 and interbroker.md §14.
@@ -352,14 +350,12 @@ Async<bool> Controller::Impl::read_cluster() {
 }
 
 void Controller::Impl::schedule_balance(int64_t delay_ms) {
-  balance_timer = runtime.timers().after(std::chrono::milliseconds(delay_ms), [weak = weak_from_this(), &runs_on = executor, held = office] {
-    runs_on.post([weak, held] {
-      auto self = weak.lock();
-      if (!self || self->office != held || !self->in_office()) return;
-      self->post_in_office([impl = self.get()]() -> Async<void> { return impl->balance_leaders(); });
-      self->schedule_balance(int64_t{1000} * self->options.leader_imbalance_check_seconds);
-    });
-  });
+  balance_timer = runtime.timers().after(std::chrono::milliseconds(delay_ms), executor.posting([weak = weak_from_this(), held = office] {
+    auto self = weak.lock();
+    if (!self || self->office != held || !self->in_office()) return;
+    self->post_in_office([impl = self.get()]() -> Async<void> { return impl->balance_leaders(); });
+    self->schedule_balance(int64_t{1000} * self->options.leader_imbalance_check_seconds);
+  }));
 }
 
 // --- writes ------------------------------------------------------------------------------------------------------------------------------

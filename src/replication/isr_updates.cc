@@ -96,9 +96,9 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
     if (again.empty()) {
       send_waiting();
     } else {
-      runtime.timers().after(kRetry, [weak = weak_from_this()] {
-        if (auto state = weak.lock()) state->executor.post([state] { state->send_waiting(); });
-      });
+      runtime.timers().after(kRetry, executor.posting([weak = weak_from_this()] {
+        if (auto state = weak.lock()) state->send_waiting();
+      }));
     }
   }
 

@@ -69,6 +69,7 @@ class SimRuntime::SimExecutor final : public base::Executor {
     runtime_.executors_.push_back(this);
   }
   ~SimExecutor() override {
+    close_door();
     while (!tasks_.empty() && !runtime_.halted_) run();
     std::erase(runtime_.executors_, this);
     auto dropped = std::move(tasks_);
