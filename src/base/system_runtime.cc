@@ -1,5 +1,6 @@
 // The real runtime: system clock, posix files, executors of real threads, one thread for the timer wheel.
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -24,6 +25,11 @@
 namespace odradek::base {
 
 void name_this_thread(const std::string& name) { ::prctl(PR_SET_NAME, name.substr(0, 15).c_str()); }
+
+void set_waking_of_this_thread(Waking waking) {
+  sched_param none{};
+  ::sched_setscheduler(0, waking == Waking::kNotPreempting ? SCHED_BATCH : SCHED_OTHER, &none);  // 0: this thread; refused: nothing is lost
+}
 
 std::thread start_thread(std::string name, Task body) {
   sigset_t all, before;

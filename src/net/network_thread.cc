@@ -21,6 +21,10 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 constexpr int64_t kRetireStepNs = 2'000'000;
 constexpr uint32_t kAllEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr int kClockEvery = 8;  // events served between two looks at the clock
+// Requests a second from which on, and below which, a thread counts as busy, and how often that is looked at.
+constexpr uint64_t kBusy = 5'000;
+constexpr uint64_t kCalm = 2'500;
+constexpr int64_t kRatePeriodNs = 50'000'000;
 
 }  // namespace
 
@@ -181,6 +185,7 @@ void NetworkThread::round(int events) {
   take_commands();
   if (retiring_) retire_step();
   if (now_ns_ >= next_timer_ns_) run_timers();
+  if (now_ns_ - waking_chosen_ns_ >= kRatePeriodNs) choose_waking();
   round_end_sleep_ns_ = shared_.sink.on_round_end();
   if (draining_ && open_.empty() && drained_) std::exchange(drained_, nullptr)();
   for (Connection* connection : dead_) delete connection;
@@ -337,6 +342,18 @@ void NetworkThread::run_timers() {
   if (retiring_) timer_at(now_ns_ + kRetireStepNs);
 }
 
+// A busy thread that interrupts handlers (or the clients on the same machine) at each wake-up finds one answer or request each time and
+// sleeps again; one that waits for its turn finds many. On busy processors that saves a third of the CPU of small requests. A calm thread
+// wakes up at once: there the single answer counts.
+void NetworkThread::choose_waking() {
+  auto rate = frames_ * 1'000'000'000 / static_cast<uint64_t>(now_ns_ - waking_chosen_ns_);
+  auto wanted = rate >= kBusy ? base::Waking::kNotPreempting : rate < kCalm ? base::Waking::kPreempting : waking_;
+  if (wanted != waking_) base::set_waking_of_this_thread(wanted);
+  waking_ = wanted;
+  waking_chosen_ns_ = now_ns_;
+  frames_ = 0;
+}
+
 // ---- Connections
 
 void NetworkThread::open(const NewSocket& socket) {
@@ -462,6 +479,7 @@ bool NetworkThread::may_take() {
 }
 
 void NetworkThread::take(Frame frame) {
+  ++frames_;
   Exchange* exchange = shared_.sink.on_frame(*current_, std::move(frame), now_ns_);
   // It may have been answered already; that is known only when this thread takes it out of its inbox.
   current_->writer_.expect(exchange);

@@ -18,6 +18,7 @@
 #include "base/mpmc_queue.h"
 #include "base/mpsc_queue.h"
 #include "base/slice_loader.h"
+#include "base/thread.h"
 #include "net/connection.h"
 #include "net/frame_sink.h"
 #include "net/idle_meter.h"
@@ -133,6 +134,7 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   void take_resume();
   void serve_ready();
   void run_timers();
+  void choose_waking();
 
   void open(const NewSocket& socket);
   void adopt(Connection* connection);
@@ -179,6 +181,10 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   Connection* current_ = nullptr;
 
   uint64_t batches_ = 0;  // of answers
+
+  uint64_t frames_ = 0;  // taken since the last choose_waking()
+  int64_t waking_chosen_ns_ = 0;
+  base::Waking waking_ = base::Waking::kPreempting;
 
   std::list<Connection*> open_;
   std::list<Connection*> closing_;  // closed; exchanges or references are out
