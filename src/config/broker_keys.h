@@ -260,7 +260,7 @@ inline constexpr auto kBrokerKeys = [] {
              "Stands in for log.flush.interval.ms where that is not set."),
     works("log.flush.start.offset.checkpoint.interval.ms", kInt, "60000", "0..", kHigh, kReadOnly,
              "Time between writes of the log start offset checkpoint."),
-    ours(works("log.flush.threads.per.dir", kInt, "8", "1..", kHigh, kReadOnly,
+    ours(works("log.flush.threads.per.dir", kInt, "16", "1..", kHigh, kReadOnly,
              "Flush threads of each log dir.")),
     works("log.index.interval.bytes", kInt, "4096", "0..", kMedium, kClusterWide,
              "Bytes of records between two entries of the offset index."),

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "storage/flusher.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {
@@ -113,6 +114,26 @@ TEST(Flush, LetsTheKernelBeginBeforeItIsDue) {
   EXPECT_EQ(disk.files.calls(FileCall::kWriteback), 2);  // each 4 MiB
   EXPECT_EQ(log->flushed_offset(), Offset{0});
   EXPECT_EQ(log->flush_count(), 0u);
+}
+
+TEST(Flush, LeavesTheKernelAloneWhereThatTakesLong) {
+  Disk disk;
+  auto log = disk.log();
+  disk.files.set_fault([&](FileCall call, const std::string&) {
+    if (call == FileCall::kWriteback) disk.runtime.advance(Flusher::kSlowWritebackMs);
+    return 0;
+  });
+  auto append_mb = [&](int mb) {
+    for (int i = 0; i < mb; ++i) {
+      ASSERT_TRUE(append(*log, {.value_size = 1'000'000}));
+      disk.runtime.run_until_idle();
+    }
+  };
+  append_mb(10);
+  EXPECT_EQ(disk.files.calls(FileCall::kWriteback), 1);
+  disk.runtime.advance(Flusher::kWritebackPauseMs);
+  append_mb(10);
+  EXPECT_EQ(disk.files.calls(FileCall::kWriteback), 2);
 }
 
 TEST(Debt, HoldsAnswersWhileMoreThanTheFactorIsUnflushedUntilAFlushEnds) {

@@ -49,7 +49,7 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
 };
 
 Flusher::Flusher(base::Runtime& runtime, const std::string& name, int threads)
-    : threads_(std::max(threads, 1)), due_(std::make_shared<Due>(runtime)), executor_(runtime.make_executor(name, threads)) {
+    : threads_(std::max(threads, 1)), clock_(runtime.clock()), due_(std::make_shared<Due>(runtime)), executor_(runtime.make_executor(name, threads)) {
   base::MutexLock lock(due_->mutex);
   due_->executor = executor_.get();
 }

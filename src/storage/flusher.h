@@ -32,6 +32,18 @@ class Flusher {
   // The same for the removal of files that nobody needs: a full disk does not wait for its time.
   void post_deletion(int64_t delay_ms, Task task);
   void hasten_deletions();
+  // Early writeback (Segment::start_writeback) pays while the kernel takes it without waiting. Where the device holds up even that, it only
+  // takes flush threads from the flushes: after a call that took kSlowWritebackMs there is none for kWritebackPauseMs.
+  bool writeback_pays() const {
+    const int64_t until = no_writeback_before_ms_.load(std::memory_order_relaxed);
+    return until == 0 || clock_.monotonic_ms() >= until;
+  }
+  void writeback_took(int64_t ms) {
+    if (ms >= kSlowWritebackMs) no_writeback_before_ms_.store(clock_.monotonic_ms() + kWritebackPauseMs, std::memory_order_relaxed);
+  }
+  static constexpr int64_t kSlowWritebackMs = 20;
+  static constexpr int64_t kWritebackPauseMs = 10'000;
+
   // The log asks for a flush in `delay_ms` (flush.ms after its first unflushed append).
   void flush_after(int64_t delay_ms, std::weak_ptr<Log> log);
 
@@ -42,6 +54,8 @@ class Flusher {
 
   static constexpr size_t kQueue = 1024;  // logs; more go as tasks
   const int threads_;
+  base::Clock& clock_;
+  std::atomic<int64_t> no_writeback_before_ms_{0};
   std::shared_ptr<Due> due_;  // shared with the timer's task, which may outlive this
   base::MpmcQueue<std::shared_ptr<Log>> queue_{kQueue};  // shared: who asks for a flush may let go of its log
   std::atomic<int> workers_{0};  // tasks that look into the queue, at most one a thread

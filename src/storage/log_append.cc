@@ -186,7 +186,7 @@ tl::expected<AppendInfo, AppendError> Log::write_batches(ByteView bytes, LeaderE
     rest = rest.subspan(group);
   }
   flush_if_due(config);
-  if (active_->writeback_is_due()) request_flush(kWantWriteback);
+  if (active_->writeback_is_due() && dir_->flusher().writeback_pays()) request_flush(kWantWriteback);
   return info;
 }
 

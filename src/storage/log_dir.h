@@ -27,7 +27,7 @@ bool is_disk_full(const Error& error);
 class LogDir {
  public:
   struct Options {
-    int flush_threads = 8;
+    int flush_threads = 16;
     int flush_debt_factor = 4;  // 0: answers are never held
     int64_t reserve_bytes = 0;
     int64_t producer_id_expiration_ms = 86'400'000;

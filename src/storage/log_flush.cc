@@ -55,7 +55,9 @@ void Log::start_writeback() {
     base::MutexLock lock(state_mutex_);
     active = segments_.back();
   }
+  const int64_t begin_ms = dir_->clock().monotonic_ms();
   active->start_writeback();
+  dir_->flusher().writeback_took(dir_->clock().monotonic_ms() - begin_ms);
 }
 
 void Log::flush_is_due() {

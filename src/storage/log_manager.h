@@ -31,7 +31,7 @@ class LogDir;
 struct LogManagerOptions {
   std::vector<std::string> dirs;
   int recovery_threads_per_dir = 1;
-  int flush_threads_per_dir = 8;
+  int flush_threads_per_dir = 16;
   int flush_debt_factor = 4;
   int64_t reserve_bytes = 0;  // in each dir
   int64_t retention_check_interval_ms = 300'000;

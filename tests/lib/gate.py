@@ -6,7 +6,7 @@ import tempfile
 
 from broker import BIN, not_run, wait_until
 
-Call = collections.namedtuple("Call", "step thread call path")  # step: enter or leave
+Call = collections.namedtuple("Call", "step thread call ms path")  # step: enter or leave; ms of the monotonic clock, as text
 
 
 class Gate:
@@ -53,7 +53,7 @@ class Gate:
     def calls(self):
         record = self.directory / "record"
         text = record.read_text() if record.exists() else ""
-        return [Call(*line.split(" ", 3)) for line in text[:text.rfind("\n") + 1].splitlines()]
+        return [Call(*line.split(" ", 4)) for line in text[:text.rfind("\n") + 1].splitlines()]
 
     def held(self):
         """Calls that have not come back yet."""

@@ -4,7 +4,7 @@
 //   hold     lines with a path prefix each (an empty file: every path): such calls wait until the line or the file is gone
 //   delay    lines "<ms> <path prefix>": such calls take so much longer
 //   fail     lines "<errno> <path prefix>": such calls fail
-//   record   is appended to: "enter|leave <thread> <call> <path>" for fsync, fdatasync, sync_file_range, syncfs, sync, msync
+//   record   is appended to: "enter|leave <thread> <call> <ms> <path>" (ms of the monotonic clock) for fsync, fdatasync, sync_file_range, syncfs, sync, msync
 //   bypass   is appended to: "<thread> <call number>" for each of these calls that does not come through here, and for io_uring,
 //            O_DSYNC, O_SYNC, RWF_DSYNC and RWF_SYNC. A seccomp filter finds them by the address that a call comes from; they
 //            fail with EPERM.
@@ -109,6 +109,12 @@ static void sleep_ms(long ms) {
   }
 }
 
+static long long now_ms(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000ll + time.tv_nsec / 1000000;
+}
+
 static int through_gate(const char* call, long number, int descriptor, long a, long b, long c, long d) {
   if (folder[0] == 0) {
     long result = gate_call(number, a, b, c, d);
@@ -122,14 +128,14 @@ static int through_gate(const char* call, long number, int descriptor, long a, l
     path[size < 0 ? 0 : size] = 0;
   }
   thread_name(name);
-  snprintf(line, sizeof line, "enter %s %s %s\n", name, call, path);
+  snprintf(line, sizeof line, "enter %s %s %lld %s\n", name, call, now_ms(), path);
   append("record", line);
   while (setting("hold", path, 0) >= 0) sleep_ms(2);
   long delay = setting("delay", path, 1);
   if (delay > 0) sleep_ms(delay);
   long error = setting("fail", path, 1);
   long result = error > 0 ? -error : gate_call(number, a, b, c, d);
-  snprintf(line, sizeof line, "leave %s %s %s\n", name, call, path);
+  snprintf(line, sizeof line, "leave %s %s %lld %s\n", name, call, now_ms(), path);
   append("record", line);
   if (result < 0) errno = (int)-result;
   return result < 0 ? -1 : 0;
