@@ -93,6 +93,8 @@ class FileSystem {
   virtual Result<DiskSpace> disk_space(const std::string& path) = 0;
   // Exclusive fcntl lock on the whole file (created if missing), as Kafka's `.lock`. Error if another process holds it.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
+  // How many files the process may have open at a time, sockets too.
+  virtual size_t max_open_files() = 0;
 };
 
 FileSystem& posix_files();

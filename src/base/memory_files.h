@@ -56,6 +56,7 @@ class MemoryFiles final : public FileSystem {
   Result<void> sync_directory(const std::string& path) override;
   Result<DiskSpace> disk_space(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
+  size_t max_open_files() override { return 16'384; }  // nothing is refused
 
  private:
   class MemoryFile;

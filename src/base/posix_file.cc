@@ -1,6 +1,7 @@
 // The real files: plain system calls, nothing mapped.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -276,6 +277,12 @@ class PosixFileSystem final : public FileSystem {
       return os_failure("lock on " + path, error);
     }
     return std::make_unique<PosixFileLock>(descriptor);
+  }
+
+  size_t max_open_files() override {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+    return static_cast<size_t>(limit.rlim_cur);
   }
 };
 

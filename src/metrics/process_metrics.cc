@@ -39,12 +39,6 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-double max_fds() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<double>(limit.rlim_cur);
-}
-
 }  // namespace
 
 std::vector<Registration> register_process_metrics(Registry& registry, base::Runtime& runtime) {
@@ -52,7 +46,7 @@ std::vector<Registration> register_process_metrics(Registry& registry, base::Run
   double start = static_cast<double>(runtime.clock().wall_ms()) / 1000;
   std::vector<Registration> registrations;
   registrations.push_back(registry.callback(kProcessCpu, {}, cpu_seconds));
-  registrations.push_back(registry.callback(kProcessMaxFds, {}, max_fds));
+  registrations.push_back(registry.callback(kProcessMaxFds, {}, [&files] { return static_cast<double>(files.max_open_files()); }));
   registrations.push_back(registry.callback(kProcessStartTime, {}, [start] { return start; }));
   registrations.push_back(registry.collector(kProcessOpenFds, [&files](SampleSink& sink) {
     if (auto entries = files.list("/proc/self/fd")) sink.add({}, static_cast<int64_t>(entries->size()) - 1);  // less the one of the listing

@@ -44,6 +44,7 @@ class Disk final : public base::FileSystem {
   Result<void> sync_directory(const std::string& path) override;
   Result<base::DiskSpace> disk_space(const std::string& path) override { return memory_.disk_space(path); }
   Result<std::unique_ptr<base::FileLock>> lock(const std::string& path) override { return memory_.lock(path); }
+  size_t max_open_files() override { return 16'384; }
 
  private:
   class DiskFile;

@@ -32,6 +32,7 @@ class FileCache {
   // Before a client that was opened closes its file itself or goes away. Never waits for a client.
   void closed(Client& client);
   size_t size() const;
+  bool is_overfull() const { return size() > capacity_ * 2; }  // clients with unflushed data are many
 
  private:
   static constexpr int kSteps = 16;  // clients looked at per opening

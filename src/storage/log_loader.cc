@@ -245,6 +245,11 @@ Result<void> Loader::recover_segment(size_t at) {
   log_.log_end = recovered->next_offset;
   log_.producers.set_end(log_.log_end);
   segment.assume_synced(false);
+  // A file with unflushed data stays open. Where a recovery has more of them than the process may open, it does their flush itself.
+  if (dir_->cache().is_overfull()) {
+    if (auto synced = segment.sync_log(); !synced) return fail(std::move(synced.error()));
+    if (auto synced = segment.sync_indexes(); !synced) return fail(std::move(synced.error()));
+  }
   if (recovered->truncated_bytes > 0) {
     log::warn("storage", "{}/{}.log: {} bytes cut off at offset {}: {}", folder_, segment_name(segment.base_offset()), recovered->truncated_bytes,
               log_.log_end.value, recovered->reason);

@@ -101,7 +101,7 @@ struct LogManager::Impl final : LogDir::Owner {
 };
 
 LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
-    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(options.max_open_files)), scheduler(runtime.make_executor("log-scheduler", 1)) {
+    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(std::min(options.max_open_files, runtime.files().max_open_files() / 4))), scheduler(runtime.make_executor("log-scheduler", 1)) {
   LogDir::Options dir_options;
   dir_options.flush_threads = options.flush_threads_per_dir;
   dir_options.flush_debt_factor = options.flush_debt_factor;

@@ -40,7 +40,7 @@ struct LogManagerOptions {
   int64_t high_watermark_checkpoint_interval_ms = 5'000;
   int64_t producer_id_expiration_ms = 86'400'000;
   int64_t producer_expiry_check_interval_ms = 600'000;
-  size_t max_open_files = 4096;  // of segments without unflushed data
+  size_t max_open_files = 4096;  // of segments without unflushed data; no more than a quarter of what the process may open
 };
 LogManagerOptions make_log_manager_options(const config::BrokerConfig& config);
 

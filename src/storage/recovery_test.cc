@@ -59,6 +59,16 @@ TEST(Recovery, FlushesWhatAKilledProcessLeftUnflushedWhenItIsDue) {
   EXPECT_EQ(disk.log()->log_end_offset().value, 4);
 }
 
+TEST(Recovery, OfMoreUnflushedFilesThanMayBeOpenFlushesThemItself) {
+  Disk disk;
+  disk.options.max_open_files = 4;
+  for (int p = 0; p < 50; ++p) ASSERT_TRUE(append(*disk.log("t", p), {.records = 2}));
+  const int64_t before = disk.files.calls(base::FileCall::kSync);
+  disk.kill_and_start();
+  EXPECT_GE(disk.files.calls(base::FileCall::kSync) - before, 40);
+  for (int p = 0; p < 50; ++p) EXPECT_EQ(disk.log("t", p)->log_end_offset().value, 2);
+}
+
 TEST(Recovery, CutsAtTheFirstBatchWithAWrongCrcAndDropsLaterSegments) {
   Disk disk;
   LogConfig config;
