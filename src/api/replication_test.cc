@@ -11,14 +11,23 @@ using replication::testing::make_batch;
 
 const TopicPartition kTp{"t", 0};
 
-TestClusterOptions ordinary(int brokers = 3) {
-  TestClusterOptions options;
-  options.brokers = brokers;
-  return options;
-}
+// Each test with pipelined fetches and with Kafka's one at a time.
+class Replication : public ::testing::TestWithParam<bool> {
+ protected:
+  static bool pipelined() { return GetParam(); }
+  static TestClusterOptions brokers(int count = 3) {
+    TestClusterOptions options;
+    options.brokers = count;
+    if (!pipelined()) options.fetcher.in_flight_bytes = 0;
+    return options;
+  }
+};
 
-TEST(Replication, FollowersHoldTheLeadersBytesAndItsHighWatermark) {
-  TestCluster cluster(ordinary());
+INSTANTIATE_TEST_SUITE_P(Fetches, Replication, ::testing::Values(false, true),
+                         [](const auto& info) { return info.param ? std::string("Pipelined") : std::string("OneAtATime"); });
+
+TEST_P(Replication, FollowersHoldTheLeadersBytesAndItsHighWatermark) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);  // the leader may have been asked before it knew
   auto produced = cluster.produce(kTp, 10);
@@ -29,8 +38,8 @@ TEST(Replication, FollowersHoldTheLeadersBytesAndItsHighWatermark) {
   cluster.expect_equal(kTp);
 }
 
-TEST(Replication, AcksOfAllReplicasWaitForTheSlowestOfTheIsr) {
-  TestCluster cluster(ordinary());
+TEST_P(Replication, AcksOfAllReplicasWaitForTheSlowestOfTheIsr) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);
   cluster.cut(1, 3);
@@ -45,8 +54,8 @@ TEST(Replication, AcksOfAllReplicasWaitForTheSlowestOfTheIsr) {
   cluster.expect_equal(kTp);
 }
 
-TEST(Replication, ASilentFollowerLeavesTheIsrAndComesBackWhenItHasCaughtUp) {
-  TestCluster cluster(ordinary());
+TEST_P(Replication, ASilentFollowerLeavesTheIsrAndComesBackWhenItHasCaughtUp) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);
   cluster.cut(1, 3);
@@ -60,8 +69,8 @@ TEST(Replication, ASilentFollowerLeavesTheIsrAndComesBackWhenItHasCaughtUp) {
   cluster.expect_equal(kTp);
 }
 
-TEST(Replication, AnIdlePartitionNeverShrinks) {
-  TestCluster cluster(ordinary());
+TEST_P(Replication, AnIdlePartitionNeverShrinks) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);
   cluster.produce(kTp);
@@ -71,8 +80,8 @@ TEST(Replication, AnIdlePartitionNeverShrinks) {
   EXPECT_TRUE(cluster.isr_wishes.empty());
 }
 
-TEST(Replication, ANewLeaderCutsWhatTheOldOneHadAlone) {
-  TestCluster cluster(ordinary());
+TEST_P(Replication, ANewLeaderCutsWhatTheOldOneHadAlone) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);
   cluster.produce(kTp, 5);
@@ -100,8 +109,8 @@ TEST(Replication, ANewLeaderCutsWhatTheOldOneHadAlone) {
 }
 
 // The end of the leader's log is not where they part.
-TEST(Replication, AFollowerWithMoreThanTheLeaderIsCutToWhereTheyPart) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AFollowerWithMoreThanTheLeaderIsCutToWhereTheyPart) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.produce(kTp, 5);
@@ -120,8 +129,8 @@ TEST(Replication, AFollowerWithMoreThanTheLeaderIsCutToWhereTheyPart) {
 }
 
 // Epochs without records on either side make the cut take several rounds.
-TEST(Replication, LogsThatDivergeOverSeveralEpochsMeet) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, LogsThatDivergeOverSeveralEpochsMeet) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.produce(kTp, 2);
@@ -146,8 +155,8 @@ TEST(Replication, LogsThatDivergeOverSeveralEpochsMeet) {
   cluster.expect_equal(kTp);
 }
 
-TEST(Replication, AFollowerBehindTheLeadersLogStartsAtItsStart) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AFollowerBehindTheLeadersLogStartsAtItsStart) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.produce(kTp, 2);
@@ -170,8 +179,8 @@ TEST(Replication, AFollowerBehindTheLeadersLogStartsAtItsStart) {
   EXPECT_EQ(replication::testing::base_offsets(read->slice), (std::vector<int64_t>{12}));
 }
 
-TEST(Replication, DeletedRecordsAreDeletedOnFollowersToo) {
-  TestCluster cluster(ordinary());
+TEST_P(Replication, DeletedRecordsAreDeletedOnFollowersToo) {
+  TestCluster cluster(brokers());
   cluster.create(kTp, {1, 2, 3});
   cluster.advance(2000);
   cluster.produce(kTp, 10);
@@ -183,8 +192,8 @@ TEST(Replication, DeletedRecordsAreDeletedOnFollowersToo) {
   EXPECT_EQ(cluster.broker(3).log(kTp)->log_start_offset(), Offset{4});
 }
 
-TEST(Replication, APartitionThatFailsDoesNotStopTheOthers) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, APartitionThatFailsDoesNotStopTheOthers) {
+  TestCluster cluster(brokers(2));
   const TopicPartition other{"t", 1};
   cluster.create(kTp, {1, 2});
   cluster.create(other, {1, 2});
@@ -207,8 +216,8 @@ TEST(Replication, APartitionThatFailsDoesNotStopTheOthers) {
   EXPECT_EQ(broken->result, ErrorCode::kNone);
 }
 
-TEST(Replication, AFullDiskOfAFollowerPausesAndGoesOnWhenThereIsRoom) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AFullDiskOfAFollowerPausesAndGoesOnWhenThereIsRoom) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.files(2).set_capacity(cluster.files(2).used_bytes());
@@ -222,8 +231,8 @@ TEST(Replication, AFullDiskOfAFollowerPausesAndGoesOnWhenThereIsRoom) {
   cluster.expect_equal(kTp);
 }
 
-TEST(Replication, AFailedLogDirOfAFollowerIsOfflineAndTheLeaderGoesOn) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AFailedLogDirOfAFollowerIsOfflineAndTheLeaderGoesOn) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.files(2).set_fault([](base::FileCall call, const std::string&) { return call == base::FileCall::kWrite ? EIO : 0; });
@@ -234,8 +243,8 @@ TEST(Replication, AFailedLogDirOfAFollowerIsOfflineAndTheLeaderGoesOn) {
   EXPECT_EQ(cluster.state(kTp).isr.size(), 1u);
 }
 
-TEST(Replication, AFollowerStartsWhenItsLeaderBecomesKnownAsAlive) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AFollowerStartsWhenItsLeaderBecomesKnownAsAlive) {
+  TestCluster cluster(brokers(2));
   cluster.kill(1);
   cluster.down(1);
   cluster.run();
@@ -251,8 +260,8 @@ TEST(Replication, AFollowerStartsWhenItsLeaderBecomesKnownAsAlive) {
   EXPECT_EQ(produced->result, ErrorCode::kNone);
 }
 
-TEST(Replication, ADeletedTopicIsFetchedNoMore) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, ADeletedTopicIsFetchedNoMore) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   cluster.produce(kTp);
@@ -272,20 +281,20 @@ TEST(Replication, ADeletedTopicIsFetchedNoMore) {
   EXPECT_EQ(cluster.broker(2).log(kTp)->log_end_offset(), Offset{3});
 }
 
-TEST(Replication, AnIdleFollowerAsksTwiceASecondAndNamesNothing) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, AnIdleFollowerAsksSeldomAndNamesNothing) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   size_t named = 0;
   cluster.on_fetch = [&](BrokerId, BrokerId, protocol::FetchRequest& request) { named += request.topics.size() + request.forgotten_topics_data.size(); };
   const uint64_t fetches = cluster.fetches;
   cluster.advance(10'000);
-  EXPECT_EQ(cluster.fetches - fetches, 20u);
+  EXPECT_EQ(cluster.fetches - fetches, pipelined() ? 40u : 20u);  // two wait at a time
   EXPECT_EQ(named, 0u);
 }
 
-TEST(Replication, TheNumberOfFetchersChangesWhileRecordsFlow) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, TheNumberOfFetchersChangesWhileRecordsFlow) {
+  TestCluster cluster(brokers(2));
   std::vector<TopicPartition> partitions;
   for (int32_t i = 0; i < 8; ++i) cluster.create(partitions.emplace_back(TopicPartition{"t", i}), {1, 2});
   cluster.delay_ms = 5;
@@ -300,15 +309,15 @@ TEST(Replication, TheNumberOfFetchersChangesWhileRecordsFlow) {
   }
 }
 
-TEST(Replication, ALostSessionIsMadeAgain) {
-  TestCluster cluster(ordinary(2));
+TEST_P(Replication, ALostSessionIsMadeAgain) {
+  TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});
   cluster.advance(2000);
   int wrong = 3;
   int32_t epoch = 0;
   cluster.on_fetch = [&](BrokerId, BrokerId, protocol::FetchRequest& request) {
     epoch = request.session_epoch;
-    if (request.session_id != 0 && request.session_epoch > 0 && wrong-- > 0) wrong % 2 == 0 ? ++request.session_id : ++request.session_epoch;
+    if (request.session_id != 0 && request.session_epoch > 0 && wrong-- > 0) wrong % 2 == 0 || pipelined() ? ++request.session_id : ++request.session_epoch;
   };
   cluster.advance(3000);
   auto produced = cluster.produce(kTp);

@@ -482,6 +482,11 @@ inline constexpr auto kBrokerKeys = [] {
              "Remote storage is not served, and a log whose older part lies there would look empty: remove this key."),
     works("replica.fetch.backoff.ms", kInt, "1000", "0..", kMedium, kReadOnly,
              "Pause of a follower after a failed fetch."),
+    ours(works("replica.fetch.connections", kInt, "4", "1..64", kMedium, kReadOnly,
+             "Connections of a fetcher to its leader: pipelined fetches take them in turn, an Apache leader's partitions are spread over them.")),
+    ours(works("replica.fetch.in.flight.bytes", kLong, "67108864", "0..", kMedium, kReadOnly,
+             "Bytes that a fetcher has on the way from an Odradek leader, so that distance does not slow it down: enough for the rate times the "
+             "round-trip time. 0: one fetch at a time, as Kafka.")),
     works("replica.fetch.max.bytes", kInt, "1048576", "0..", kMedium, kReadOnly,
              "Bytes of a partition that a follower asks for."),
     works("replica.fetch.min.bytes", kInt, "1", "", kHigh, kReadOnly,

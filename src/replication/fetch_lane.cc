@@ -20,7 +20,9 @@ FetchLane::FetchLane(std::shared_ptr<FetchContextOfBroker> context, base::Execut
       target_(target),
       label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)) {}
 
-FetchLane::~FetchLane() = default;
+FetchLane::~FetchLane() {
+  for (auto& [tp, fetch] : fetches_) stop_watching(*fetch);
+}
 
 // --- partitions -----------------------------------------------------------------------------------------------------------------
 
@@ -78,7 +80,14 @@ void FetchLane::take_changes() {
     changes.swap(changes_);
   }
   for (Change& change : changes) {
-    if (Fetch* known = find(change.tp)) drop(*known);
+    if (Fetch* known = find(change.tp)) {
+      // It was away and came back before that was said here: it goes on.
+      if (change.added && change.added->partition == known->followed.partition && change.added->leader_epoch == known->followed.leader_epoch &&
+          change.added->topic_id == known->followed.topic_id && known->state != State::kFailed) {
+        continue;
+      }
+      drop(*known);
+    }
     if (!change.added) continue;
     auto added = std::make_unique<Fetch>();
     Fetch& fetch = *added;
@@ -105,6 +114,7 @@ FetchLane::Fetch* FetchLane::find(const TopicPartition& tp) {
 
 void FetchLane::drop(Fetch& fetch) {
   leave_session(fetch);
+  stop_watching(fetch);
   if (fetch.dirty) std::erase(dirty_, &fetch);
   if (fetch.followed.topic_id.is_zero()) {
     --without_id_;
@@ -129,7 +139,48 @@ void FetchLane::resume(Fetch& fetch) {
   fetch.state = State::kFetching;
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
+  fetch.names_position = true;
+  fetch.valid_from = INT32_MAX;
   mark_dirty(fetch);
+}
+
+// --- flushes ------------------------------------------------------------------------------------------------------------------------
+
+// Stands in the partition's list and is told when a flush has ended.
+class FetchLane::FlushWatch : public Waiter {
+ public:
+  FlushWatch(std::weak_ptr<FetchLane> lane, TopicPartition tp) : lane_(std::move(lane)), tp_(std::move(tp)) {}
+  void check(uint32_t) override {
+    if (told_.exchange(true, std::memory_order_acq_rel)) return;
+    auto lane = lane_.lock();
+    if (lane == nullptr) return;
+    lane->at_once([tp = tp_](FetchLane& lane) {
+      Fetch* fetch = lane.find(tp);
+      if (fetch == nullptr || fetch->flush_watch == nullptr) return;
+      fetch->flush_watch->told_.store(false, std::memory_order_release);  // before the look at what is flushed
+      lane.mark_dirty(*fetch);
+      lane.go_on();
+    });
+  }
+  WaitList::Slot slot;
+
+ private:
+  const std::weak_ptr<FetchLane> lane_;
+  const TopicPartition tp_;
+  std::atomic<bool> told_{false};
+};
+
+void FetchLane::watch_flushes(Fetch& fetch) {
+  if (!fetch.followed.partition->wants_flushed()) return stop_watching(fetch);
+  if (fetch.flush_watch != nullptr) return;
+  fetch.flush_watch = std::make_shared<FlushWatch>(weak_from_this(), fetch.tp());
+  fetch.followed.partition->append_waiters().add(fetch.flush_watch, 0, fetch.flush_watch->slot);
+}
+
+void FetchLane::stop_watching(Fetch& fetch) {
+  if (fetch.flush_watch == nullptr) return;
+  fetch.followed.partition->append_waiters().remove(fetch.flush_watch->slot);
+  fetch.flush_watch.reset();
 }
 
 // --- pauses -----------------------------------------------------------------------------------------------------------------------
@@ -158,10 +209,9 @@ void FetchLane::pause(const Error& error) {
   // Once: it may go on for long.
   if (!paused_.exchange(true, std::memory_order_relaxed)) log::warn("replication", "{}: {}; trying again", label_, error.what);
   ++era_;
-  in_flight_ = false;
-  link_.reset();
+  connections_.clear();
   new_session(false);
-  // What was asked of the lost link is asked again.
+  // What was asked of the lost connection is asked again, after another OFFSET_OUT_OF_RANGE.
   for (auto& [tp, fetch] : fetches_) {
     if (fetch->state == State::kAsking) fetch->state = State::kFetching;
   }
@@ -188,11 +238,14 @@ void FetchLane::note_error(Fetch& fetch, ErrorCode code, std::string_view what) 
 // --- requests -----------------------------------------------------------------------------------------------------------------------
 
 FetchLane::Told FetchLane::now_of(const Fetch& fetch) const {
+  auto log = fetch.followed.partition->log();
   Told now;
   now.position = fetch.position.value;
-  now.log_start = fetch.followed.partition->log()->log_start_offset().value;
+  now.log_start = log->log_start_offset().value;
   now.leader_epoch = fetch.followed.leader_epoch.value;
-  now.last_fetched_epoch = fetch.last_fetched_epoch.value;
+  // A leader that goes on behind what it sent knows the epoch.
+  now.last_fetched_epoch = pipelined() && fetch.told && !fetch.names_position ? fetch.told->last_fetched_epoch : fetch.last_fetched_epoch.value;
+  if (pipelined() && fetch.followed.partition->wants_flushed()) now.flushed = log->flushed_offset().value;
   return now;
 }
 
@@ -209,43 +262,80 @@ void FetchLane::leave_session(Fetch& fetch) {
   forgotten_.insert({fetch.followed.topic_id, fetch.tp().topic, fetch.tp().partition});
 }
 
+// What is on the way is void.
 void FetchLane::new_session(bool same_id) {
+  ++session_;
+  in_flight_ = 0;
+  early_.clear();
   if (!same_id) session_id_ = 0;
-  session_epoch_ = 0;
+  session_epoch_ = next_answer_ = 0;
+  window_ = kSmallestWindow;
   in_session_ = 0;
   forgotten_.clear();
   for (auto& [tp, fetch] : fetches_) {
     fetch->told.reset();
+    fetch->names_position = true;
+    fetch->valid_from = INT32_MAX;
     mark_dirty(*fetch);
   }
 }
 
 void FetchLane::go_on() {
-  if (waits_ || in_flight_) return;
+  if (waits_) return;
   if (by_name_ != (without_id_ > 0)) {
+    if (in_flight_ > 0 && !pipelined()) return;
     by_name_ = without_id_ > 0;
-    if (in_session_ > 0) new_session(true);
+    new_session(true);
   }
-  send();
+  if (session_epoch_ == 0 || !pipelined()) {
+    if (in_flight_ == 0) send(false);
+    return;
+  }
+  if (session_epoch_ == INT32_MAX) {
+    new_session(true);
+    send(false);
+    return;
+  }
+  while (in_flight_ < window_ && send(false)) {
+  }
+  if (!dirty_.empty() || !forgotten_.empty()) {
+    if (in_flight_ < 2 * kWindow) send(true);
+  }
 }
 
-void FetchLane::send() {
+LeaderLink& FetchLane::link(size_t connection) {
+  if (connections_.size() <= connection) connections_.resize(connection + 1);
+  auto& link = connections_[connection];
+  if (link == nullptr) {
+    LinkTarget target = target_;
+    target.connection += static_cast<int32_t>(connection);
+    link = links_.open(target);
+  }
+  return *link;
+}
+
+// False: there is nothing to ask for, or, with `only_news`, nothing that the leader does not know.
+bool FetchLane::send(bool only_news) {
   const bool full = session_epoch_ == 0;
-  protocol::FetchRequest request;
+  const bool offers = options_.in_flight_bytes > 0 && !by_name_;
+  if (full && !offers) pipelined_.store(false, std::memory_order_relaxed);
+  const int32_t number = session_epoch_;
   std::map<Forgotten, Fetch*> asked;  // by topic and partition
   for (Fetch* fetch : dirty_) {
     fetch->dirty = false;
     if (fetch->state != State::kFetching) continue;
     Told now = now_of(*fetch);
-    if (fetch->told == now) continue;
+    if (fetch->told == now && !fetch->names_position) continue;
     if (!fetch->told) ++in_session_;
     fetch->told = now;
     asked.emplace(Forgotten{fetch->followed.topic_id, fetch->tp().topic, fetch->tp().partition}, fetch);
   }
   dirty_.clear();
   if (full) forgotten_.clear();
-  if (in_session_ == 0 && forgotten_.empty()) return;
+  if (in_session_ == 0 && forgotten_.empty()) return false;
+  if (only_news && asked.empty() && forgotten_.empty()) return false;
 
+  protocol::FetchRequest request;
   for (const auto& [key, fetch] : asked) {
     forgotten_.erase(key);
     if (request.topics.empty() || request.topics.back().topic != std::get<1>(key) || request.topics.back().topic_id != std::get<0>(key)) {
@@ -260,6 +350,12 @@ void FetchLane::send() {
     partition.last_fetched_epoch = fetch->told->last_fetched_epoch;
     partition.log_start_offset = fetch->told->log_start;
     partition.partition_max_bytes = options_.max_bytes;
+    if (pipelined()) {
+      partition.flushed = fetch->told->flushed;
+      if (fetch->names_position) partition.position = fetch->told->position;
+    }
+    if (fetch->names_position) fetch->valid_from = number;
+    fetch->names_position = false;
   }
   for (const Forgotten& key : forgotten_) {
     auto& topics = request.forgotten_topics_data;
@@ -279,13 +375,24 @@ void FetchLane::send() {
   request.min_bytes = options_.min_bytes;
   request.max_bytes = options_.response_max_bytes;
   request.session_id = session_id_;
-  request.session_epoch = session_epoch_;
+  request.session_epoch = number;
+  size_t connection = 0;
+  if (offers && (full || pipelined())) {
+    request.pipeline.emplace().depth = static_cast<int32_t>(window_);
+    request.max_bytes = static_cast<int32_t>(
+        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * kWindow), 1, std::max(options_.response_max_bytes, 1)));
+    if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
+    connection = static_cast<size_t>(number) % static_cast<size_t>(std::max(options_.connections, 1));
+  }
 
-  if (link_ == nullptr) link_ = links_.open(target_);
-  in_flight_ = true;
+  session_epoch_ = number == INT32_MAX ? 1 : number + 1;
+  ++in_flight_;
   requests_.fetch_add(1, std::memory_order_relaxed);
-  link_->fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
-               here<FetchAnswer>([](FetchLane& lane, FetchAnswer answer) { lane.on_fetched(std::move(answer)); }));
+  link(connection).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
+                         here<FetchAnswer>([number, session = session_](FetchLane& lane, FetchAnswer answer) {
+                           if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
+                         }));
+  return true;
 }
 
 }  // namespace odradek::replication

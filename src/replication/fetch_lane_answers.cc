@@ -10,38 +10,69 @@ namespace odradek::replication {
 
 using protocol::FetchResponse;
 
-void FetchLane::on_fetched(FetchAnswer answer) {
-  in_flight_ = false;
+void FetchLane::on_fetched(int32_t number, FetchAnswer answer) {
   if (!answer) return pause(answer.error());
-  const FetchResponse& response = answer->message;
+  early_.emplace(number, std::move(*answer));
+  for (auto next = early_.find(next_answer_); next != early_.end(); next = early_.find(next_answer_)) {
+    LinkAnswer<FetchResponse> taken = std::move(next->second);
+    const int32_t taken_number = next->first;
+    early_.erase(next);
+    next_answer_ = taken_number == INT32_MAX ? 1 : taken_number + 1;
+    --in_flight_;
+    if (!take(taken_number, std::move(taken))) break;
+  }
+  go_on();
+}
+
+// False: the session is over.
+bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
+  FetchResponse& response = answer.message;
   if (const auto error = static_cast<ErrorCode>(response.error_code); error != ErrorCode::kNone) {
     const bool session_is_void = error == ErrorCode::kFetchSessionIdNotFound || error == ErrorCode::kInvalidFetchSessionEpoch ||
                                  error == ErrorCode::kFetchSessionTopicIdError;
-    if (!session_is_void || session_epoch_ == 0) return pause(Error{error, std::string(name_of(error))});
-    log::debug("replication", "{}: {}", label_, name_of(error));
-    new_session(error != ErrorCode::kFetchSessionIdNotFound);
-    return go_on();
+    if (!session_is_void || number == 0) {
+      pause(Error{error, std::string(name_of(error))});
+    } else {
+      log::debug("replication", "{}: {}", label_, name_of(error));
+      new_session(true);  // names the old one, which may be there all the same: its requests hold up those behind them
+    }
+    return false;
   }
   paused_.store(false, std::memory_order_relaxed);
   session_id_ = response.session_id;
-  session_epoch_ = session_epoch_ == INT32_MAX ? 1 : session_epoch_ + 1;
-
-  for (FetchResponse::FetchableTopicResponse& topic : answer->message.responses) {
+  if (number == 0) {
+    const bool takes = response.pipeline.has_value() && response.pipeline->format == 1 && session_id_ != 0;
+    if (!mode_known_ || takes != pipelined()) {
+      mode_known_ = true;
+      pipelined_.store(takes, std::memory_order_relaxed);
+      log::info("replication", "{}: fetches are {}", label_, takes ? "pipelined" : "one at a time, its leader is not of Odradek");
+      if (context_->on_mode) context_->on_mode(target_, takes);
+    }
+  }
+  bool records = false;
+  for (FetchResponse::FetchableTopicResponse& topic : response.responses) {
     for (FetchResponse::PartitionData& data : topic.partitions) {
+      records |= !data.records.bytes.empty();
       Fetch* fetch = nullptr;
       if (by_name_) {
         fetch = find({topic.topic, data.partition_index});
       } else if (auto found = by_id_.find({topic.topic_id, data.partition_index}); found != by_id_.end()) {
         fetch = found->second;
       }
-      // Not asked for any more, or not yet again.
-      if (fetch == nullptr || !fetch->told) continue;
+      // Not asked for any more, not yet again, or from elsewhere meanwhile.
+      if (fetch == nullptr || !fetch->told || number < fetch->valid_from) continue;
       on_partition(*fetch, data);
     }
   }
+  if (records) {
+    window_ = std::min(window_ * 2, kWindow);
+  } else if (response.responses.empty()) {
+    window_ = std::max(window_ / 2, kSmallestWindow);
+  }
+  if (session_id_ != 0) return true;
   // The leader has no room for the session, or everything in it was forgotten.
-  if (session_id_ == 0) new_session(false);
-  go_on();
+  new_session(false);
+  return false;
 }
 
 void FetchLane::on_partition(Fetch& fetch, FetchResponse::PartitionData& data) {
@@ -54,9 +85,15 @@ void FetchLane::on_partition(Fetch& fetch, FetchResponse::PartitionData& data) {
 void FetchLane::on_records(Fetch& fetch, FetchResponse::PartitionData& data) {
   Partition& partition = *fetch.followed.partition;
   auto log = partition.log();
-  if (log->log_end_offset() != fetch.position) return resume(fetch);  // another fetcher, which had the partition before, was not done with it
   const Offset start = log->log_start_offset();
-  auto done = partition.append_as_follower(data.records.bytes, fetch.followed.leader_epoch, {data.high_watermark}, {data.log_start_offset});
+  if (log->log_end_offset() != fetch.position) {
+    // Another fetcher, which had the partition before, was not done with it. The high watermark is not told twice.
+    (void)partition.append_as_follower({}, fetch.followed.leader_epoch, {data.high_watermark}, {data.log_start_offset});
+    return resume(fetch);
+  }
+  std::vector<storage::EpochEntry> epochs;
+  for (const auto& said : data.leader_epochs) epochs.push_back({{said.epoch}, {said.start_offset}});
+  auto done = partition.append_as_follower(data.records.bytes, fetch.followed.leader_epoch, {data.high_watermark}, {data.log_start_offset}, epochs);
   if (!done) return on_log_error(fetch, done.error());
   if (!data.records.bytes.empty() && done->info.last_offset.value < 0) {
     return on_log_error(fetch, {ErrorCode::kCorruptMessage, "records without a whole batch"});
@@ -66,6 +103,7 @@ void FetchLane::on_records(Fetch& fetch, FetchResponse::PartitionData& data) {
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
   fetch.lag.store(std::max<int64_t>(0, data.high_watermark - fetch.position.value), std::memory_order_relaxed);
+  if (pipelined()) watch_flushes(fetch);
   if (fetch.told != now_of(fetch)) mark_dirty(fetch);
   if (done->high_watermark_advanced || log->log_start_offset() != start) context_->on_progress(fetch.followed.partition);
 }
@@ -166,8 +204,7 @@ void FetchLane::ask_for_end(const Fetch& fetch, int64_t which, UniqueFunction<vo
   partition.partition_index = fetch.tp().partition;
   partition.current_leader_epoch = fetch.followed.leader_epoch.value;
   partition.timestamp = which;
-  if (link_ == nullptr) link_ = links_.open(target_);
-  link_->list_offsets(std::move(request),
+  link(0).list_offsets(std::move(request),
                       here<OffsetsAnswer>([tp = fetch.tp(), life = fetch.life, then = std::move(then)](FetchLane& lane, OffsetsAnswer answer) mutable {
                         if (!answer) return lane.pause(answer.error());
                         Fetch* fetch = lane.find(tp);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -107,6 +108,16 @@ struct IsrChange {
   std::vector<BrokerId> isr;
 };
 
+// What a follower's fetch says of its log.
+struct FollowerState {
+  Offset log_end;
+  Offset log_start{-1};
+  std::optional<Offset> flushed;  // nullopt: it does not say what is on its disk
+  int64_t broker_epoch = -1;      // -1: it does not say
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // in which its log is known to be a part of the leader's; -1: whatever it is now
+  int64_t held_ms = 0;            // that this broker took to look at the fetch although there were records for it
+};
+
 struct FollowerFetchEffect {
   ErrorCode error = ErrorCode::kNone;
   bool high_watermark_advanced = false;
@@ -165,12 +176,13 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
                                                                     const storage::AppendOptions& options);
   // nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend, kNotLeaderOrFollower, kKafkaStorageError).
   std::optional<ErrorCode> ack_state(const AckNeed& need) const;
-  // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read. `flushed`:
-  // what it says is on its disk; nullopt: it does not say.
-  FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms,
-                                            std::optional<Offset> flushed = std::nullopt);
-  // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight.
-  std::optional<IsrChange> shrink_isr(int64_t now_ms);
+  // A fetch of `follower` proves its log end. `leader_end`: the leader's log end when the fetch was read.
+  // Errors: as check_leader; kUnknownLeaderEpoch: it is not among the replicas known here; kNotLeaderOrFollower: of a former life of it.
+  FollowerFetchEffect record_follower_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, int64_t now_ms);
+  // This broker holds the fetch of `follower` from now until the next one is recorded: its records have to be read from the disk.
+  void hold_follower(BrokerId follower, int64_t now_ms);
+  // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight. `why`: in words, for the log.
+  std::optional<IsrChange> shrink_isr(int64_t now_ms, std::string* why = nullptr);
   // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
   bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch);
   // wait_for_controller: a new LeaderAndIsr will say what holds; else the committed ISR does.
@@ -178,6 +190,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // min.insync.replicas of the topic.
   void set_min_insync_replicas(int32_t replicas) { min_isr_.store(replicas, std::memory_order_relaxed); }
   void set_flush_before_ack(storage::FlushBeforeAck which) { flush_before_ack_.store(which, std::memory_order_relaxed); }
+  // Whether what a follower has flushed matters (flush.before.ack).
+  bool wants_flushed() const { return flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone; }
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
   bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
@@ -230,9 +244,12 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset log_end{-1};  // -1: has not fetched in this epoch
     Offset log_start{-1};
     std::optional<Offset> flushed;  // nullopt: it has not said in this epoch
+    int64_t broker_epoch = -1;
     int64_t last_caught_up_ms = 0;
     int64_t last_fetch_ms = 0;
     Offset last_fetch_leader_end{0};
+    int64_t held_ms = 0;                        // by this broker, since it had caught up
+    std::optional<int64_t> holding_since_ms;
   };
 
   static constexpr uint64_t kRoleMask = 3;
@@ -262,6 +279,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
   int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
   IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
+  void note_end(Offset leader_end) REQUIRES(mutex_);
+  // When the leader's log ended at or below `end` last, as far as it is remembered; -1: it is not.
+  int64_t last_time_below(Offset end) const REQUIRES(mutex_);
 
   const TopicPartition name_;
   const BrokerId self_;
@@ -294,6 +314,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
   std::vector<Remote> remotes_ GUARDED_BY(mutex_);
   int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
+  // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
+  // is a round trip behind for ever; it has caught up with what there was then.
+  std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
 
   std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
   std::atomic<bool> closing_{false};

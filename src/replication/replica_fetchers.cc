@@ -18,9 +18,9 @@ namespace {
 constexpr int64_t kDeadAfterMs = 60'000;
 
 // As Kafka spreads partitions over fetchers.
-int32_t fetcher_of(const TopicPartition& tp, int32_t fetchers) {
+int32_t hash_of(const TopicPartition& tp) {
   const auto hash = static_cast<int32_t>(31u * static_cast<uint32_t>(java_hash(tp.topic)) + static_cast<uint32_t>(tp.partition));
-  return (hash == INT32_MIN ? 0 : std::abs(hash)) % std::max(fetchers, 1);
+  return hash == INT32_MIN ? 0 : std::abs(hash);
 }
 
 }  // namespace
@@ -34,6 +34,8 @@ FetcherOptions make_fetcher_options(const config::BrokerConfig& config, BrokerId
   options.wait_max_ms = config.get_int("replica.fetch.wait.max.ms");
   options.max_bytes = config.get_int("replica.fetch.max.bytes");
   options.response_max_bytes = config.get_int("replica.fetch.response.max.bytes");
+  options.connections = config.get_int("replica.fetch.connections");
+  options.in_flight_bytes = config.get_long("replica.fetch.in.flight.bytes");
   return options;
 }
 
@@ -42,10 +44,11 @@ ReplicaFetchers::ReplicaFetchers(base::Runtime& runtime, FetcherOptions options,
     : runtime_(runtime),
       links_(links),
       live_(live),
-      context_(new FetchContextOfBroker{.runtime = runtime, .options = options, .on_progress = std::move(on_progress), .on_bytes = {}}),
+      context_(new FetchContextOfBroker{.runtime = runtime, .options = options, .on_progress = std::move(on_progress), .on_bytes = {}, .on_mode = {}}),
       count_(std::max(options.fetchers, 1)),
       bytes_in_(metrics.counter(metrics::kReplicationBytesIn)) {
   context_->on_bytes = [counter = bytes_in_](int64_t bytes) { counter->inc(static_cast<uint64_t>(bytes)); };
+  context_->on_mode = [this](const LinkTarget& target, bool pipelined) { on_mode(target, pipelined); };
   gauges_ = metrics.collector({&metrics::kFetcherMaxLag, &metrics::kFetcherFailedPartitions, &metrics::kFetcherDeadThreads,
                                &metrics::kFetcherLag, &metrics::kFetcherState, &metrics::kFetcherMinFetchRate},
                               [this](std::vector<metrics::SampleSink*>& sinks) { write_metrics(sinks); });
@@ -72,62 +75,81 @@ void ReplicaFetchers::assign(const TopicPartition& tp, Followed& followed) {
     log::warn("replication", "{}: its leader {} is not among the live brokers; fetching starts when it is", tp.to_string(), followed.leader.value);
     return;
   }
-  const LinkTarget target{followed.leader, fetcher_of(tp, count_), 0};
-  auto& fetcher = fetchers_[target];
+  const int32_t hash = hash_of(tp);
+  LinkTarget target{followed.leader, hash % count_, 0};
+  auto& fetcher = fetchers_[{target.leader, target.fetcher}];
   if (fetcher == nullptr) {
     fetcher = std::make_unique<Fetcher>();
     fetcher->before_ms = runtime_.clock().monotonic_ms();
     fetcher->executor = runtime_.make_executor(fmt::format("fetcher-{}-{}", target.leader.value, target.fetcher), 1);
-    fetcher->lane = std::make_shared<FetchLane>(context_, *fetcher->executor, links_, target);
   }
-  ++fetcher->partitions;
-  std::erase(fetcher->removed, tp);
-  fetcher->added.push_back(followed.what);
+  if (fetcher->spread) target.connection = hash / count_ % std::max(context_->options.connections, 1);
+  Lane& lane = fetcher->lanes[target.connection];
+  if (lane.lane == nullptr) lane.lane = std::make_shared<FetchLane>(context_, *fetcher->executor, links_, target);
+  ++lane.partitions;
+  std::erase(lane.removed, tp);
+  lane.added.push_back(followed.what);
   followed.at = target;
 }
 
 void ReplicaFetchers::withdraw(const TopicPartition& tp, Followed& followed) {
   if (!followed.at) return;
-  Fetcher& fetcher = *fetchers_.at(*followed.at);
-  --fetcher.partitions;
-  std::erase_if(fetcher.added, [&](const FollowedPartition& one) { return one.partition == followed.what.partition; });
-  fetcher.removed.push_back(tp);
+  Lane& lane = fetchers_.at({followed.at->leader, followed.at->fetcher})->lanes.at(followed.at->connection);
+  --lane.partitions;
+  std::erase_if(lane.added, [&](const FollowedPartition& one) { return one.partition == followed.what.partition; });
+  lane.removed.push_back(tp);
   followed.at.reset();
 }
 
-std::vector<std::unique_ptr<ReplicaFetchers::Fetcher>> ReplicaFetchers::flush() {
-  std::vector<std::unique_ptr<Fetcher>> ended;
-  for (auto at = fetchers_.begin(); at != fetchers_.end();) {
-    Fetcher& fetcher = *at->second;
-    if (fetcher.partitions == 0) {
-      ended.push_back(std::move(at->second));
-      at = fetchers_.erase(at);
+void ReplicaFetchers::flush(Fetcher& fetcher) {
+  for (auto at = fetcher.lanes.begin(); at != fetcher.lanes.end();) {
+    Lane& lane = at->second;
+    if (lane.partitions == 0) {
+      fetcher.executor->post([lane = std::move(lane.lane)]() mutable { lane.reset(); });
+      at = fetcher.lanes.erase(at);
       continue;
     }
-    if (!fetcher.removed.empty()) fetcher.lane->remove(std::exchange(fetcher.removed, {}));
-    if (!fetcher.added.empty()) fetcher.lane->add(std::exchange(fetcher.added, {}));
+    if (!lane.removed.empty()) lane.lane->remove(std::exchange(lane.removed, {}));
+    if (!lane.added.empty()) lane.lane->add(std::exchange(lane.added, {}));
     ++at;
+  }
+}
+
+std::vector<std::unique_ptr<ReplicaFetchers::Fetcher>> ReplicaFetchers::flush_all() {
+  std::vector<std::unique_ptr<Fetcher>> ended;
+  for (auto at = fetchers_.begin(); at != fetchers_.end();) {
+    flush(*at->second);
+    if (at->second->lanes.empty()) {
+      ended.push_back(std::move(at->second));
+      at = fetchers_.erase(at);
+    } else {
+      ++at;
+    }
   }
   return ended;
 }
 
-namespace {
-template <class Fetchers>
-void end_fetchers(Fetchers ended) {
-  for (auto& fetcher : ended) {
-    fetcher->lane.reset();
-    fetcher->executor.reset();
+void ReplicaFetchers::on_mode(const LinkTarget& target, bool pipelined) {
+  base::MutexLock lock(mutex_);
+  auto found = fetchers_.find({target.leader, target.fetcher});
+  if (stopped_ || found == fetchers_.end() || context_->options.connections <= 1) return;
+  Fetcher& fetcher = *found->second;
+  if (fetcher.spread == !pipelined) return;
+  fetcher.spread = !pipelined;
+  for (auto& [tp, followed] : followed_) {
+    if (!followed.at || followed.at->leader != target.leader || followed.at->fetcher != target.fetcher) continue;
+    withdraw(tp, followed);
+    assign(tp, followed);
   }
+  // A fetcher that has no partitions any more is ended by who took them: this is its own executor.
+  if (!fetcher.lanes.empty()) flush(fetcher);
 }
-}  // namespace
 
+// Waits for what the fetchers do at the moment.
 void ReplicaFetchers::apply() {
   std::vector<std::unique_ptr<Fetcher>> ended;
-  {
-    base::MutexLock lock(mutex_);
-    ended = flush();
-  }
-  end_fetchers(std::move(ended));
+  base::MutexLock lock(mutex_);
+  ended = flush_all();
 }
 
 void ReplicaFetchers::forget(const TopicPartition& tp) {
@@ -169,9 +191,8 @@ void ReplicaFetchers::stop() {
     stopped_ = true;
     for (auto& [tp, followed] : followed_) withdraw(tp, followed);
     followed_.clear();
-    ended = flush();
+    ended = flush_all();
   }
-  end_fetchers(std::move(ended));
 }
 
 void ReplicaFetchers::write_metrics(std::vector<metrics::SampleSink*>& sinks) {
@@ -179,22 +200,29 @@ void ReplicaFetchers::write_metrics(std::vector<metrics::SampleSink*>& sinks) {
   int64_t max_lag = 0, failed = 0, dead = 0;
   double slowest = -1;
   base::MutexLock lock(mutex_);
-  for (const auto& [target, fetcher] : fetchers_) {
-    const std::string client = fmt::format("ReplicaFetcherThread-{}-{}", target.fetcher, target.leader.value);
-    for (const FetchLane::Lag& one : fetcher->lane->lags()) {
-      max_lag = std::max(max_lag, one.lag);
-      failed += one.failed;
-      sinks[3]->add({client, one.tp.topic, std::to_string(one.tp.partition)}, one.lag);
+  for (const auto& [key, fetcher] : fetchers_) {
+    const std::string client = fmt::format("ReplicaFetcherThread-{}-{}", key.second, key.first.value);
+    uint64_t requests = 0;
+    bool hangs = false, paused = false;
+    for (const auto& [number, lane] : fetcher->lanes) {
+      for (const FetchLane::Lag& one : lane.lane->lags()) {
+        max_lag = std::max(max_lag, one.lag);
+        failed += one.failed;
+        sinks[3]->add({client, one.tp.topic, std::to_string(one.tp.partition)}, one.lag);
+      }
+      requests += lane.lane->requests();
+      const int64_t busy_since_ms = lane.lane->busy_since_ms();
+      hangs |= busy_since_ms != 0 && now_ms - busy_since_ms > kDeadAfterMs;
+      paused |= lane.lane->paused();
     }
-    const uint64_t requests = fetcher->lane->requests();
-    const double rate = static_cast<double>(requests - fetcher->requests_before) * 1000 / static_cast<double>(std::max<int64_t>(now_ms - fetcher->before_ms, 1));
+    // A lane that has gone takes its count along.
+    const double rate = static_cast<double>(requests - std::min(requests, fetcher->requests_before)) * 1000 /
+                        static_cast<double>(std::max<int64_t>(now_ms - fetcher->before_ms, 1));
     fetcher->requests_before = requests;
     fetcher->before_ms = now_ms;
     slowest = slowest < 0 ? rate : std::min(slowest, rate);
-    const int64_t busy_since_ms = fetcher->lane->busy_since_ms();
-    const bool hangs = busy_since_ms != 0 && now_ms - busy_since_ms > kDeadAfterMs;
     dead += hangs;
-    sinks[4]->add({client}, int64_t{hangs ? 2 : fetcher->lane->paused() ? 1 : 0});
+    sinks[4]->add({client}, int64_t{hangs ? 2 : paused ? 1 : 0});
   }
   sinks[0]->add({"Replica"}, max_lag);
   sinks[1]->add({"Replica"}, failed);

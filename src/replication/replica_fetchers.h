@@ -1,5 +1,6 @@
 // The fetchers of a broker: which of its partitions are fetched from whom, by which of num.replica.fetchers fetchers a leader.
-// A fetcher is an executor of its own with its lane; it exists while it has partitions.
+// A fetcher is an executor of its own with its lanes; it exists while it has partitions. One lane, unless the leader turns out not to
+// take pipelined fetches: then the partitions are spread over replica.fetch.connections lanes.
 // Thread: any; changes come in the order of the controller's requests.
 #pragma once
 
@@ -43,23 +44,30 @@ class ReplicaFetchers {
   void stop();
 
  private:
-  struct Fetcher {
-    std::unique_ptr<base::Executor> executor;
-    std::shared_ptr<FetchLane> lane;  // shared with its own tasks
+  struct Lane {
+    std::shared_ptr<FetchLane> lane;  // shared with its own tasks; goes on its executor
     size_t partitions = 0;
     std::vector<FollowedPartition> added;
     std::vector<TopicPartition> removed;
+  };
+  struct Fetcher {
+    std::unique_ptr<base::Executor> executor;
+    std::map<int32_t, Lane> lanes;
+    bool spread = false;
     uint64_t requests_before = 0;  // when metrics were written last
     int64_t before_ms = 0;
   };
+  using FetcherKey = std::pair<BrokerId, int32_t>;
   struct Followed {
     FollowedPartition what;
     BrokerId leader = kNoBroker;
-    std::optional<LinkTarget> at;  // the fetcher that has it
+    std::optional<LinkTarget> at;  // the lane that has it
   };
   void assign(const TopicPartition& tp, Followed& followed) REQUIRES(mutex_);
   void withdraw(const TopicPartition& tp, Followed& followed) REQUIRES(mutex_);
-  std::vector<std::unique_ptr<Fetcher>> flush() REQUIRES(mutex_);
+  void flush(Fetcher& fetcher) REQUIRES(mutex_);
+  std::vector<std::unique_ptr<Fetcher>> flush_all() REQUIRES(mutex_);
+  void on_mode(const LinkTarget& target, bool pipelined);
   void write_metrics(std::vector<metrics::SampleSink*>& sinks);
 
   base::Runtime& runtime_;
@@ -70,7 +78,7 @@ class ReplicaFetchers {
   int32_t count_ GUARDED_BY(mutex_);
   bool stopped_ GUARDED_BY(mutex_) = false;
   std::map<TopicPartition, Followed> followed_ GUARDED_BY(mutex_);
-  std::map<LinkTarget, std::unique_ptr<Fetcher>> fetchers_ GUARDED_BY(mutex_);
+  std::map<FetcherKey, std::unique_ptr<Fetcher>> fetchers_ GUARDED_BY(mutex_);
   std::shared_ptr<metrics::Counter> bytes_in_;
   metrics::Registration gauges_;
 };
