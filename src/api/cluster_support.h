@@ -129,6 +129,7 @@ class TestCluster {
     std::optional<ErrorCode> result;  // of the answer
     Offset first{-1}, last{-1};
   };
+  int16_t produce_version = 11;
   // To the leader of the moment.
   std::shared_ptr<Produced> produce(const TopicPartition& tp, Bytes batch, int16_t acks = -1, int32_t timeout_ms = 600'000);
   std::shared_ptr<Produced> produce(const TopicPartition& tp, int records = 1, int16_t acks = -1) {

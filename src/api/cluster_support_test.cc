@@ -333,6 +333,7 @@ std::shared_ptr<TestCluster::Produced> TestCluster::produce(const TopicPartition
   replication::ProduceParams params;
   params.acks = acks;
   params.timeout_ms = timeout_ms;
+  params.append.produce_version = produce_version;
   auto outcome = replicas.append(params, partitions);
   produced->first = outcome.results[0].info.first_offset;
   produced->last = outcome.results[0].info.last_offset;
