@@ -20,6 +20,26 @@ coordinator::GroupConfig group_config(const config::BrokerConfig& config) {
   return group;
 }
 
+namespace {
+
+net::LinkOptions link_options(const config::BrokerConfig& config) {
+  net::LinkOptions options;
+  options.connect_timeout = std::chrono::milliseconds(config.get_long("socket.connection.setup.timeout.max.ms"));
+  options.max_answer_bytes = config.get_int("socket.request.max.bytes");
+  return options;
+}
+
+}  // namespace
+
+BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, BrokerId self) {
+  return {self, config.control_plane_listener().empty() ? config.inter_broker_listener() : config.control_plane_listener(),
+          std::chrono::milliseconds(config.get_int("controller.socket.timeout.ms")), link_options(config)};
+}
+
+ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self) {
+  return {self, config.inter_broker_listener(), std::chrono::milliseconds(config.get_int("controller.socket.timeout.ms")), link_options(config)};
+}
+
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election) {
   controller::ControllerOptions options;
   options.self = self;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "app/broker_channel.h"
+#include "app/controller_link.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "controller/controller.h"
@@ -19,6 +21,8 @@
 namespace odradek::app {
 
 coordinator::GroupConfig group_config(const config::BrokerConfig& config);
+BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, BrokerId self);
+ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self);
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election);
 // Nothing: this node keeps the metadata itself.
 struct ZooKeeperSettings {

@@ -4,8 +4,9 @@
 // in the highest version that both sides know.
 // Errors: those of net/link.h; kUnsupportedVersion, no version in common; kInvalidRequest or kCorruptMessage, an answer that cannot be
 // read (the link is broken then, as after every error of the network).
-// Thread: all calls, and its destruction, on the executor, which has one thread; `done` runs there, once, never inside ask(), also with
-// an error after the destruction: it must hold on to what it uses, or look whether that is still there.
+// Thread: all calls on the executor, which has one thread; destruction anywhere (elsewhere it closes a little later, on the executor).
+// `done` runs on the executor, once, never inside ask(), also with an error after the destruction: it must hold on to what it uses, or
+// look whether that is still there.
 #pragma once
 
 #include <chrono>

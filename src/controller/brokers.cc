@@ -122,7 +122,7 @@ Async<void> Controller::Impl::on_broker_data_changed(BrokerId id) {
   }
   if (info->endpoints == known->second.info.endpoints && info->rack == known->second.info.rack) co_return;
   known->second.info = std::move(*info);
-  open_queue(id);
+  queues[id]->move_to(channels(known->second.info));
   RequestBatch batch;
   batch.update_brokers();
   send(batch);
