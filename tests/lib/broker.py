@@ -32,7 +32,8 @@ def need(*programs):
 class Broker:
     """One odradek-server on a free loopback port with its own data folder; `with Broker() as b: b.address`."""
 
-    def __init__(self, properties=None, directory=None, server=None, env=None):
+    def __init__(self, properties=None, directory=None, server=None, env=None, prefix=()):
+        """`prefix`: words before the command, such as `ip netns exec NAME`."""
         self.properties = {
             "broker.id": "0",
             "listeners": "PLAINTEXT://127.0.0.1:0",
@@ -46,6 +47,7 @@ class Broker:
         self.properties.setdefault("log.dirs", str(self.directory / "data"))
         self.server = server or BIN / "odradek-server"
         self.env = dict(os.environ, **(env or {}))
+        self.prefix = list(prefix)
         self.process = None
         self.port = None
         self.ports = {}
@@ -84,18 +86,24 @@ class Broker:
         return 0.0
 
     def start(self, wait=60):
+        self.launch()
+        return self.wait_started(wait)
+
+    def launch(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.port:  # a restart keeps its port, as clients expect
             self.properties["listeners"] = re.sub(r"(PLAINTEXT://127\.0\.0\.1:)0\b", rf"\g<1>{self.port}", self.properties["listeners"])
         config = self.directory / "server.properties"
         config.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
-        begin = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.log_begin = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(self.server), str(config)], stdout=log, stderr=subprocess.STDOUT, env=self.env)
+            self.process = subprocess.Popen([*self.prefix, str(self.server), str(config)], stdout=log, stderr=subprocess.STDOUT, env=self.env)
+
+    def wait_started(self, wait=60):
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             with open(self.log_path, "rb") as log:
-                log.seek(begin)
+                log.seek(self.log_begin)
                 text = log.read().decode(errors="replace")
             if re.search(r"\bstarted in\b", text):
                 self.ports = {name: int(port) for name, port in re.findall(r"listener (\S+) on \S*:(\d+)", text)}
