@@ -9,19 +9,22 @@ import time
 import environments
 from broker import connect, free_port
 
+# Starts soon and is slow; measurements give options of their own.
+QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
 
 class Kafka:
     """`Kafka("4.3.1")`: KRaft, broker and controller in one. `Kafka("3.9.2", zookeeper="host:port")`: ZooKeeper mode.
     Its log dirs are `dirs`. What else it needs is in `folder`, which __exit__ removes unless it was given. `prefix`: words before
-    the command, such as `ip netns exec NAME`, with the address `host` there."""
+    the command, such as `ip netns exec NAME`, with the address `host` there. `java`: options of the JVM instead of those of a quick start."""
 
-    def __init__(self, version, zookeeper=None, dirs=None, broker=1, properties=None, folder=None, port=None, host="127.0.0.1", prefix=(), heap="512m"):
+    def __init__(self, version, zookeeper=None, dirs=None, broker=1, properties=None, folder=None, port=None, host="127.0.0.1", prefix=(), java=None):
         self.version, self.zookeeper, self.broker = version, zookeeper, broker
         self.class_path = environments.kafka_class_path(version)
         self.own_folder = folder is None
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="odradek-apache-"))
         self.dirs = [pathlib.Path(d) for d in dirs] if dirs else [self.folder / "data"]
-        self.host, self.prefix, self.heap = host, list(prefix), heap
+        self.host, self.prefix, self.java = host, list(prefix), java or ["-Xmx512m", *QUICK]
         self.port, self.controller_port = port or free_port(), free_port()
         self.properties = properties or {}
         self.process = None
@@ -30,11 +33,11 @@ class Kafka:
     def address(self):
         return f"{self.host}:{self.port}"
 
-    def _java(self, heap):
+    def _java(self, options):
         config = self.folder / "log4j.properties"
         config.write_text("log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
                           "log4j.appender.out.layout=org.apache.log4j.PatternLayout\nlog4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n")
-        return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
+        return ["java", *options, f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
 
     def _write_properties(self):
         values = {
@@ -69,12 +72,12 @@ class Kafka:
     def launch(self):
         path = self._write_properties()
         if not self.zookeeper and not (self.dirs[0] / "meta.properties").exists():
-            done = subprocess.run([*self._java("256m"), "kafka.tools.StorageTool", "format", "-t", "wQbSm0zFTkWXq5y3sRzE1A", "-c", str(path)],
+            done = subprocess.run([*self._java(["-Xmx256m", *QUICK]), "kafka.tools.StorageTool", "format", "-t", "wQbSm0zFTkWXq5y3sRzE1A", "-c", str(path)],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert done.returncode == 0, done.stdout[-3000:]
         with open(self.folder / "server.log", "ab") as log:
             self.log_begin = log.tell()
-            self.process = subprocess.Popen([*self.prefix, "setpriv", "--pdeathsig", "KILL", *self._java(self.heap), "kafka.Kafka", str(path)], stdout=log,
+            self.process = subprocess.Popen([*self.prefix, "setpriv", "--pdeathsig", "KILL", *self._java(self.java), "kafka.Kafka", str(path)], stdout=log,
                                             stderr=subprocess.STDOUT)
 
     def wait_started(self, wait=180):
@@ -85,11 +88,9 @@ class Kafka:
             with open(self.folder / "server.log", "rb") as log:
                 log.seek(self.log_begin)
                 started = b"started (kafka.server" in log.read()
-            if started and self.prefix:
-                return self
             if started:
                 try:
-                    connect(self.port).close()
+                    connect(self.port, host=self.host).close()
                     return self
                 except OSError:
                     pass

@@ -45,7 +45,9 @@ class Node:
         self.folder.mkdir()
         self.dirs = [self.folder / f"data-{i}" for i in range(dirs)]
         self.properties = {}  # of this node, above those of the cluster
-        self.env, self.prefix = {}, []
+        self.env, self.java = {}, None  # of Odradek's process; options of Kafka's JVM
+        place = cluster.places.get(broker)
+        self.host, self.prefix = (cluster.lab.address(place), cluster.lab.prefix(place)) if place else ("127.0.0.1", [])
         self.server = None
         self.swap(program)
 
@@ -54,7 +56,7 @@ class Node:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def pid(self):
@@ -85,11 +87,11 @@ class Node:
         at = self.cluster.connect_string
         if self.program == "kafka":
             self.server = apache.Kafka(KAFKA, zookeeper=at, dirs=self.dirs, broker=self.id, properties=settings, folder=self.folder, port=self.port,
-                                       prefix=self.prefix)
+                                       host=self.host, prefix=self.prefix, java=self.java)
         else:
             listeners = f"PLAINTEXT://{self.address}"
             self.server = Broker({"broker.id": str(self.id), "listeners": listeners, "zookeeper.connect": at, "log.dirs": ",".join(map(str, self.dirs)), **settings},
-                                 directory=self.folder, env=self.env, prefix=self.prefix)
+                                 directory=self.folder, env=self.env, host=self.host, prefix=self.prefix)
         self.server.launch()
 
     def wait_started(self):
@@ -112,7 +114,7 @@ class Node:
 
     @contextlib.contextmanager
     def socket(self, timeout=10):
-        with connect(self.port, timeout) as sock:
+        with connect(self.port, timeout, self.host) as sock:
             yield sock
 
     def metadata(self, topics=None):
@@ -129,16 +131,19 @@ class Node:
 
 class Cluster:
     """`programs`: broker id → "odradek" or "kafka". `properties`: server properties of all. All are started by __enter__ unless start=False.
+    With `lab` (distance.Distance, which must have an end "here") each broker is at the end that `places` names, by its id, and ZooKeeper at places["zookeeper"].
     Ends the test as not run where Java or Kafka's jars cannot be had."""
 
-    def __init__(self, programs, properties=None, dirs=1, start=True, chroot="/cluster"):
+    def __init__(self, programs, properties=None, dirs=1, start=True, chroot="/cluster", lab=None, places=None):
         need("java", "kcat")
         try:
             environments.kafka_class_path(KAFKA)  # ZooKeeper's jars are among them
         except environments.Missing as why:
             not_run(str(why))
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="odradek-cluster-"))
-        self.zookeeper = zookeeper.Server()
+        self.lab, self.places = lab, places or {}
+        place = self.places.get("zookeeper")
+        self.zookeeper = zookeeper.Server(lab.address(place), lab.prefix(place)) if place else zookeeper.Server()
         self.chroot, self.properties, self.start_all = chroot, properties or {}, start
         self.nodes = {}
         self.nodes = {broker: Node(self, broker, program, dirs) for broker, program in programs.items()}
@@ -280,7 +285,7 @@ class Cluster:
 
     def zookeeper_client(self):
         """A session of its own; paths start with `chroot`."""
-        return zookeeper.Client(self.zookeeper.port)
+        return zookeeper.Client(self.zookeeper.port, host=self.zookeeper.host)
 
     def kafka_tool(self, main_class, *arguments, version=KAFKA, check=True, timeout=240):
         """Output of one of Kafka's tools; --bootstrap-server is given."""
