@@ -1,5 +1,5 @@
-// A follower's way to one leader: requests leave in the order of the calls, over one connection that is opened when it is needed and
-// again after it was lost. Filled by app over the network, by tests and the simulation in memory.
+// A follower's way to one leader: requests leave in the order of the calls, over one connection. After the first error it is broken
+// for good; the follower opens another when its back-off is over. Filled by app over the network, by tests and the simulation in memory.
 // The versions are fixed by the inter-broker protocol, without ApiVersions (interbroker.md §1): Fetch 17 (12 while a topic has no id),
 // ListOffsets 9. Client id: `broker-<id>-fetcher-<index>`.
 // Thread: calls come from one executor. Nothing here waits.
@@ -22,14 +22,14 @@ inline constexpr int16_t kFollowerListOffsetsVersion = 9;
 
 template <class Response>
 struct LinkAnswer {
-  Bytes frame;  // what the message's records point into
+  std::shared_ptr<const void> frame;  // owns the bytes that the message's records point into; whoever made them chose how
   Response message;
 };
 
 class LeaderLink {
  public:
   // Runs once, on any thread, answers in the order of the requests. An Error: not delivered, or no answer came in time
-  // (replica.socket.timeout.ms) or none that can be read; then every request behind it fails too, and the next call connects again.
+  // (replica.socket.timeout.ms) or none that can be read; then every request behind it fails too, and so does every later one.
   template <class Response>
   using Done = UniqueFunction<void(Result<LinkAnswer<Response>>)>;
 
