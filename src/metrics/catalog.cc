@@ -12,11 +12,12 @@ namespace {
 constexpr std::array kCatalog = {
     // topics
     &kMessagesIn, &kBytesIn, &kBytesOut, &kBytesRejected, &kTotalProduceRequests, &kFailedProduceRequests, &kTotalFetchRequests,
-    &kFailedFetchRequests, &kProduceMessageConversions, &kFetchMessageConversions, &kReplicationBytesOut, &kInvalidCrcRecords,
+    &kFailedFetchRequests, &kProduceMessageConversions, &kFetchMessageConversions, &kReplicationBytesOut, &kReplicationBytesIn, &kInvalidCrcRecords,
     &kInvalidOffsetOrSequenceRecords,
     // replication
     &kLeaderCount, &kPartitionCount, &kOfflineReplicaCount, &kUnderReplicatedPartitions, &kUnderMinIsrPartitionCount,
-    &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetchSessions, &kFetchSessionPartitions,
+    &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetcherMaxLag, &kFetcherMinFetchRate, &kFetcherFailedPartitions, &kFetcherDeadThreads, &kFetcherLag, &kFetcherState,
+    &kFetchSessions, &kFetchSessionPartitions,
     &kFetchSessionEvictions, &kPartitionUnderReplicated,
     // controller
     &kActiveControllerCount, &kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "record/frame.h"
 
 namespace odradek::replication {
 
@@ -404,7 +405,8 @@ ReadResult Partition::read(const ReadParams& params) const {
     none.error = ErrorCode::kOffsetOutOfRange;
     return none;
   };
-  if (params.from < result.log_start_offset || params.from > result.log_end_offset) return out_of_range();
+  if (params.from < result.log_start_offset) return out_of_range();
+  // Before the look at the log's end: who has more than that hears where the logs part.
   if (params.last_fetched_epoch != kNoLeaderEpoch) {
     auto [epoch, end] = log.end_offset_for_epoch(params.last_fetched_epoch);
     if (epoch == kNoLeaderEpoch || end.value < 0) return out_of_range();
@@ -413,6 +415,7 @@ ReadResult Partition::read(const ReadParams& params) const {
       return result;
     }
   }
+  if (params.from > result.log_end_offset) return out_of_range();
   // Nothing new, or no room for it: no look into the log.
   if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 
@@ -511,22 +514,102 @@ Result<Offset> Partition::delete_records(Offset before) {
 
 // --- follower ---------------------------------------------------------------------------------------------------------------
 
-Result<void> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start) {
-  base::MutexLock lock(mutex_);
-  if (role() != Role::kFollower || (expected != kNoLeaderEpoch && expected != leader_epoch())) {
-    return fail(ErrorCode::kNotLeaderOrFollower, name_.to_string() + ": no follower in this epoch");
+// Inside the gate, so that no change of role comes in between.
+class Partition::Following {
+ public:
+  Following(Partition& partition, LeaderEpoch expected) : partition_(partition) {
+    partition.enter_append(word_);
+    legal_ = static_cast<Role>(word_ & kRoleMask) == Role::kFollower && (expected == kNoLeaderEpoch || expected == epoch_of(word_));
   }
+  ~Following() { partition_.leave_append(); }
+  Following(const Following&) = delete;
+
+  explicit operator bool() const { return legal_; }
+  tl::unexpected<Error> refusal() const {
+    return fail(ErrorCode::kNotLeaderOrFollower, partition_.name_.to_string() + ": no follower in this epoch");
+  }
+
+ private:
+  Partition& partition_;
+  uint64_t word_ = 0;
+  bool legal_ = false;
+};
+
+Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
+                                                     std::span<const storage::EpochEntry> epochs) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  FollowerAppend done;
   if (!records.empty()) {
-    if (auto appended = log_owner_->append_as_follower(records); !appended) return fail(std::move(appended.error().error));
+    if (log.log_start_offset() == log.log_end_offset()) {
+      ByteView rest = records;
+      auto first = record::next_frame(rest);
+      if (first && *first && (*first).is_batch() && first->base_offset() < log.log_end_offset() && first->last_offset() >= log.log_end_offset()) {
+        if (auto restarted = log.truncate_fully_and_start_at(first->base_offset()); !restarted) return fail(std::move(restarted.error()));
+        lower_high_watermark();
+      }
+    }
+    // Before the records: an epoch whose records are missing is true of the leader's log all the same.
+    for (const storage::EpochEntry& entry : epochs) log.assign_epoch_start(entry.epoch, std::max(entry.start, log.log_end_offset()));
+    auto appended = log.append_as_follower(records);
+    if (!appended) return fail(std::move(appended.error().error));
+    done.info = std::move(*appended);
+    if (flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone && log.flushed_offset() < log.log_end_offset()) {
+      log.request_flush();
+    }
   }
-  const Offset reachable = std::min(leader_high_watermark, log_owner_->log_end_offset());
-  if (reachable > high_watermark()) {
-    high_watermark_.store(reachable.value, std::memory_order_release);
-    log_owner_->update_high_watermark(reachable);
+  {
+    base::MutexLock lock(mutex_);
+    const Offset reachable = std::min(leader_high_watermark, log.log_end_offset());
+    if (reachable > high_watermark()) {
+      high_watermark_.store(reachable.value, std::memory_order_release);
+      log.update_high_watermark(reachable);
+      done.high_watermark_advanced = true;
+    }
   }
-  if (leader_log_start > log_owner_->log_start_offset()) {
-    if (auto moved = log_owner_->maybe_advance_start_offset(leader_log_start); !moved) return fail(std::move(moved.error()));
+  const Offset start = std::min(leader_log_start, high_watermark());
+  if (start > log.log_start_offset()) {
+    if (auto moved = log.maybe_advance_start_offset(start); !moved) return fail(std::move(moved.error()));
   }
+  return done;
+}
+
+Offset Partition::lower_high_watermark() {
+  base::MutexLock lock(mutex_);
+  const Offset end = log_owner_->log_end_offset();
+  if (high_watermark() > end) high_watermark_.store(end.value, std::memory_order_release);
+  return end;
+}
+
+Result<Offset> Partition::start_following(LeaderEpoch expected) {
+  {
+    Following following(*this, expected);
+    if (!following) return following.refusal();
+    storage::Log& log = *log_.load(std::memory_order_acquire);
+    if (log.latest_epoch() != kNoLeaderEpoch || high_watermark() >= log.log_end_offset()) return log.log_end_offset();
+  }
+  return truncate_as_follower(high_watermark(), expected);
+}
+
+Result<Offset> Partition::truncate_as_follower(Offset to, LeaderEpoch expected) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (auto cut = log.truncate_to(std::max(to, Offset{0})); !cut) return fail(std::move(cut.error()));
+  return lower_high_watermark();
+}
+
+Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (auto restarted = log.truncate_fully_and_start_at(at); !restarted) return restarted;
+  base::MutexLock lock(mutex_);
+  high_watermark_.store(at.value, std::memory_order_release);
   return {};
 }
 

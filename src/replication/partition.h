@@ -11,6 +11,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/mutex.h"
@@ -92,6 +93,11 @@ struct ListedOffset {
   int64_t timestamp = kNoTimestamp;
   Offset offset{-1};
   LeaderEpoch epoch = kNoLeaderEpoch;
+};
+
+struct FollowerAppend {
+  storage::AppendInfo info;
+  bool high_watermark_advanced = false;
 };
 
 // A wish of the leader for another ISR, for the controller's AlterPartition.
@@ -193,9 +199,20 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Smallest log start over the live replicas.
   Offset low_watermark() const;
 
-  // --- follower ---------------------------------------------------------------------------------------------------------
-  // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's.
-  Result<void> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start);
+  // --- follower: by the fetcher; one at a time inside ---------------------------------------------------------------------
+  // All of them: kNotLeaderOrFollower unless this is a follower in the epoch `expected` (-1: any).
+  // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's
+  // as far as the high watermark goes. `epochs`: leader epochs that begin in the records, for those whose format does not say.
+  // An empty log whose first batch begins below its end (the leader's log start lies inside that batch) starts at that batch.
+  // Errors: those of Log::append_as_follower.
+  Result<FollowerAppend> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
+                                            std::span<const storage::EpochEntry> epochs = {});
+  // Where fetching begins: the log end, or the high watermark if the log knows no epochs; then the rest is cut off.
+  Result<Offset> start_following(LeaderEpoch expected);
+  // Cuts whole batches, durably; blocks on the disk. Gives the new log end; the high watermark is not above it.
+  Result<Offset> truncate_as_follower(Offset to, LeaderEpoch expected);
+  // Drops the whole log, which starts again at `at`.
+  Result<void> restart_as_follower(Offset at, LeaderEpoch expected);
 
   // Where the topic's traffic is counted; set before others see the partition.
   void set_counters(std::shared_ptr<TopicCounters> counters) { counters_ = std::move(counters); }
@@ -231,6 +248,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void close_gate() REQUIRES(change_mutex_) EXCLUDES(mutex_);  // appends that run need mutex_ to end
   void open_gate(uint64_t word) REQUIRES(change_mutex_);
 
+  // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
+  class Following;
+  Offset lower_high_watermark() EXCLUDES(mutex_);
+
   static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
   Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
   void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
@@ -262,6 +283,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
   mutable base::Mutex change_mutex_;  // one change of role at a time; taken before mutex_
+  base::Mutex follower_mutex_;        // one change of a follower's log at a time; taken inside the gate, before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
   BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;

@@ -221,6 +221,15 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
     Wakeups wakeups;
     wakeups.add(partition);
   });
+  if (options_.leader_links != nullptr) {
+    FetcherOptions fetcher = options_.fetcher;
+    fetcher.self = options_.self;
+    // Consumers read from followers too.
+    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, metrics, [](const std::shared_ptr<Partition>& partition) {
+      Wakeups wakeups;
+      wakeups.add(partition);
+    });
+  }
 }
 
 ReplicaManager::~ReplicaManager() {
@@ -230,6 +239,7 @@ ReplicaManager::~ReplicaManager() {
   stop();
   isr_updates_.reset();
   control_executor_.reset();
+  fetchers_.reset();
   for (Purgatory* purgatory : {&produces_, &fetches_, &deletions_}) purgatory->drain();
   // Time-outs that were posted run now.
   executor_.reset();
@@ -254,6 +264,7 @@ void ReplicaManager::start() {
 void ReplicaManager::stop() {
   isr_timer_.reset();
   isr_updates_->set_channel(nullptr);
+  if (fetchers_ != nullptr) fetchers_->stop();
   for (const auto& partition : partitions()) {
     partition->close();
     if (auto log = partition->log(); log != nullptr && partition->append_waiters().has_waiters()) (void)log->flush();
@@ -299,6 +310,7 @@ bool ReplicaManager::is_alive(BrokerId broker) const { return image_.current()->
 void ReplicaManager::set_broker_epoch(int64_t epoch) {
   broker_epoch_.store(epoch, std::memory_order_relaxed);
   isr_updates_->set_broker_epoch(epoch);
+  if (fetchers_ != nullptr) fetchers_->set_broker_epoch(epoch);
 }
 
 void ReplicaManager::set_alter_partition_channel(AlterPartitionChannel* channel) { isr_updates_->set_channel(channel); }
@@ -382,6 +394,7 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
       response.partition_errors.push_back(by_id.partition_errors.back());
     }
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
   return response;
 }
 
@@ -422,6 +435,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   }
 
   const bool leads = state.leader == options_.self;
+  if (fetchers_ != nullptr) fetchers_->forget(tp);
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   auto changed = leads ? partition->become_leader(state, log, high_watermark, now_ms) : partition->become_follower(state, log, high_watermark);
   if (!changed) return changed.error().code;
@@ -430,6 +444,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
     map_[Key{tp.topic, tp.partition}] = partition;
   }
   wakeups.add(partition);
+  if (!leads && fetchers_ != nullptr) fetchers_->follow({partition, log->topic_id(), state.leader_epoch}, state.leader);
   tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
   return ErrorCode::kNone;
 }
@@ -461,6 +476,7 @@ protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaR
   for (const auto& topic : request.topic_states) {
     for (const auto& state : topic.partition_states) stop_partition(topic.topic_name, state.partition_index, state.leader_epoch, state.delete_partition);
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
   return response;
 }
 
@@ -471,6 +487,7 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     // -1: a controller without epochs; -2: the topic is being deleted.
     if (epoch.value >= 0 && epoch < partition->leader_epoch()) return ErrorCode::kFencedLeaderEpoch;
     const bool served = partition->role() != Role::kNone;
+    if (fetchers_ != nullptr) fetchers_->forget(tp);
     partition->stop(false);
     wakeups.add(partition);
     if (served) tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
@@ -497,7 +514,10 @@ protocol::UpdateMetadataResponse ReplicaManager::apply(const protocol::UpdateMet
   }
   base::MutexLock lock(apply_mutex_);
   ErrorCode error = take_controller_epoch(request.controller_epoch);
-  if (error == ErrorCode::kNone) image_.apply(request);
+  if (error == ErrorCode::kNone) {
+    image_.apply(request);
+    if (fetchers_ != nullptr) fetchers_->brokers_changed();
+  }
   response.error_code = static_cast<int16_t>(error);
   return response;
 }
@@ -729,10 +749,16 @@ void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions)
   for (const TopicPartition& tp : partitions) {
     std::shared_ptr<Partition> partition = find(tp);
     if (partition == nullptr || partition->role() == Role::kOffline) continue;
+    if (fetchers_ != nullptr) fetchers_->forget(tp);
     partition->stop(true);
     wakeups.add(partition);
     tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
+}
+
+void ReplicaManager::set_fetcher_count(int32_t fetchers) {
+  if (fetchers_ != nullptr) fetchers_->resize(fetchers);
 }
 
 void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config) {

@@ -27,6 +27,7 @@
 #include "replication/leadership.h"
 #include "replication/partition.h"
 #include "replication/purgatory.h"
+#include "replication/replica_fetchers.h"
 #include "replication/replica_metrics.h"
 #include "storage/log_manager.h"
 
@@ -37,6 +38,9 @@ struct ReplicaManagerOptions {
   int64_t replica_lag_time_max_ms = 30'000;
   // The settings of a topic's logs as they are now; asked when a log is created.
   std::function<std::shared_ptr<const storage::LogConfig>(const std::string& topic)> log_config;
+  // How followers reach their leaders; null: they fetch nothing. Outlives the manager.
+  LeaderLinks* leader_links = nullptr;
+  FetcherOptions fetcher;
   // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
   std::function<void()> on_log_dirs_changed;
 };
@@ -190,6 +194,8 @@ class ReplicaManager : public LiveBrokers {
   void start();
   // Parked operations are answered with kNotLeaderOrFollower, and so is every later request: nothing is parked any more.
   void stop();
+  // num.replica.fetchers has changed. Not on a handler thread: waits for fetchers that end.
+  void set_fetcher_count(int32_t fetchers);
   // New settings of a log: for it and for its partition's min.insync.replicas.
   void update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config);
   size_t parked_fetches() const;
@@ -242,6 +248,7 @@ class ReplicaManager : public LiveBrokers {
   Purgatory fetches_;
   Purgatory deletions_;
   std::unique_ptr<IsrUpdates> isr_updates_;
+  std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};
 
