@@ -8,6 +8,7 @@
 #include "adopt/adoption.h"
 #include "app/broker_channel.h"
 #include "app/controller_link.h"
+#include "app/leader_links.h"
 #include "app/settings.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -53,6 +54,7 @@ struct Node::Parts {
   std::unique_ptr<metadata::ConfigStore> config_store;
   metadata::ImageHolder image;
   std::unique_ptr<metadata::ImageWaits> image_waits;
+  std::unique_ptr<replication::LeaderLinks> leader_links;
   std::unique_ptr<replication::ReplicaManager> replicas;
   std::unique_ptr<replication::FetchSessionCache> fetch_sessions;
   std::unique_ptr<coordinator::ReplicaLogAccess> log_access;
@@ -207,6 +209,9 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   replica_options.self = self;
   replica_options.replica_lag_time_max_ms = settings->get_long("replica.lag.time.max.ms");
   replica_options.log_config = [this](const std::string& topic) { return log_config(topic); };
+  leader_links = make_leader_links(runtime, links, image, leader_link_options(*settings, self));
+  replica_options.leader_links = leader_links.get();
+  replica_options.fetcher = replication::make_fetcher_options(*settings, self);
   replica_options.on_log_dirs_changed = [this] {
     store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {
       if (!created) log::warn("app", "the controller was not told that log dirs changed");
@@ -282,6 +287,7 @@ void Node::Parts::follow_config_changes() {
   config_store->subscribe(follow);
   config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig& now) {
     renew_log_configs();
+    if (replicas) replicas->set_fetcher_count(now.get_int("num.replica.fetchers"));
     if (cleaner) cleaner->reconfigure(storage::make_cleaner_options(now));
   });
 }

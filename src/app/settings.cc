@@ -1,5 +1,7 @@
 #include "app/settings.h"
 
+#include <limits>
+
 #include "config/topic_config.h"
 
 namespace odradek::app {
@@ -38,6 +40,13 @@ BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, 
 
 ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self) {
   return {self, config.inter_broker_listener(), std::chrono::milliseconds(config.get_int("controller.socket.timeout.ms")), link_options(config)};
+}
+
+LeaderLinkOptions leader_link_options(const config::BrokerConfig& config, BrokerId self) {
+  net::LinkOptions link = link_options(config);
+  link.receive_buffer_bytes = config.get_int("replica.socket.receive.buffer.bytes");
+  link.max_answer_bytes = std::numeric_limits<int32_t>::max();  // a batch is as large as its topic allows, and comes whole
+  return {self, config.inter_broker_listener(), std::chrono::milliseconds(config.get_int("replica.socket.timeout.ms")), link};
 }
 
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election) {

@@ -302,6 +302,7 @@ class ControllerTest : public ::testing::Test {
     partition.leader_epoch = leader_epoch;
     partition.partition_epoch = partition_epoch;
     partition.leader_recovery_state = recovery;
+    partition.new_isr = isr;  // as IsrUpdates: both, whatever the version
     for (int32_t id : isr) partition.new_isr_with_epochs.emplace_back().broker_id = id;
     protocol::AlterPartitionResponse response;
     active().alter_partition(request, 3, [&](protocol::AlterPartitionResponse answer) { response = std::move(answer); });

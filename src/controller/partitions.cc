@@ -162,8 +162,12 @@ Async<void> Controller::Impl::handle_alter_partition(protocol::AlterPartitionReq
     for (const auto& wanted : topic.partitions) {
       answer.partitions.emplace_back().partition_index = wanted.partition_index;
       Asked one{{name, wanted.partition_index}, response.topics.size() - 1, answer.partitions.size() - 1, unknown};
-      std::vector<BrokerId> isr = broker_ids(wanted.new_isr);
-      for (const auto& member : wanted.new_isr_with_epochs) isr.push_back({member.broker_id});
+      // In process nothing is left out that the version does not have.
+      std::vector<BrokerId> isr;
+      if (version < 3) isr = broker_ids(wanted.new_isr);
+      for (const auto& member : wanted.new_isr_with_epochs) {
+        if (version >= 3) isr.push_back({member.broker_id});
+      }
       bool recovering = wanted.leader_recovery_state != 0;
       PartitionRecord* record = state.find(one.tp);
       auto ineligible = [&](BrokerId member) { return !state.is_online(member, one.tp); };
