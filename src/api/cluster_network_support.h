@@ -55,12 +55,14 @@ class TestCluster::Connection : public std::enable_shared_from_this<Connection> 
     if (broken_) return;
     broken_ = true;
     inbox_.clear();
+    for (auto& call : std::exchange(on_the_way_, {})) fail(*call);
     for (auto& call : std::exchange(calls_, {})) fail(*call);
   }
   // By the one who asks: it hears nothing more.
   void close() {
     broken_ = true;
     inbox_.clear();
+    on_the_way_.clear();
     calls_.clear();
   }
 
@@ -135,10 +137,7 @@ class TestCluster::Connection : public std::enable_shared_from_this<Connection> 
   }
   void deliver(Call& call) {
     if (broken_ || call.done == nullptr) return;
-    if (cluster_.cuts_.contains(std::minmax(from_.value, to_.value))) {
-      for (auto& sent : std::exchange(on_the_way_, {})) fail(*sent);
-      return break_off();
-    }
+    if (cluster_.cuts_.contains(std::minmax(from_.value, to_.value))) return break_off();
     on_the_way_.pop_front();
     size_t used = 0;
     EXPECT_TRUE(protocol::decode_response_header(*call.answer, call.key, call.version, used));
