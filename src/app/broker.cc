@@ -60,7 +60,7 @@ Result<std::unique_ptr<Broker>> Broker::start(base::Runtime& runtime, std::share
   for (const net::BoundListener& listener : parts.server->listeners()) {
     log::info("app", "listener {} on {}:{}", listener.name, listener.host.empty() ? "*" : listener.host, listener.port);
   }
-  parts.broker_metrics = std::make_unique<BrokerMetrics>(node.registry(), runtime.clock(), config->queued_max_request_bytes(), *parts.server, node.replicas(), node.fetch_sessions(), node.controller(), node.logs());
+  parts.broker_metrics = std::make_unique<BrokerMetrics>(node.registry(), runtime.clock(), config->queued_max_request_bytes(), *parts.server, node);
   if (auto started = parts.start_web(*config); !started) return fail(started.error());
   return broker;
 }

@@ -108,6 +108,8 @@ storage::LogManager& Node::logs() { return *parts_->logs; }
 replication::ReplicaManager& Node::replicas() { return *parts_->replicas; }
 replication::FetchSessionCache& Node::fetch_sessions() { return *parts_->fetch_sessions; }
 controller::Controller& Node::controller() { return *parts_->controller; }
+controller::Membership& Node::membership() { return *parts_->membership; }
+metadata::Store& Node::store() { return *parts_->store; }
 
 Node::OpenStore configured_store(base::Runtime& runtime, const config::BrokerConfig& config) {
   std::string folder = config.metadata_log_dir();
@@ -252,6 +254,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
         return to.id == self ? controller::make_local_channel(*control_executor, local) : make_network_channel(*metadata_executor, links, to, how);
       },
       controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); }));
+  controller->register_metrics(registry);
   // On its own node a cluster is as large as it will be; in ZooKeeper's tree the other brokers are waited for, as Kafka does.
   const bool fewer_replicas = !zookeeper_settings(*settings);
   topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, fewer_replicas);

@@ -22,6 +22,7 @@
 
 namespace odradek::controller {
 class Controller;
+class Membership;
 }
 namespace odradek::net {
 class Links;
@@ -64,6 +65,8 @@ class Node {
   replication::ReplicaManager& replicas();
   replication::FetchSessionCache& fetch_sessions();
   controller::Controller& controller();
+  controller::Membership& membership();
+  metadata::Store& store();
 
  private:
   struct Parts;

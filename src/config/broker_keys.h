@@ -580,7 +580,7 @@ inline constexpr auto kBrokerKeys = [] {
              "Java security providers.",
              "This is no Java program."),
     ours(works("server.log.file", kString, nullptr, "", kMedium, kReadOnly,
-             "File of the server's log lines; unset: standard error.")),
+             "File of the server's log lines, controller.log and state-change.log beside it; unset: standard error.")),
     ours(works("server.log.keep", kInt, "10", "0..", kLow, kReadOnly,
              "Rotated log files that are kept.")),
     ours(works("server.log.level", kString, "INFO", "~TRACE|DEBUG|INFO|WARN|ERROR|OFF", kMedium, kReadOnly,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "metadata/paths.h"
@@ -18,6 +20,9 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
 
   void on_session(SessionState now) {
     bool well = now == SessionState::kConnected || now == SessionState::kClosed;
+    if (now == SessionState::kConnected) connects.fetch_add(1, std::memory_order_relaxed);
+    if (now == SessionState::kConnecting) disconnects.fetch_add(1, std::memory_order_relaxed);
+    if (now == SessionState::kExpired) expirations.fetch_add(1, std::memory_order_relaxed);
     log::at("metadata", well ? log::Level::kInfo : log::Level::kWarn, "the session is {}", name_of(now));
     if (now == SessionState::kConnected && connecting) {
       metadata::spawn(enter(shared_from_this()));
@@ -132,6 +137,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   int64_t former_session = 0;
   bool expired = false;
   bool leaving = false;
+  std::atomic<int64_t> connects{0}, disconnects{0}, expirations{0};
 };
 
 Membership::Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs)
@@ -157,6 +163,11 @@ void Membership::join(metadata::BrokerInfo info, Controller& controller, JoinOpt
     impl->on_epoch = std::move(on_epoch);
     metadata::spawn(impl->first_registration(impl, std::move(done)));
   });
+}
+
+Membership::Counts Membership::counts() const {
+  return {impl_->connects.load(std::memory_order_relaxed), impl_->disconnects.load(std::memory_order_relaxed),
+          impl_->expirations.load(std::memory_order_relaxed)};
 }
 
 void Membership::leave(Task done) {

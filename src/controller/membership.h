@@ -37,6 +37,11 @@ class Membership {
   // Errors: kDuplicateBrokerRegistration; kInvalidConfig (the cluster has transactions).
   void join(metadata::BrokerInfo info, Controller& controller, JoinOptions options, std::function<void(int64_t)> on_epoch,
             UniqueFunction<void(Result<void>)> done);
+  // Of the session, since the start. Thread: any.
+  struct Counts {
+    int64_t connects = 0, disconnects = 0, expirations = 0;
+  };
+  Counts counts() const;
   // Leaves office and closes the session; without a connection what is under way is given up.
   void leave(Task done);
 
