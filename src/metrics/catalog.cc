@@ -21,7 +21,8 @@ constexpr std::array kCatalog = {
     &kFetchSessionEvictions, &kPartitionUnderReplicated,
     // controller
     &kActiveControllerCount, &kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
-    &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections,
+    &kTopicsToDeleteCount, &kActiveBrokerCount, &kControllerState, &kControllerEventQueueSize, &kControllerEventQueueTime,
+    &kControllerTotalQueueSize, &kControllerQueueSize, &kLeaderElectionTime, &kControllerChangeTime, &kTopicChangeTime, &kTopicDeletionTime, &kAlterPartitionReassignmentTime, &kAutoLeaderBalanceTime, &kManualLeaderBalanceTime, &kControlledShutdownTime, &kIsrChangeTime, &kLeaderAndIsrResponseReceivedTime, &kLogDirChangeTime, &kControllerShutdownTime, &kUncleanLeaderElections,
     // requests
     &kRequests, &kRequestTotalTime, &kRequestQueueTime, &kRequestLocalTime, &kRequestRemoteTime, &kRequestThrottleTime,
     &kResponseQueueTime, &kResponseSendTime, &kRequestBytes, &kRequestQueueSize, &kResponseQueueSize, &kHandlerIdle,
@@ -38,7 +39,7 @@ constexpr std::array kCatalog = {
     &kNumGroups, &kNumGroupsPreparingRebalance, &kNumGroupsCompletingRebalance, &kNumGroupsStable, &kNumGroupsEmpty, &kNumGroupsDead,
     &kNumOffsets, &kOffsetCommits, &kOffsetExpirations, &kGroupRebalances,
     // broker and process
-    &kBrokerState, &kBuildInfo, &kProcessCpu, &kProcessResidentMemory, &kProcessVirtualMemory, &kProcessThreads, &kProcessOpenFds,
+    &kBrokerState, &kSessionState, &kSessionConnects, &kSessionDisconnects, &kSessionExpires, &kBuildInfo, &kProcessCpu, &kProcessResidentMemory, &kProcessVirtualMemory, &kProcessThreads, &kProcessOpenFds,
     &kProcessMaxFds, &kProcessStartTime,
 };
 

@@ -58,9 +58,12 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
         partition.new_isr_with_epochs.emplace_back().broker_id = id.value;
       }
     }
-    to->send(std::move(request), [state = shared_from_this(), items = std::move(items)](Result<AlterPartitionResponse> answer) mutable {
-      base::Executor& executor = state->executor;
-      executor.post([state = std::move(state), items = std::move(items), answer = std::move(answer)]() mutable { state->on_answer(std::move(items), answer); });
+    // The answer may come after the end of this and of the executor.
+    auto answer = std::make_shared<Result<AlterPartitionResponse>>();
+    Task work = executor.posting([state = shared_from_this(), items = std::move(items), answer]() mutable { state->on_answer(std::move(items), *answer); });
+    to->send(std::move(request), [answer, work = std::move(work)](Result<AlterPartitionResponse> came) mutable {
+      *answer = std::move(came);
+      work();
     });
   }
 

@@ -394,7 +394,8 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
   }
   auto apply_state = [&](const std::string& topic, const Uuid& id, const auto& state) {
     const ErrorCode error = apply_one({topic, state.partition_index}, id, state_of(state), wakeups);
-    log::debug("state-change", "LeaderAndIsr {}-{}: leader {} epoch {}: {}", topic, state.partition_index, state.leader, state.leader_epoch, name_of(error));
+    log::info("state-change", "broker {}: {}-{} has leader {}, leader epoch {}, isr [{}], partition epoch {}: {}", options_.self.value, topic, state.partition_index,
+              state.leader, state.leader_epoch, fmt::join(state.isr, ","), state.partition_epoch, name_of(error));
     protocol::LeaderAndIsrResponse::LeaderAndIsrPartitionError entry;
     entry.topic_name = topic;
     entry.partition_index = state.partition_index;
