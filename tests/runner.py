@@ -68,7 +68,7 @@ def room_tests():
         match = re.match(r"\s*room\((\S+?)[\s)]", line)
         if match and list((ROOT / "src" / match.group(1)).glob("*_test.cc")):
             found.append(match.group(1).replace("/", "_"))
-    return found
+    return [*found, "tools"]
 
 
 def run_unit(outcome, preset, room):
@@ -181,7 +181,7 @@ def main():
     if do_build:
         builds = []
         if scripts:
-            builds.append(("release", ["odradek-server", "odradek", "fsync_gate"]))
+            builds.append(("release", ["odradek-server", "odradek", "fsync_gate", "distance"]))
         for preset in presets:
             targets = [f"{r}_test" for p, r in units if p == preset]
             if preset != "debug" and any(path.parent.name == "sanitizers" for path, _ in scripts):

@@ -7,8 +7,11 @@
 #include "api/handlers.h"
 #include "api/leader_hint.h"
 #include "api/old_fetch.h"
+#include "base/clock.h"
+#include "base/executor.h"
 #include "metadata/image.h"
 #include "protocol/messages/fetch.h"
+#include "replication/fetch_pipeline.h"
 #include "replication/fetch_session.h"
 #include "replication/replica_metrics.h"
 #include "replication/replica_manager.h"
@@ -165,6 +168,7 @@ void read_or_wait(Services& services, Pending pending, bool may_wait_for_disk) {
   pending.request->settle();
   auto waiting = std::make_unique<Pending>(std::move(pending));
   if (!outcome.cold.empty()) {
+    waiting->params.received_ms = 0;  // counted up to here
     services.replicas.load(outcome.cold, [&services, waiting = std::move(waiting)] { read_or_wait(services, std::move(*waiting), true); });
     return;
   }
@@ -184,6 +188,17 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   FetchRequest& asked = *decoded;
   const int16_t version = request->version();
 
+  const int64_t received_ms = (request->times().received_ns > 0 ? request->times().received_ns : services.runtime.clock().monotonic_ns()) / 1'000'000;
+  if (replication::FetchPipelines::takes(asked, version)) {
+    // Its place in line is taken, so the connection's next request may start.
+    request->settle();
+    request->release_body();
+    asked.max_bytes = std::max(0, std::min(asked.max_bytes, services.fetch_max_bytes));
+    services.replicas.fetch_pipelines().fetch(std::move(asked), received_ms,
+                                              [request = std::move(request)](FetchResponse response) { request->finish(response); });
+    return;
+  }
+
   Pending pending;
   replication::FetchParams& params = pending.params;
   params.replica_id = {version >= 15 ? asked.replica_state.replica_id : asked.replica_id};
@@ -196,6 +211,7 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   params.min_bytes = std::min(asked.min_bytes, params.max_bytes);
   params.isolation = static_cast<IsolationLevel>(asked.isolation_level == 1 ? 1 : 0);
   const bool follower = params.replica_id.value >= 0;
+  if (follower) params.received_ms = received_ms;
 
   pending.request = std::move(request);
   pending.context = services.fetch_sessions.open(asked, version);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "metrics/process_metrics.h"
+#include "net/link.h"
 #include "server/server.h"
 #include "storage/log_manager.h"
 #include "web/web_server.h"
@@ -21,10 +22,11 @@ constexpr std::chrono::milliseconds kDrainWait{10'000};
 
 // In the order of making; destroyed in the reverse order.
 struct Broker::Parts {
-  Parts(base::Runtime& r, std::shared_ptr<const config::BrokerConfig> config) : runtime(r), node(runtime, waiter, std::move(config)) {}
+  Parts(base::Runtime& r, std::shared_ptr<const config::BrokerConfig> config) : runtime(r), links(net::make_tcp_links(r)), node(runtime, waiter, *links, std::move(config)) {}
 
   base::Runtime& runtime;
   ThreadWaiter waiter;
+  std::unique_ptr<net::Links> links;
   Node node;
   std::vector<metrics::Registration> process_metrics;
   std::unique_ptr<RequestMetrics> request_metrics;
@@ -54,12 +56,11 @@ Result<std::unique_ptr<Broker>> Broker::start(base::Runtime& runtime, std::share
   parts.server = std::make_unique<server::Server>(runtime, server_options(*config), node.sink(), &node.logs().slice_loader(), parts.request_metrics.get());
   if (auto bound = parts.server->bind(); !bound) return fail(bound.error());
   parts.follow_config_changes();
-  if (auto joined = node.join(advertised_endpoints(*config, parts.server->listeners())); !joined) return fail(joined.error());
-  parts.server->start();
+  if (auto joined = node.join(advertised_endpoints(*config, parts.server->listeners()), [&parts] { parts.server->start(); }); !joined) return fail(joined.error());
   for (const net::BoundListener& listener : parts.server->listeners()) {
     log::info("app", "listener {} on {}:{}", listener.name, listener.host.empty() ? "*" : listener.host, listener.port);
   }
-  parts.broker_metrics = std::make_unique<BrokerMetrics>(node.registry(), runtime.clock(), config->queued_max_request_bytes(), *parts.server, node.replicas(), node.fetch_sessions(), node.controller(), node.logs());
+  parts.broker_metrics = std::make_unique<BrokerMetrics>(node.registry(), runtime.clock(), config->queued_max_request_bytes(), *parts.server, node);
   if (auto started = parts.start_web(*config); !started) return fail(started.error());
   return broker;
 }
@@ -92,6 +93,7 @@ Result<void> Broker::Parts::start_web(const config::BrokerConfig& config) {
 void Broker::stop() {
   Parts& parts = *parts_;
   if (parts.web) parts.web->stop();
+  parts.node.hand_over();
   // The server drains while what is parked gets its answers.
   std::thread draining = base::start_thread("drain", [&] { parts.server->stop(kDrainWait); });
   parts.node.answer_parked();

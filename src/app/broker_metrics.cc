@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "app/node.h"
 #include "controller/controller.h"
+#include "controller/membership.h"
+#include "metadata/store.h"
 #include "metrics/catalog.h"
 #include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
@@ -69,10 +72,11 @@ double BrokerMetrics::IdleShare::take(const net::IdleTimes& now) {
   return alive <= 0 ? 1.0 : std::clamp(static_cast<double>(idle) / static_cast<double>(alive), 0.0, 1.0);
 }
 
-BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server,
-                             replication::ReplicaManager& replicas, replication::FetchSessionCache& sessions,
-                             controller::Controller& controller, storage::LogManager& logs)
-    : clock_(clock), controller_(controller), logs_(logs) {
+BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server, Node& node)
+    : clock_(clock), controller_(node.controller()), logs_(node.logs()) {
+  replication::ReplicaManager& replicas = node.replicas();
+  replication::FetchSessionCache& sessions = node.fetch_sessions();
+  controller::Controller& controller = node.controller();
   auto add = [&](const MetricDef& def, LabelValues labels, std::function<double()> value) {
     registrations_.push_back(registry.callback(def, labels, std::move(value)));
   };
@@ -107,7 +111,8 @@ BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t req
   add(kPurgatorySize, {"Produce"}, [&replicas] { return static_cast<double>(replicas.parked_produces()); });
   add(kActiveControllerCount, {}, [&controller] { return controller.is_active() ? 1.0 : 0.0; });
   registrations_.push_back(registry.collector({&kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
-                                               &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections},
+                                               &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections, &kControllerState,
+                                               &kControllerEventQueueSize, &kControllerTotalQueueSize, &kControllerQueueSize},
                                               [&controller](std::vector<SampleSink*>& sinks) {
                                                 auto counts = controller.counts();
                                                 sinks[0]->add({}, counts.offline_partitions);
@@ -117,6 +122,27 @@ BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t req
                                                 sinks[4]->add({}, counts.topics_to_delete);
                                                 sinks[5]->add({}, counts.live_brokers);
                                                 sinks[6]->add({}, counts.unclean_elections);
+                                                sinks[7]->add({}, int64_t{counts.at_work_on});
+                                                sinks[8]->add({}, counts.waiting_events);
+                                                int64_t unanswered = 0;
+                                                for (const auto& [id, requests] : counts.unanswered) {
+                                                  unanswered += requests;
+                                                  sinks[10]->add({std::to_string(id.value)}, requests);
+                                                }
+                                                sinks[9]->add({}, unanswered);
+                                              }));
+  registrations_.push_back(registry.collector({&kSessionState, &kSessionConnects, &kSessionDisconnects, &kSessionExpires},
+                                              [&node](std::vector<SampleSink*>& sinks) {
+                                                using metadata::SessionState;
+                                                auto now = node.store().state();
+                                                for (auto [state, name] : {std::pair(SessionState::kConnected, "CONNECTED"), std::pair(SessionState::kConnecting, "CONNECTING"),
+                                                                           std::pair(SessionState::kExpired, "EXPIRED"), std::pair(SessionState::kClosed, "CLOSED")}) {
+                                                  sinks[0]->add({name}, int64_t{state == now});
+                                                }
+                                                auto counts = node.membership().counts();
+                                                sinks[1]->add({}, counts.connects);
+                                                sinks[2]->add({}, counts.disconnects);
+                                                sinks[3]->add({}, counts.expirations);
                                               }));
   add(kBrokerState, {}, [] { return 3.0; });
   add(kBuildInfo, {ODRADEK_VERSION}, [] { return 1.0; });

@@ -15,15 +15,13 @@
 namespace odradek::controller {
 class Controller;
 }
-namespace odradek::replication {
-class ReplicaManager;
-class FetchSessionCache;
-}
 namespace odradek::storage {
 class LogManager;
 }
 
 namespace odradek::app {
+
+class Node;
 
 // Thread: network threads; lock-free after the first request of an API and version.
 class RequestMetrics : public server::RequestObserver {
@@ -50,9 +48,7 @@ class RequestMetrics : public server::RequestObserver {
 class BrokerMetrics {
  public:
   // `request_memory`: queued.max.request.bytes.
-  BrokerMetrics(metrics::Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server,
-                replication::ReplicaManager& replicas, replication::FetchSessionCache& sessions, controller::Controller& controller,
-                storage::LogManager& logs);
+  BrokerMetrics(metrics::Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server, Node& node);
   // Why the broker is not ready; empty: ready. Thread: any.
   std::vector<std::string> not_ready() const;
 

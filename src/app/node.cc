@@ -6,7 +6,9 @@
 #include <set>
 
 #include "adopt/adoption.h"
-#include "app/local_links.h"
+#include "app/broker_channel.h"
+#include "app/controller_link.h"
+#include "app/leader_links.h"
 #include "app/settings.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -35,10 +37,12 @@ namespace odradek::app {
 
 // In the order of making; destroyed in the reverse order.
 struct Node::Parts {
-  Parts(base::Runtime& r, Waiter& w, std::shared_ptr<const config::BrokerConfig> c) : runtime(r), waiter(w), config(std::move(c)), registry(r.clock()) {}
+  Parts(base::Runtime& r, Waiter& w, net::Links& l, std::shared_ptr<const config::BrokerConfig> c)
+      : runtime(r), waiter(w), links(l), config(std::move(c)), registry(r.clock()) {}
 
   base::Runtime& runtime;
   Waiter& waiter;
+  net::Links& links;
   config::ConfigHolder config;
   metrics::Registry registry;
   std::unique_ptr<base::Executor> metadata_executor;
@@ -50,6 +54,7 @@ struct Node::Parts {
   std::unique_ptr<metadata::ConfigStore> config_store;
   metadata::ImageHolder image;
   std::unique_ptr<metadata::ImageWaits> image_waits;
+  std::unique_ptr<replication::LeaderLinks> leader_links;
   std::unique_ptr<replication::ReplicaManager> replicas;
   std::unique_ptr<replication::FetchSessionCache> fetch_sessions;
   std::unique_ptr<coordinator::ReplicaLogAccess> log_access;
@@ -57,13 +62,14 @@ struct Node::Parts {
   std::unique_ptr<controller::Controller> controller;
   std::unique_ptr<controller::TopicAdmin> topic_admin;
   std::unique_ptr<controller::Membership> membership;
-  std::unique_ptr<LocalAlterPartition> alter_partition;
-  std::unique_ptr<LocalProducerIds> producer_id_channel;
+  std::unique_ptr<ControllerLink> controller_link;
   std::unique_ptr<metadata::ProducerIds> producer_ids;
   std::optional<api::Services> services;
   std::unique_ptr<api::Dispatcher> dispatcher;
   BrokerId self = kNoBroker;  // broker.id, or what was generated for it
   bool joined = false;
+  std::atomic<int64_t> broker_epoch{-1};
+  std::atomic<bool> warned_of_transactions{false};
 
   config::TopicConfigValues topic_config(std::string_view topic) const {
     auto overrides = config_store->topic(topic);
@@ -88,8 +94,8 @@ struct Node::Parts {
   }
 };
 
-Node::Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config)
-    : parts_(std::make_unique<Parts>(runtime, waiter, std::move(config))) {}
+Node::Node(base::Runtime& runtime, Waiter& waiter, net::Links& links, std::shared_ptr<const config::BrokerConfig> config)
+    : parts_(std::make_unique<Parts>(runtime, waiter, links, std::move(config))) {}
 // What is still parked is answered while everything that its answer needs is there.
 Node::~Node() {
   if (parts_->services) answer_parked();
@@ -102,6 +108,8 @@ storage::LogManager& Node::logs() { return *parts_->logs; }
 replication::ReplicaManager& Node::replicas() { return *parts_->replicas; }
 replication::FetchSessionCache& Node::fetch_sessions() { return *parts_->fetch_sessions; }
 controller::Controller& Node::controller() { return *parts_->controller; }
+controller::Membership& Node::membership() { return *parts_->membership; }
+metadata::Store& Node::store() { return *parts_->store; }
 
 Node::OpenStore configured_store(base::Runtime& runtime, const config::BrokerConfig& config) {
   std::string folder = config.metadata_log_dir();
@@ -203,6 +211,9 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   replica_options.self = self;
   replica_options.replica_lag_time_max_ms = settings->get_long("replica.lag.time.max.ms");
   replica_options.log_config = [this](const std::string& topic) { return log_config(topic); };
+  leader_links = make_leader_links(runtime, links, image, leader_link_options(*settings, self));
+  replica_options.leader_links = leader_links.get();
+  replica_options.fetcher = replication::make_fetcher_options(*settings, self);
   replica_options.on_log_dirs_changed = [this] {
     store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {
       if (!created) log::warn("app", "the controller was not told that log dirs changed");
@@ -226,6 +237,10 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   image.subscribe([this](const metadata::ImageChange& change) {
     if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
     for (const TopicPartition& tp : change.deleted_partitions) config_store->forget_topic(tp.topic);
+    if (change.now->find_topic(kTransactionStateTopic) != nullptr && !warned_of_transactions.exchange(true)) {
+      log::error("app", "another broker has made {}: this version does not serve transactions, a partition of it that is led here refuses its producers; "
+                        "stop this broker before transactions are used", kTransactionStateTopic);
+    }
   });
 
   auto local = std::make_shared<controller::LocalBroker>();
@@ -235,15 +250,17 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
   controller = std::make_unique<controller::Controller>(
       runtime, *metadata_executor, *store,
-      [this, local](const metadata::BrokerInfo& to) {
-        return to.id == self ? controller::make_local_channel(*control_executor, local) : std::make_unique<ClosedChannel>(to.id);
+      [this, local, how = broker_channel_options(*settings, self)](const metadata::BrokerInfo& to) {
+        return to.id == self ? controller::make_local_channel(*control_executor, local) : make_network_channel(*metadata_executor, links, to, how);
       },
       controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); }));
-  topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, true);
-  alter_partition = std::make_unique<LocalAlterPartition>(*controller);
-  replicas->set_alter_partition_channel(alter_partition.get());
-  producer_id_channel = std::make_unique<LocalProducerIds>(*controller);
-  producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self, *producer_id_channel);
+  controller->register_metrics(registry);
+  // On its own node a cluster is as large as it will be; in ZooKeeper's tree the other brokers are waited for, as Kafka does.
+  const bool fewer_replicas = !zookeeper_settings(*settings);
+  topic_admin = std::make_unique<controller::TopicAdmin>(runtime, *metadata_executor, *store, image, config, fewer_replicas);
+  controller_link = std::make_unique<ControllerLink>(*metadata_executor, links, image, *controller, controller_link_options(*settings, self));
+  replicas->set_alter_partition_channel(controller_link.get());
+  producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self, *controller_link);
 
   services.emplace(api::Services{runtime, *logs, *replicas, *fetch_sessions, *groups, image, *config_store, *store, *image_waits, *producer_ids,
                                  *controller, *topic_admin, config, registry, self, cluster_id, settings->get_int("fetch.max.bytes")});
@@ -273,6 +290,7 @@ void Node::Parts::follow_config_changes() {
   config_store->subscribe(follow);
   config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig& now) {
     renew_log_configs();
+    if (replicas) replicas->set_fetcher_count(now.get_int("num.replica.fetchers"));
     if (cleaner) cleaner->reconfigure(storage::make_cleaner_options(now));
   });
 }
@@ -287,7 +305,7 @@ void Node::Parts::renew_log_configs() {
   }
 }
 
-Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
+Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::function<void()>& registered_now) {
   Parts& parts = *parts_;
   metadata::BrokerInfo info;
   info.id = parts.self;
@@ -297,7 +315,6 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
   controller::JoinOptions options;
   std::chrono::milliseconds limit(30'000);
   if (auto zookeeper = zookeeper_settings(*settings)) {
-    options.alone = true;
     // The server measures in ticks of its own, and may have started late.
     options.wait_for_former_ms = int64_t{zookeeper->store.session_timeout_ms} * 3 / 2;
     limit += std::chrono::milliseconds(options.wait_for_former_ms);
@@ -308,6 +325,7 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
         parts.membership->join(
             std::move(info), *parts.controller, options,
             [&parts](int64_t epoch) {
+              parts.broker_epoch = epoch;
               parts.replicas->set_broker_epoch(epoch);
               parts.producer_ids->set_broker_epoch(epoch);
             },
@@ -316,6 +334,8 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
       "registration", limit);
   if (!registered) return registered;
   parts.joined = true;
+  parts.dispatcher->hold_clients();
+  registered_now();
   constexpr std::chrono::milliseconds kImageWait{30'000};
   auto known = wait_for<bool>(
       parts.waiter,
@@ -325,7 +345,14 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
       },
       "the first word of the controller", 2 * kImageWait);
   if (!known) return fail(known.error());
-  if (!*known) return fail(ErrorCode::kRequestTimedOut, "no controller within 30 s");
+  if (!*known) {
+    // In a cluster it may be another broker that is slow; it will send everything when it can.
+    if (!zookeeper_settings(*settings)) return fail(ErrorCode::kRequestTimedOut, "no controller within 30 s");
+    log::error("app", "no controller has spoken to this broker for 30 s after it registered: its clients are served now, and hear of no topic before that; "
+                      "look at the broker that /controller names");
+    parts.dispatcher->serve_clients();
+    return {};
+  }
 
   // After a restart the controller names brokers first and partitions a moment later: clients must not hear meanwhile that their
   // topics are unknown. Logs of topics that are being deleted never show up, so this has an end.
@@ -343,10 +370,42 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints) {
       },
       "the controller's word on the topics here", 2 * kTopicsWait);
   if (!shown || !*shown) log::warn("app", "some log folders here belong to topics that the cluster does not have");
+  parts.dispatcher->serve_clients();
   return {};
 }
 
+void Node::hand_over() {
+  Parts& parts = *parts_;
+  auto settings = parts.config.current();
+  if (!parts.joined || !settings->get_bool("controlled.shutdown.enable")) return;
+  if (parts.store->state() != metadata::SessionState::kConnected) {
+    log::warn("app", "no controlled shutdown: there is no session in which a controller could write");
+    return;
+  }
+  const auto pause = std::chrono::milliseconds(settings->get_long("controlled.shutdown.retry.backoff.ms"));
+  const int retries = settings->get_int("controlled.shutdown.max.retries");
+  for (int left = retries; left > 0; --left) {
+    protocol::ControlledShutdownRequest request;
+    request.broker_id = parts.self.value;
+    request.broker_epoch = parts.broker_epoch;
+    auto answer = wait_for<protocol::ControlledShutdownResponse>(
+        parts.waiter, [&](auto reply) { parts.controller_link->send(std::move(request), std::move(reply)); }, "controlled shutdown",
+        std::chrono::milliseconds(settings->get_int("controller.socket.timeout.ms")));
+    if (answer && answer->error_code == 0 && answer->remaining_partitions.empty()) {
+      log::info("app", "controlled shutdown: other brokers lead what was led here");
+      return;
+    }
+    std::string why = !answer                  ? answer.error().what
+                      : answer->error_code != 0 ? std::string(name_of(static_cast<ErrorCode>(answer->error_code)))
+                                                : std::to_string(answer->remaining_partitions.size()) + " partitions have no other replica in sync";
+    log::warn("app", "controlled shutdown: {}{}", why, left > 1 ? ", trying again" : "");
+    if (left > 1) parts.waiter.wait([&](Task done) { parts.runtime.timers().after(pause, std::move(done)); }, pause * 2);
+  }
+  log::warn("app", "stopping without a controlled shutdown after {} attempts (controlled.shutdown.max.retries)", retries);
+}
+
 void Node::answer_parked() {
+  parts_->dispatcher->refuse_held();
   parts_->groups->stop();
   parts_->image_waits->stop();
   parts_->replicas->stop();

@@ -1,6 +1,6 @@
 // The broker without its sockets: logs, metadata tree, controller, partitions, coordinators and the dispatcher of requests, made and
 // connected in the right order. `Broker` puts the server in front of it; the simulation its own.
-//   open() → (bind sockets) → join() → ... → leave()
+//   open() → (bind sockets) → join() → ... → hand_over() → answer_parked() → leave()
 // Thread: these calls from one thread.
 #pragma once
 
@@ -22,6 +22,10 @@
 
 namespace odradek::controller {
 class Controller;
+class Membership;
+}
+namespace odradek::net {
+class Links;
 }
 namespace odradek::replication {
 class ReplicaManager;
@@ -38,14 +42,18 @@ class Node {
   // Makes this broker's session on the metadata tree; callbacks run on the executor given.
   using OpenStore = std::function<Result<std::unique_ptr<metadata::Store>>(base::Executor& callbacks)>;
 
-  Node(base::Runtime& runtime, Waiter& waiter, std::shared_ptr<const config::BrokerConfig> config);
+  // `links`: outgoing connections to other brokers; outlives the node.
+  Node(base::Runtime& runtime, Waiter& waiter, net::Links& links, std::shared_ptr<const config::BrokerConfig> config);
   // Without leave(): as after a crash, nothing is written.
   ~Node();
 
   // Locks the log dirs, opens the tree, checks who this is, loads and recovers the logs. Errors: one line for the operator.
   Result<void> open(const OpenStore& open_store);
-  // Registers under these addresses and returns when this broker knows itself and a controller.
-  Result<void> join(std::vector<metadata::Endpoint> endpoints);
+  // Registers under these addresses and returns when this broker knows itself and a controller. `registered` runs as soon as requests may
+  // come: the controller's, which this waits for, and others, which wait for this.
+  Result<void> join(std::vector<metadata::Endpoint> endpoints, const std::function<void()>& registered = [] {});
+  // Controlled shutdown: the controller gives the leaderships of this broker to others (controlled.shutdown.*). Requests are still served.
+  void hand_over();
   // Answers what is parked, leaves the cluster, flushes and closes the logs. No request may come any more.
   void answer_parked();
   void leave();
@@ -57,6 +65,8 @@ class Node {
   replication::ReplicaManager& replicas();
   replication::FetchSessionCache& fetch_sessions();
   controller::Controller& controller();
+  controller::Membership& membership();
+  metadata::Store& store();
 
  private:
   struct Parts;

@@ -1,5 +1,7 @@
 #include "app/settings.h"
 
+#include <limits>
+
 #include "config/topic_config.h"
 
 namespace odradek::app {
@@ -18,6 +20,33 @@ coordinator::GroupConfig group_config(const config::BrokerConfig& config) {
   group.offsets_topic_partitions = config.get_int("offsets.topic.num.partitions");
   group.offsets_codec = static_cast<int8_t>(config.get_int("offsets.topic.compression.codec"));
   return group;
+}
+
+namespace {
+
+net::LinkOptions link_options(const config::BrokerConfig& config) {
+  net::LinkOptions options;
+  options.connect_timeout = std::chrono::milliseconds(config.get_long("socket.connection.setup.timeout.max.ms"));
+  options.max_answer_bytes = config.get_int("socket.request.max.bytes");
+  return options;
+}
+
+}  // namespace
+
+BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, BrokerId self) {
+  return {self, config.control_plane_listener().empty() ? config.inter_broker_listener() : config.control_plane_listener(),
+          std::chrono::milliseconds(config.get_int("controller.socket.timeout.ms")), link_options(config)};
+}
+
+ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self) {
+  return {self, config.inter_broker_listener(), std::chrono::milliseconds(config.get_int("controller.socket.timeout.ms")), link_options(config)};
+}
+
+LeaderLinkOptions leader_link_options(const config::BrokerConfig& config, BrokerId self) {
+  net::LinkOptions link = link_options(config);
+  link.receive_buffer_bytes = config.get_int("replica.socket.receive.buffer.bytes");
+  link.max_answer_bytes = std::numeric_limits<int32_t>::max();  // a batch is as large as its topic allows, and comes whole
+  return {self, config.inter_broker_listener(), std::chrono::milliseconds(config.get_int("replica.socket.timeout.ms")), link};
 }
 
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election) {

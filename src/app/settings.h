@@ -7,6 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "app/broker_channel.h"
+#include "app/controller_link.h"
+#include "app/leader_links.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "controller/controller.h"
@@ -19,6 +22,9 @@
 namespace odradek::app {
 
 coordinator::GroupConfig group_config(const config::BrokerConfig& config);
+BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, BrokerId self);
+LeaderLinkOptions leader_link_options(const config::BrokerConfig& config, BrokerId self);
+ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self);
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election);
 // Nothing: this node keeps the metadata itself.
 struct ZooKeeperSettings {

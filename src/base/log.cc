@@ -11,17 +11,19 @@
 namespace odradek::log {
 namespace {
 
+constexpr std::string_view kStateChange = "state-change";
+
 struct State {
-  std::shared_ptr<spdlog::logger> logger;
+  std::shared_ptr<spdlog::logger> logger, controller, state_change;  // the last two: null without files
   std::atomic<Level> root{Level::kInfo};
   std::atomic<bool> has_own_levels{false};
   std::shared_mutex mutex;
   std::map<std::string, Level, std::less<>> own_levels;  // guarded by mutex
 
-  State() { logger = make(std::make_shared<spdlog::sinks::stderr_sink_mt>()); }
+  State() { logger = make(std::make_shared<spdlog::sinks::stderr_sink_mt>(), "odradek"); }
 
-  static std::shared_ptr<spdlog::logger> make(spdlog::sink_ptr sink) {
-    auto made = std::make_shared<spdlog::logger>("odradek", std::move(sink));
+  static std::shared_ptr<spdlog::logger> make(spdlog::sink_ptr sink, const char* name) {
+    auto made = std::make_shared<spdlog::logger>(name, std::move(sink));
     made->set_level(spdlog::level::trace);
     made->flush_on(spdlog::level::warn);
     // Kafka's own line: [time] LEVEL [logger] text
@@ -54,9 +56,16 @@ void configure(const Options& options) {
   State& log = state();
   log.root.store(options.level, std::memory_order_relaxed);
   if (!options.file.empty()) {
-    log.logger = State::make(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
-        options.file, static_cast<size_t>(options.rotate_bytes), static_cast<size_t>(options.rotate_keep)));
-    spdlog::register_logger(log.logger);
+    auto open = [&](const std::string& file, const char* name) {
+      auto logger = State::make(
+          std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, static_cast<size_t>(options.rotate_bytes), static_cast<size_t>(options.rotate_keep)), name);
+      spdlog::register_logger(logger);
+      return logger;
+    };
+    const std::string folder = options.file.substr(0, options.file.rfind('/') + 1);
+    log.logger = open(options.file, "odradek");
+    log.controller = open(folder + "controller.log", "odradek-controller");
+    log.state_change = open(folder + "state-change.log", "odradek-state-change");
     spdlog::flush_every(std::chrono::seconds(1));
   }
 }
@@ -112,12 +121,21 @@ std::string_view name_of(Level level) {
   return "INFO";
 }
 
-void flush() { state().logger->flush(); }
+void flush() {
+  for (auto* logger : {&state().logger, &state().controller, &state().state_change}) {
+    if (*logger) (*logger)->flush();
+  }
+}
 
-bool enabled(std::string_view logger, Level level) { return level >= level_of(logger); }
+bool enabled(std::string_view logger, Level level) {
+  if (level < level_of(logger)) return false;
+  return level >= Level::kWarn || logger != kStateChange || state().state_change != nullptr;
+}
 
 void write(std::string_view logger, Level level, std::string_view line) {
-  state().logger->log(to_spdlog(level), "{} [{}] {}", name_of(level), logger, line);
+  State& log = state();
+  auto& own = logger == "controller" ? log.controller : logger == kStateChange ? log.state_change : log.logger;
+  (own ? own : log.logger)->log(to_spdlog(level), "{} [{}] {}", name_of(level), logger, line);
 }
 
 }  // namespace odradek::log

@@ -13,7 +13,9 @@ namespace odradek::log {
 enum class Level : uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 struct Options {
-  std::string file;                      // empty: stderr
+  // Empty: stderr. Else two categories have files of their own beside it, as Kafka's: controller.log, what the logger "controller" says,
+  // and state-change.log, the states of partitions (logger "state-change"), which without files says only warnings.
+  std::string file;
   int64_t rotate_bytes = 100ll << 20;    // a file of this size is rotated
   int rotate_keep = 10;                  // this many old files are kept
   Level level = Level::kInfo;

@@ -83,6 +83,8 @@ class BrokerConfig {
   const std::vector<ListenerEndpoint>& listeners() const { return listeners_; }
   const std::vector<ListenerEndpoint>& advertised_listeners() const { return advertised_listeners_; }
   const std::string& inter_broker_listener() const { return inter_broker_listener_; }
+  // control.plane.listener.name; empty: the controller uses the inter-broker listener.
+  const std::string& control_plane_listener() const { return control_plane_listener_; }
   int64_t queued_max_request_bytes() const;                     // -1 resolved: max(256 MiB, 1/8 of RAM)
   std::map<std::string, int32_t> max_connections_per_ip_overrides() const;
 
@@ -113,7 +115,7 @@ class BrokerConfig {
   Properties merged_;          // what is set, strongest layer only
   std::vector<Value> values_;  // one per row of the table
   std::vector<ListenerEndpoint> listeners_, advertised_listeners_;
-  std::string inter_broker_listener_;
+  std::string inter_broker_listener_, control_plane_listener_;
 };
 
 // server.properties (Java's .properties syntax, see properties.h) with `key=value` overrides on top.

@@ -159,6 +159,19 @@ Result<void> BrokerConfig::resolve_listeners() {
       break;
     }
   }
+  control_plane_listener_.clear();
+  if (!is_null("control.plane.listener.name") && get_list("process.roles").empty()) {
+    control_plane_listener_ = upper(get_string("control.plane.listener.name"));
+    if (control_plane_listener_ == inter_broker_listener_) {
+      return wrong("control.plane.listener.name, when defined, should have a different value from the inter broker listener name. "
+                   "Currently they both have the value " + control_plane_listener_);
+    }
+    bool known = std::any_of(advertised_listeners_.begin(), advertised_listeners_.end(), [&](const ListenerEndpoint& other) { return other.name == control_plane_listener_; });
+    if (!known) {
+      return wrong(fmt::format("control.plane.listener.name must be a listener name defined in advertised.listeners. "
+                               "The valid options based on currently configured listeners are {}", names_of(advertised_listeners_)));
+    }
+  }
   return {};
 }
 

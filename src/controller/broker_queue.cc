@@ -10,14 +10,16 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
 
   void send_first() {
     in_flight = true;
+    ++sent;
     std::visit([&](const auto& request) { send(request); }, queue.front());
   }
 
   template <class Request>
   void send(const Request& request) {
-    auto reply = [weak = weak_from_this(), &runs_on = executor]<class Response>(Result<Response> response) mutable {
-      runs_on.post([weak, response = std::move(response)]() mutable {
-        if (auto self = weak.lock()) self->on_response(std::move(response));
+    auto reply = [weak = weak_from_this(), &runs_on = executor, number = sent]<class Response>(Result<Response> response) mutable {
+      runs_on.post([weak, number, response = std::move(response)]() mutable {
+        auto self = weak.lock();
+        if (self && number == self->sent) self->on_response(std::move(response));  // else: by a channel that was given up
       });
     };
     if constexpr (std::is_same_v<Request, protocol::LeaderAndIsrRequest>) {
@@ -33,13 +35,16 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
   void on_response(Result<Response> response) {
     if (stopped) return;
     if (!response) {
-      log::warn("controller", "a broker did not answer, the request is repeated: {}", response.error().what);
-      runtime.timers().after(std::chrono::milliseconds(retry_backoff_ms), executor.posting([weak = weak_from_this()] {
+      // A broker that is dead is asked until its session ends: one line when that begins.
+      log::at("controller", failures++ == 0 ? log::Level::kWarn : log::Level::kDebug, "a request is not answered and is repeated until it is, or until the broker is gone: {}",
+              response.error().what);
+      runtime.timers().after(std::chrono::milliseconds(retry_backoff_ms), executor.posting([weak = weak_from_this(), number = sent] {
         auto self = weak.lock();
-        if (self && !self->stopped) self->send_first();
+        if (self && !self->stopped && number == self->sent) self->send_first();
       }));
       return;
     }
+    if (std::exchange(failures, 0) > 1) log::info("controller", "the broker answers again");
     Request request = std::move(queue.front());
     queue.pop_front();
     in_flight = false;
@@ -60,6 +65,8 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
   const Answered answered;
   std::deque<Request> queue;
   bool in_flight = false;
+  uint64_t sent = 0;  // requests handed to the channel; the last of them is the one whose answer counts
+  int failures = 0;   // in a row
   bool stopped = false;
 };
 
@@ -74,6 +81,11 @@ BrokerQueue::~BrokerQueue() {
 void BrokerQueue::push(Request request) {
   state_->queue.push_back(std::move(request));
   if (!state_->in_flight) state_->send_first();
+}
+
+void BrokerQueue::move_to(std::unique_ptr<BrokerChannel> channel) {
+  state_->channel = std::move(channel);
+  if (!state_->queue.empty()) state_->send_first();
 }
 
 size_t BrokerQueue::size() const { return state_->queue.size(); }

@@ -28,6 +28,8 @@ class BrokerQueue {
 
   using Request = decltype(Outgoing::request);
   void push(Request request);
+  // The broker has another address: everything that is not answered goes there.
+  void move_to(std::unique_ptr<BrokerChannel> channel);
   size_t size() const;
 
  private:

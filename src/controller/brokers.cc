@@ -27,7 +27,7 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({{names[topic.topic_id], partition.partition_index}, static_cast<ErrorCode>(partition.error_code)});
       }
     }
-    if (held == office) post_in_office([this, id, errors]() -> Async<void> { return on_leader_and_isr_answer(id, errors); });
+    if (held == office) post_in_office(EventKind::kLeaderAndIsrResponse, [this, id, errors]() -> Async<void> { return on_leader_and_isr_answer(id, errors); });
   };
   answered.stop_replica = [this, id, held](const protocol::StopReplicaRequest& request, const protocol::StopReplicaResponse& response) {
     // Only deletions wait for it.
@@ -43,7 +43,7 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({std::move(tp), error});
       }
     }
-    if (!errors.empty() && held == office) post_in_office([this, id, errors]() -> Async<void> { return on_stop_replica_answer(id, errors); });
+    if (!errors.empty() && held == office) post_in_office(EventKind::kTopicDeletion, [this, id, errors]() -> Async<void> { return on_stop_replica_answer(id, errors); });
   };
   answered.update_metadata = [id](int16_t error) {
     if (error != 0) log::warn("controller", "broker {} answered UpdateMetadata with {}", id.value, name_of(static_cast<ErrorCode>(error)));
@@ -60,7 +60,7 @@ void Controller::Impl::send(const RequestBatch& batch) {
 
 // All registered brokers, with watches on the list and on each node. Nullopt: not readable.
 Async<std::optional<std::map<BrokerId, LiveBroker>>> Controller::Impl::read_brokers() {
-  auto changed = watch([this] { return on_brokers_changed(); });
+  auto changed = watch(EventKind::kBrokerChange, [this] { return on_brokers_changed(); });
   auto list = co_await tree.children(paths::kBrokerIds, changed);
   if (!list) co_return std::nullopt;
   std::map<BrokerId, LiveBroker> brokers;
@@ -68,7 +68,7 @@ Async<std::optional<std::map<BrokerId, LiveBroker>>> Controller::Impl::read_brok
     int64_t number = paths::sequence_number(name);
     if (number < 0 || number > INT32_MAX || std::to_string(number) != name) continue;
     BrokerId id{static_cast<int32_t>(number)};
-    auto changed = watch([this, id] { return on_broker_data_changed(id); });
+    auto changed = watch(EventKind::kBrokerChange, [this, id] { return on_broker_data_changed(id); });
     auto node = co_await tree.get(paths::broker(id), changed);
     if (!node && node.error() == StoreError::kNoNode) continue;
     if (!node) co_return std::nullopt;
@@ -111,7 +111,7 @@ Async<void> Controller::Impl::on_brokers_changed() {
 }
 
 Async<void> Controller::Impl::on_broker_data_changed(BrokerId id) {
-  auto changed = watch([this, id] { return on_broker_data_changed(id); });
+  auto changed = watch(EventKind::kBrokerChange, [this, id] { return on_broker_data_changed(id); });
   auto node = co_await tree.get(paths::broker(id), changed);
   auto known = state.live.find(id);
   if (!node || !in_office() || known == state.live.end() || known->second.epoch != node->stat.czxid) co_return;
@@ -122,7 +122,7 @@ Async<void> Controller::Impl::on_broker_data_changed(BrokerId id) {
   }
   if (info->endpoints == known->second.info.endpoints && info->rack == known->second.info.rack) co_return;
   known->second.info = std::move(*info);
-  open_queue(id);
+  queues[id]->move_to(channels(known->second.info));
   RequestBatch batch;
   batch.update_brokers();
   send(batch);
@@ -242,7 +242,7 @@ Async<void> Controller::Impl::handle_controlled_shutdown(protocol::ControlledShu
 
 // A broker whose log dirs went offline or have room again: ask it what it has, by sending everything it holds.
 Async<void> Controller::Impl::on_log_dir_events() {
-  auto changed = watch([this] { return on_log_dir_events(); });
+  auto changed = watch(EventKind::kLogDirChange, [this] { return on_log_dir_events(); });
   auto list = co_await tree.children(paths::kLogDirEvents, changed);
   if (!list) co_return;
   std::vector<std::string> nodes;

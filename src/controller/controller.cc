@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "controller/controller_impl.h"
 #include "metadata/paths.h"
+#include "metrics/catalog.h"
 #include "metadata/znode_json.h"
 #include "model/error_code.h"
 
@@ -28,7 +29,7 @@ Controller::Controller(base::Runtime& runtime, base::Executor& metadata, metadat
 Controller::~Controller() = default;
 
 void Controller::start(int64_t broker_epoch) {
-  impl_->post([impl = impl_.get(), broker_epoch]() -> Async<void> {
+  impl_->post(EventKind::kControllerChange, [impl = impl_.get(), broker_epoch]() -> Async<void> {
     ++impl->session;
     impl->broker_epoch = broker_epoch;
     co_await impl->run_for_office();
@@ -54,28 +55,28 @@ void Controller::stop(Task done) {
 
 void Controller::alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::AlterPartitionResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), version, shared]() -> Async<void> {
+  impl_->post(EventKind::kIsrChange, [impl = impl_.get(), request = std::move(request), version, shared]() -> Async<void> {
     return impl->handle_alter_partition(request, version, std::move(*shared));
   });
 }
 
 void Controller::allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::AllocateProducerIdsResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+  impl_->post(EventKind::kOther, [impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
     return impl->handle_allocate_producer_ids(request, std::move(*shared));
   });
 }
 
 void Controller::controlled_shutdown(protocol::ControlledShutdownRequest request, Reply<protocol::ControlledShutdownResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::ControlledShutdownResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+  impl_->post(EventKind::kControlledShutdown, [impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
     return impl->handle_controlled_shutdown(request, std::move(*shared));
   });
 }
 
 void Controller::elect_leaders(protocol::ElectLeadersRequest request, Reply<protocol::ElectLeadersResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::ElectLeadersResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+  impl_->post(EventKind::kManualLeaderBalance, [impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
     return impl->handle_elect_leaders(request, std::move(*shared));
   });
 }
@@ -83,7 +84,7 @@ void Controller::elect_leaders(protocol::ElectLeadersRequest request, Reply<prot
 void Controller::list_partition_reassignments(protocol::ListPartitionReassignmentsRequest request,
                                               Reply<protocol::ListPartitionReassignmentsResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::ListPartitionReassignmentsResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+  impl_->post(EventKind::kOther, [impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
     (*shared)(impl->list_reassignments(request));
     co_return;
   });
@@ -92,14 +93,14 @@ void Controller::list_partition_reassignments(protocol::ListPartitionReassignmen
 void Controller::alter_partition_reassignments(protocol::AlterPartitionReassignmentsRequest request,
                                                Reply<protocol::AlterPartitionReassignmentsResponse> reply) {
   auto shared = std::make_shared<Reply<protocol::AlterPartitionReassignmentsResponse>>(std::move(reply));
-  impl_->post([impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
+  impl_->post(EventKind::kReassignment, [impl = impl_.get(), request = std::move(request), shared]() -> Async<void> {
     return impl->handle_alter_reassignments(request, std::move(*shared));
   });
 }
 
 void Controller::on_unclean_election_enabled(std::string topic) {
   impl_->executor.post([impl = impl_, topic = std::move(topic)] {
-    impl->post_in_office([impl = impl.get(), topic]() -> Async<void> {
+    impl->post_in_office(EventKind::kUncleanElectionEnable, [impl = impl.get(), topic]() -> Async<void> {
       std::vector<TopicPartition> leaderless;
       for (const TopicPartition& tp : impl->state.all_partitions()) {
         const PartitionRecord* record = impl->state.find(tp);
@@ -111,8 +112,28 @@ void Controller::on_unclean_election_enabled(std::string topic) {
 }
 
 Controller::Counts Controller::counts() const {
-  base::MutexLock lock(impl_->counts_mutex);
-  return impl_->counts;
+  Counts now;
+  {
+    base::MutexLock lock(impl_->counts_mutex);
+    now = impl_->counts;
+  }
+  now.at_work_on = static_cast<int>(impl_->at_work_on.load(std::memory_order_relaxed));
+  now.waiting_events = static_cast<int64_t>(impl_->waiting_events.load(std::memory_order_relaxed));
+  return now;
+}
+
+void Controller::register_metrics(metrics::Registry& registry) {
+  using enum EventKind;
+  impl_->queue_time = registry.histogram(metrics::kControllerEventQueueTime);
+  for (auto [kind, def] : std::initializer_list<std::pair<EventKind, const metrics::MetricDef*>>{
+           {kControllerChange, &metrics::kControllerChangeTime},       {kBrokerChange, &metrics::kLeaderElectionTime},
+           {kTopicChange, &metrics::kTopicChangeTime},                 {kTopicDeletion, &metrics::kTopicDeletionTime},
+           {kReassignment, &metrics::kAlterPartitionReassignmentTime}, {kAutoLeaderBalance, &metrics::kAutoLeaderBalanceTime},
+           {kManualLeaderBalance, &metrics::kManualLeaderBalanceTime}, {kControlledShutdown, &metrics::kControlledShutdownTime},
+           {kIsrChange, &metrics::kIsrChangeTime},                     {kLeaderAndIsrResponse, &metrics::kLeaderAndIsrResponseReceivedTime},
+           {kLogDirChange, &metrics::kLogDirChangeTime},               {kControllerShutdown, &metrics::kControllerShutdownTime}}) {
+    impl_->event_times[kind] = registry.histogram(*def);
+  }
 }
 
 // --- events ------------------------------------------------------------------------------------------------------------------------------
@@ -120,19 +141,20 @@ Controller::Counts Controller::counts() const {
 Controller::Impl::Impl(base::Runtime& r, base::Executor& e, metadata::Store& store, BrokerChannelFactory c, ControllerOptions o)
     : runtime(r), executor(e), tree(r, e, store), channels(std::move(c)), options(std::move(o)) {}
 
-void Controller::Impl::post(Event event) {
-  executor.post([self = shared_from_this(), event = std::move(event)]() mutable { self->enqueue(std::move(event)); });
+void Controller::Impl::post(EventKind kind, Event event) {
+  executor.post([self = shared_from_this(), kind, event = std::move(event)]() mutable { self->enqueue(kind, std::move(event)); });
 }
 
-void Controller::Impl::post_in_office(Event event) {
+void Controller::Impl::post_in_office(EventKind kind, Event event) {
   uint64_t held = office;
-  enqueue([this, held, event = std::move(event)]() -> Async<void> {
+  enqueue(kind, [this, held, event = std::move(event)]() -> Async<void> {
     if (held == office && in_office()) co_await event();
   });
 }
 
-void Controller::Impl::enqueue(Event event) {
-  events.push_back(std::move(event));
+void Controller::Impl::enqueue(EventKind kind, Event event) {
+  events.push_back({kind, runtime.clock().monotonic_ns(), std::move(event)});
+  waiting_events.store(events.size(), std::memory_order_relaxed);
   if (std::exchange(running, true)) return;
   metadata::spawn(run_events(shared_from_this()));
 }
@@ -140,19 +162,26 @@ void Controller::Impl::enqueue(Event event) {
 Async<void> Controller::Impl::run_events([[maybe_unused]] std::shared_ptr<Impl> self) {
   while (!events.empty()) {
     // The coroutine uses what the event captured: it must stay in place until its end.
-    Event event = std::move(events.front());
+    Waiting next = std::move(events.front());
     events.pop_front();
-    co_await event();
+    waiting_events.store(events.size(), std::memory_order_relaxed);
+    at_work_on.store(next.kind, std::memory_order_relaxed);
+    const int64_t begin_ns = runtime.clock().monotonic_ns();
+    if (queue_time && in_office()) queue_time->record(static_cast<uint64_t>(begin_ns - next.since_ns));
+    co_await next.event();
+    auto time = event_times.find(next.kind);
+    if (time != event_times.end() && in_office()) time->second->record(static_cast<uint64_t>(runtime.clock().monotonic_ns() - begin_ns));
     count_soon();
   }
+  at_work_on.store(EventKind::kIdle, std::memory_order_relaxed);
   running = false;
   if (stopped) std::exchange(stopped, {})();
 }
 
-metadata::TreeClient::SharedWatch Controller::Impl::watch(Event event) {
-  return [weak = weak_from_this(), held = office, event = std::move(event)](const metadata::WatchEvent&) {
+metadata::TreeClient::SharedWatch Controller::Impl::watch(EventKind kind, Event event) {
+  return [weak = weak_from_this(), held = office, kind, event = std::move(event)](const metadata::WatchEvent&) {
     auto self = weak.lock();
-    if (self && held == self->office && self->in_office()) self->post_in_office(event);
+    if (self && held == self->office && self->in_office()) self->post_in_office(kind, event);
   };
 }
 
@@ -165,7 +194,7 @@ Async<void> Controller::Impl::run_for_office() {
     auto changed = [weak = weak_from_this(), mine](const metadata::WatchEvent&) {
       auto self = weak.lock();
       if (!self || self->session != mine) return;
-      self->enqueue([impl = self.get(), mine]() -> Async<void> {
+      self->enqueue(EventKind::kControllerChange, [impl = self.get(), mine]() -> Async<void> {
         if (impl->session == mine) co_await impl->run_for_office();
       });
     };
@@ -333,14 +362,14 @@ Async<bool> Controller::Impl::read_cluster() {
     co_await write_all(std::move(removals));
     if (!in_office()) co_return false;
   }
-  auto log_dirs_changed = watch([this] { return on_log_dir_events(); });
+  auto log_dirs_changed = watch(EventKind::kLogDirChange, [this] { return on_log_dir_events(); });
   auto log_dirs = co_await tree.children(paths::kLogDirEvents, log_dirs_changed);
   if (!log_dirs && log_dirs.error() != StoreError::kNoNode) co_return false;
 
   auto brokers = co_await read_brokers();
   if (!brokers) co_return false;
   state.live = std::move(*brokers);
-  auto topics_changed = watch([this] { return on_topics_changed(); });
+  auto topics_changed = watch(EventKind::kTopicChange, [this] { return on_topics_changed(); });
   auto topics = co_await tree.children(paths::kTopics, topics_changed);
   if (!topics) co_return false;
   bool read = co_await read_topics(topics->names);
@@ -353,7 +382,7 @@ void Controller::Impl::schedule_balance(int64_t delay_ms) {
   balance_timer = runtime.timers().after(std::chrono::milliseconds(delay_ms), executor.posting([weak = weak_from_this(), held = office] {
     auto self = weak.lock();
     if (!self || self->office != held || !self->in_office()) return;
-    self->post_in_office([impl = self.get()]() -> Async<void> { return impl->balance_leaders(); });
+    self->post_in_office(EventKind::kAutoLeaderBalance, [impl = self.get()]() -> Async<void> { return impl->balance_leaders(); });
     self->schedule_balance(int64_t{1000} * self->options.leader_imbalance_check_seconds);
   }));
 }
@@ -408,6 +437,7 @@ void Controller::Impl::count() {
     now.topics = static_cast<int64_t>(state.topics.size());
     now.live_brokers = static_cast<int64_t>(state.live.size());
     now.topics_to_delete = static_cast<int64_t>(state.deletions.size());
+    for (const auto& [id, queue] : queues) now.unanswered[id] = static_cast<int64_t>(queue->size());
     for (const auto& [name, topic] : state.topics) {
       for (const auto& [index, partition] : topic.partitions) {
         ++now.partitions;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,10 @@
 #include "protocol/messages/controlled_shutdown.h"
 #include "protocol/messages/elect_leaders.h"
 #include "protocol/messages/list_partition_reassignments.h"
+
+namespace odradek::metrics {
+class Registry;
+}
 
 namespace odradek::controller {
 
@@ -70,10 +75,15 @@ class Controller {
   // unclean.leader.election.enable was switched on: tries to elect leaders for partitions without one. Empty: all topics.
   void on_unclean_election_enabled(std::string topic);
 
+  // Times of events, recorded while in office. Before start().
+  void register_metrics(metrics::Registry& registry);
   // For tests and metrics.
   struct Counts {
     int64_t topics = 0, partitions = 0, offline_partitions = 0, preferred_imbalance = 0, live_brokers = 0, topics_to_delete = 0;
     int64_t unclean_elections = 0;  // since the start of this process
+    std::map<BrokerId, int64_t> unanswered;  // requests to each live broker
+    int at_work_on = 0;                      // Kafka's ControllerState
+    int64_t waiting_events = 0;
   };
   Counts counts() const;
 

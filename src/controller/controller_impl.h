@@ -21,10 +21,30 @@
 #include "controller/request_batch.h"
 #include "controller/state.h"
 #include "metadata/tree_client.h"
+#include "metrics/registry.h"
 
 namespace odradek::controller {
 
 using metadata::Async;
+
+// What an event is about; the values are those of Kafka's ControllerState.
+enum class EventKind : uint8_t {
+  kIdle = 0,
+  kControllerChange = 1,
+  kBrokerChange = 2,
+  kTopicChange = 3,
+  kTopicDeletion = 4,
+  kReassignment = 5,
+  kAutoLeaderBalance = 6,
+  kManualLeaderBalance = 7,
+  kControlledShutdown = 8,
+  kIsrChange = 9,
+  kLeaderAndIsrResponse = 10,
+  kLogDirChange = 11,
+  kControllerShutdown = 12,
+  kUncleanElectionEnable = 13,
+  kOther = 14,  // questions, producer ids
+};
 
 struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   using Event = std::function<Async<void>()>;
@@ -33,13 +53,13 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
 
   // --- events (controller.cc) -------------------------------------------------------------------------------------------------------
   // Thread: any. The event runs even when the office was lost meanwhile: it looks.
-  void post(Event event);
+  void post(EventKind kind, Event event);
   // The event is dropped if the office of now is no longer held when its turn comes.
-  void post_in_office(Event event);
-  void enqueue(Event event);
+  void post_in_office(EventKind kind, Event event);
+  void enqueue(EventKind kind, Event event);
   Async<void> run_events(std::shared_ptr<Impl> self);
   // A watch that posts `event` for the present office.
-  metadata::TreeClient::SharedWatch watch(Event event);
+  metadata::TreeClient::SharedWatch watch(EventKind kind, Event event);
 
   // --- office (controller.cc) -------------------------------------------------------------------------------------------------------
   Async<void> run_for_office();
@@ -131,8 +151,18 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   bool stopping = false;
   Task stopped;
 
-  std::deque<Event> events;
+  struct Waiting {
+    EventKind kind;
+    int64_t since_ns;
+    Event event;
+  };
+  std::deque<Waiting> events;
   bool running = false;
+  // Read by metrics.
+  std::atomic<EventKind> at_work_on{EventKind::kIdle};
+  std::atomic<size_t> waiting_events{0};
+  std::shared_ptr<metrics::Histogram> queue_time;  // null: register_metrics() was not called
+  std::map<EventKind, std::shared_ptr<metrics::Histogram>> event_times;
 
   ControllerState state;
   std::map<BrokerId, std::unique_ptr<BrokerQueue>> queues;

@@ -302,6 +302,7 @@ class ControllerTest : public ::testing::Test {
     partition.leader_epoch = leader_epoch;
     partition.partition_epoch = partition_epoch;
     partition.leader_recovery_state = recovery;
+    partition.new_isr = isr;  // as IsrUpdates: both, whatever the version
     for (int32_t id : isr) partition.new_isr_with_epochs.emplace_back().broker_id = id;
     protocol::AlterPartitionResponse response;
     active().alter_partition(request, 3, [&](protocol::AlterPartitionResponse answer) { response = std::move(answer); });
@@ -611,30 +612,39 @@ TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   EXPECT_EQ(topic->partitions.size(), 2u);
 }
 
-TEST_F(ControllerTest, StaysOutOfATreeWithOthersIfItCanOnlyBeAlone) {
+TEST_F(ControllerTest, StaysOutOfAClusterThatHasTransactions) {
   start(1);
-  Broker& alone = *(brokers_[0] = std::make_unique<Broker>(*this, 0));
-  alone.membership.connect("", [](Result<Connected> result) { ASSERT_TRUE(result); });
+  Broker& second = *(brokers_[0] = std::make_unique<Broker>(*this, 0));
+  second.membership.connect("", [](Result<Connected> result) { ASSERT_TRUE(result); });
   runtime_.run_until_idle();
-  BrokerInfo info;
-  info.id = BrokerId{0};
-  JoinOptions options;
-  options.alone = true;
+  ASSERT_EQ(broker(1).id, BrokerId{1});
+  TopicCreated made;
+  broker(1).admin.create_topics({assigned("__transaction_state", {{1}})}, false, [&](std::vector<TopicCreated> all) { made = std::move(all[0]); });
+  runtime_.run_until_idle();
+  ASSERT_EQ(made.error, ErrorCode::kNone) << made.message;
+  BrokerInfo info{{0}, {{"PLAINTEXT", "127.0.0.1", 9090, SecurityProtocol::kPlaintext}}, {}, -1};
   std::optional<Result<void>> joined;
-  auto join = [&] {
-    joined.reset();
-    alone.membership.join(info, *alone.controller, options, [](int64_t) {}, [&](Result<void> result) { joined = std::move(result); });
-    runtime_.run_until_idle();
-  };
-  join();
-  ASSERT_TRUE(joined && !*joined);
-  EXPECT_NE(joined->error().what.find("broker 1 is alive"), std::string::npos) << joined->error().what;
-  EXPECT_EQ(data_of("/brokers/ids/0"), "NO_NODE");
-  broker(1).membership.leave([] {});
+  second.membership.join(info, *second.controller, {}, [](int64_t) {}, [&](Result<void> result) { joined = std::move(result); });
   runtime_.run_until_idle();
-  join();
-  EXPECT_TRUE(joined && *joined) << joined->error().what;
-  EXPECT_TRUE(alone.controller->is_active());
+  ASSERT_TRUE(joined && !*joined);
+  EXPECT_EQ(joined->error().code, ErrorCode::kInvalidConfig);
+  EXPECT_NE(joined->error().what.find("__transaction_state"), std::string::npos) << joined->error().what;
+  EXPECT_EQ(data_of("/brokers/ids/0"), "NO_NODE");
+}
+
+TEST_F(ControllerTest, SendsWhatWaitsToTheNewAddressOfABroker) {
+  for (int32_t id : {0, 1}) start(id);
+  broker(1).answers = false;
+  create(assigned("a", {{1}}));  // the first request to broker 1 stays without an answer
+  forget();
+  broker(1).kept.clear();
+  broker(1).answers = true;
+  BrokerInfo moved{{1}, {{"PLAINTEXT", "127.0.0.1", 9999, SecurityProtocol::kPlaintext}}, {}, -1};
+  Bytes data = metadata::encode_broker(moved, 0);
+  broker(1).store->set("/brokers/ids/1", data, metadata::kAnyVersion, [](auto result) { ASSERT_TRUE(result); });
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e0 pe0 isr[1] rep[1] NEW")) << all_heard(1);
+  EXPECT_EQ(broker(1).image.current()->find_broker({1})->endpoints[0].port, 9999);
 }
 
 TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {

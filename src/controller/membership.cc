@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "metadata/paths.h"
@@ -18,6 +20,9 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
 
   void on_session(SessionState now) {
     bool well = now == SessionState::kConnected || now == SessionState::kClosed;
+    if (now == SessionState::kConnected) connects.fetch_add(1, std::memory_order_relaxed);
+    if (now == SessionState::kConnecting) disconnects.fetch_add(1, std::memory_order_relaxed);
+    if (now == SessionState::kExpired) expirations.fetch_add(1, std::memory_order_relaxed);
     log::at("metadata", well ? log::Level::kInfo : log::Level::kWarn, "the session is {}", name_of(now));
     if (now == SessionState::kConnected && connecting) {
       metadata::spawn(enter(shared_from_this()));
@@ -44,36 +49,28 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
     done(Connected{*id});
   }
 
-  // Who else is alive is looked at before and after: of two that come at once at least one sees the other.
-  Async<Result<void>> check_alone() {
-    if (!options.alone) co_return Result<void>();
-    auto brokers = co_await tree.children(metadata::paths::kBrokerIds);
-    if (!brokers) co_return fail(metadata::to_error(brokers.error(), "list the brokers"));
-    std::string others;
-    for (const std::string& name : brokers->names) {
-      if (name != std::to_string(info.id.value)) others += (others.empty() ? "" : ", ") + name;
-    }
-    if (others.empty()) co_return Result<void>();
+  // Whoever is a broker may become coordinator of transactions, and lose them if it does not know them.
+  Async<Result<void>> check_transactions() {
+    auto topic = co_await tree.exists(metadata::paths::topic(kTransactionStateTopic));
+    if (!topic && topic.error() == metadata::StoreError::kNoNode) co_return Result<void>();
+    if (!topic) co_return fail(metadata::to_error(topic.error(), "look for transactions"));
     co_return fail(ErrorCode::kInvalidConfig,
-                   fmt::format("broker {} is alive in the same ZooKeeper tree, and this version does not replicate between brokers yet: it joins "
-                               "only a tree without other live brokers; give it a chroot of its own in zookeeper.connect, or stop the others",
-                               others));
+                   fmt::format("this cluster has the topic {}, so producers use transactions, and this version does not serve them: keep this broker on Apache "
+                               "Kafka, or join a cluster that has no transactions",
+                               kTransactionStateTopic));
   }
 
   Async<Result<void>> register_now() {
-    auto alone = co_await check_alone();
-    if (!alone) co_return alone;
+    // Once in, it stays: leaving a cluster in the middle would take its replicas away.
+    if (registered_session == 0) {
+      auto none = co_await check_transactions();
+      if (!none) co_return none;
+    }
     metadata::BrokerInfo copy = info;
     auto epoch = co_await metadata::callback<Result<int64_t>>(
         [this, &copy](auto reply) { metadata::register_broker(tree, copy, former_session, std::move(reply)); });
     if (!epoch) co_return fail(epoch.error());
     registered_session = store.session_id();
-    alone = co_await check_alone();
-    if (!alone) {
-      auto removed = co_await tree.remove(metadata::paths::broker(info.id));
-      (void)removed;  // the session's end removes it too
-      co_return alone;
-    }
     log::info("metadata", "broker {} is registered, epoch {}", info.id.value, *epoch);
     on_epoch(*epoch);
     controller->start(*epoch);
@@ -140,6 +137,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   int64_t former_session = 0;
   bool expired = false;
   bool leaving = false;
+  std::atomic<int64_t> connects{0}, disconnects{0}, expirations{0};
 };
 
 Membership::Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs)
@@ -165,6 +163,11 @@ void Membership::join(metadata::BrokerInfo info, Controller& controller, JoinOpt
     impl->on_epoch = std::move(on_epoch);
     metadata::spawn(impl->first_registration(impl, std::move(done)));
   });
+}
+
+Membership::Counts Membership::counts() const {
+  return {impl_->connects.load(std::memory_order_relaxed), impl_->disconnects.load(std::memory_order_relaxed),
+          impl_->expirations.load(std::memory_order_relaxed)};
 }
 
 void Membership::leave(Task done) {

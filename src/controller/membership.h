@@ -22,8 +22,6 @@ struct Connected {
 };
 
 struct JoinOptions {
-  // Refuse to be one of several: other live brokers in the tree are an error.
-  bool alone = false;
   // How long the node of a session that nobody holds any more is waited for: that of this broker before it crashed.
   int64_t wait_for_former_ms = 0;
 };
@@ -36,9 +34,14 @@ class Membership {
   // Session, base paths, cluster id (`known_cluster_id`: that of meta.properties, written if the tree is new; "" if none), configs.
   void connect(std::string known_cluster_id, UniqueFunction<void(Result<Connected>)> done);
   // Registers and runs for office; `on_epoch` hears the broker epoch of this and every later registration before the controller starts.
-  // Errors: kDuplicateBrokerRegistration; kInvalidConfig (not alone).
+  // Errors: kDuplicateBrokerRegistration; kInvalidConfig (the cluster has transactions).
   void join(metadata::BrokerInfo info, Controller& controller, JoinOptions options, std::function<void(int64_t)> on_epoch,
             UniqueFunction<void(Result<void>)> done);
+  // Of the session, since the start. Thread: any.
+  struct Counts {
+    int64_t connects = 0, disconnects = 0, expirations = 0;
+  };
+  Counts counts() const;
   // Leaves office and closes the session; without a connection what is under way is given up.
   void leave(Task done);
 

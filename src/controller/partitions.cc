@@ -66,6 +66,8 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
       record->recovering = nodes[i].recovering;
       record->controller_epoch = nodes[i].controller_epoch;
       record->partition_epoch = changes[i].is_new ? 0 : writes[i].stat.version;
+      log::info("state-change", "controller epoch {}: {} has leader {}, leader epoch {}, isr [{}], partition epoch {}", state.epoch, changes[i].tp.to_string(),
+                record->leader.value, record->leader_epoch.value, fmt::join(values(record->isr), ","), record->partition_epoch);
     } else if (writes[i].error == StoreError::kBadVersion || writes[i].error == StoreError::kNodeExists) {
       // Perhaps the own write of before a lost connection; the record follows the tree.
       stale.push_back(changes[i].tp);
@@ -73,7 +75,18 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
       log::error("controller", "the state of {} could not be written: {}", changes[i].tp.to_string(), name_of(writes[i].error));
     }
   }
-  if (!stale.empty()) co_await read_states(std::move(stale));
+  if (stale.empty()) co_return errors;
+  co_await read_states(std::move(stale));
+  // What stands there is what was wanted: it was the own write.
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (errors[i] != StoreError::kBadVersion && errors[i] != StoreError::kNodeExists) continue;
+    const PartitionRecord* record = in_office() ? state.find(changes[i].tp) : nullptr;
+    if (record == nullptr || !record->has_state || record->controller_epoch != nodes[i].controller_epoch || record->leader != nodes[i].leader ||
+        record->leader_epoch != nodes[i].leader_epoch || record->isr != nodes[i].isr || record->recovering != nodes[i].recovering) {
+      continue;
+    }
+    errors[i] = StoreError::kNone;
+  }
   co_return errors;
 }
 
@@ -162,8 +175,12 @@ Async<void> Controller::Impl::handle_alter_partition(protocol::AlterPartitionReq
     for (const auto& wanted : topic.partitions) {
       answer.partitions.emplace_back().partition_index = wanted.partition_index;
       Asked one{{name, wanted.partition_index}, response.topics.size() - 1, answer.partitions.size() - 1, unknown};
-      std::vector<BrokerId> isr = broker_ids(wanted.new_isr);
-      for (const auto& member : wanted.new_isr_with_epochs) isr.push_back({member.broker_id});
+      // In process nothing is left out that the version does not have.
+      std::vector<BrokerId> isr;
+      if (version < 3) isr = broker_ids(wanted.new_isr);
+      for (const auto& member : wanted.new_isr_with_epochs) {
+        if (version >= 3) isr.push_back({member.broker_id});
+      }
       bool recovering = wanted.leader_recovery_state != 0;
       PartitionRecord* record = state.find(one.tp);
       auto ineligible = [&](BrokerId member) { return !state.is_online(member, one.tp); };
@@ -383,7 +400,7 @@ Async<void> Controller::Impl::balance_leaders() {
 
 // What old tools leave in the tree.
 Async<void> Controller::Impl::on_preferred_election_node() {
-  auto changed = watch([this] { return on_preferred_election_node(); });
+  auto changed = watch(EventKind::kManualLeaderBalance, [this] { return on_preferred_election_node(); });
   auto exists = co_await tree.exists(paths::kPreferredElection, changed);
   if (!exists || !in_office()) co_return;
   auto node = co_await tree.get(paths::kPreferredElection);

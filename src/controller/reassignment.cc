@@ -180,7 +180,7 @@ Async<void> Controller::Impl::handle_alter_reassignments(protocol::AlterPartitio
 
 // What old tools leave in the tree: started here, then it goes on as any other.
 Async<void> Controller::Impl::on_reassign_node() {
-  auto changed = watch([this] { return on_reassign_node(); });
+  auto changed = watch(EventKind::kReassignment, [this] { return on_reassign_node(); });
   auto exists = co_await tree.exists(paths::kReassignPartitions, changed);
   if (!exists || !in_office()) co_return;
   auto node = co_await tree.get(paths::kReassignPartitions);

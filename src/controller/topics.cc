@@ -26,7 +26,7 @@ Async<bool> Controller::Impl::read_topics(std::vector<std::string> topics) {
   std::vector<std::string> nodes;
   for (const std::string& topic : topics) nodes.push_back(paths::topic(topic));
   std::function<metadata::TreeClient::SharedWatch(size_t)> watch_for = [this, &topics](size_t i) {
-    return watch([this, topic = topics[i]] { return on_topic_data_changed(topic); });
+    return watch(EventKind::kTopicChange, [this, topic = topics[i]] { return on_topic_data_changed(topic); });
   };
   auto data = co_await tree.get_all(std::move(nodes), watch_for);
   if (!in_office()) co_return false;
@@ -90,7 +90,7 @@ Async<bool> Controller::Impl::read_states(std::vector<TopicPartition> partitions
 }
 
 Async<void> Controller::Impl::on_topics_changed() {
-  auto changed = watch([this] { return on_topics_changed(); });
+  auto changed = watch(EventKind::kTopicChange, [this] { return on_topics_changed(); });
   auto list = co_await tree.children(paths::kTopics, changed);
   if (!list || !in_office()) co_return;
   std::set<std::string> now(list->names.begin(), list->names.end());
@@ -122,7 +122,7 @@ Async<void> Controller::Impl::on_topics_changed() {
 
 // More partitions, or another topic of that name.
 Async<void> Controller::Impl::on_topic_data_changed(std::string topic) {
-  auto changed = watch([this, topic] { return on_topic_data_changed(topic); });
+  auto changed = watch(EventKind::kTopicChange, [this, topic] { return on_topic_data_changed(topic); });
   auto data = co_await tree.get(paths::topic(topic), changed);
   auto known = state.topics.find(topic);
   if (!data || !in_office() || known == state.topics.end() || state.is_deleting(topic)) co_return;
@@ -171,7 +171,7 @@ Async<void> Controller::Impl::create_partitions(std::vector<TopicPartition> part
 // --- deletion ----------------------------------------------------------------------------------------------------------------------------
 
 Async<void> Controller::Impl::on_deletions_changed() {
-  auto changed = watch([this] { return on_deletions_changed(); });
+  auto changed = watch(EventKind::kTopicDeletion, [this] { return on_deletions_changed(); });
   auto list = co_await tree.children(paths::kDeleteTopics, changed);
   if (!list || !in_office()) co_return;
   std::vector<StoreOp> removals;

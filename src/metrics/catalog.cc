@@ -12,15 +12,17 @@ namespace {
 constexpr std::array kCatalog = {
     // topics
     &kMessagesIn, &kBytesIn, &kBytesOut, &kBytesRejected, &kTotalProduceRequests, &kFailedProduceRequests, &kTotalFetchRequests,
-    &kFailedFetchRequests, &kProduceMessageConversions, &kFetchMessageConversions, &kReplicationBytesOut, &kInvalidCrcRecords,
+    &kFailedFetchRequests, &kProduceMessageConversions, &kFetchMessageConversions, &kReplicationBytesOut, &kReplicationBytesIn, &kInvalidCrcRecords,
     &kInvalidOffsetOrSequenceRecords,
     // replication
     &kLeaderCount, &kPartitionCount, &kOfflineReplicaCount, &kUnderReplicatedPartitions, &kUnderMinIsrPartitionCount,
-    &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetchSessions, &kFetchSessionPartitions,
+    &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetcherMaxLag, &kFetcherMinFetchRate, &kFetcherFailedPartitions, &kFetcherDeadThreads, &kFetcherLag, &kFetcherState,
+    &kFetchSessions, &kFetchSessionPartitions,
     &kFetchSessionEvictions, &kPartitionUnderReplicated,
     // controller
     &kActiveControllerCount, &kOfflinePartitionsCount, &kPreferredReplicaImbalanceCount, &kGlobalTopicCount, &kGlobalPartitionCount,
-    &kTopicsToDeleteCount, &kActiveBrokerCount, &kUncleanLeaderElections,
+    &kTopicsToDeleteCount, &kActiveBrokerCount, &kControllerState, &kControllerEventQueueSize, &kControllerEventQueueTime,
+    &kControllerTotalQueueSize, &kControllerQueueSize, &kLeaderElectionTime, &kControllerChangeTime, &kTopicChangeTime, &kTopicDeletionTime, &kAlterPartitionReassignmentTime, &kAutoLeaderBalanceTime, &kManualLeaderBalanceTime, &kControlledShutdownTime, &kIsrChangeTime, &kLeaderAndIsrResponseReceivedTime, &kLogDirChangeTime, &kControllerShutdownTime, &kUncleanLeaderElections,
     // requests
     &kRequests, &kRequestTotalTime, &kRequestQueueTime, &kRequestLocalTime, &kRequestRemoteTime, &kRequestThrottleTime,
     &kResponseQueueTime, &kResponseSendTime, &kRequestBytes, &kRequestQueueSize, &kResponseQueueSize, &kHandlerIdle,
@@ -37,7 +39,7 @@ constexpr std::array kCatalog = {
     &kNumGroups, &kNumGroupsPreparingRebalance, &kNumGroupsCompletingRebalance, &kNumGroupsStable, &kNumGroupsEmpty, &kNumGroupsDead,
     &kNumOffsets, &kOffsetCommits, &kOffsetExpirations, &kGroupRebalances,
     // broker and process
-    &kBrokerState, &kBuildInfo, &kProcessCpu, &kProcessResidentMemory, &kProcessVirtualMemory, &kProcessThreads, &kProcessOpenFds,
+    &kBrokerState, &kSessionState, &kSessionConnects, &kSessionDisconnects, &kSessionExpires, &kBuildInfo, &kProcessCpu, &kProcessResidentMemory, &kProcessVirtualMemory, &kProcessThreads, &kProcessOpenFds,
     &kProcessMaxFds, &kProcessStartTime,
 };
 

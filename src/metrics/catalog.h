@@ -50,6 +50,8 @@ inline constexpr MetricDef kFetchMessageConversions{"kafka_server_brokertopicmet
     "kafka.server:type=BrokerTopicMetrics,name=FetchMessageConversionsPerSec", "Records made messages of an older format for a consumer."};
 inline constexpr MetricDef kReplicationBytesOut{"kafka_server_brokertopicmetrics_replicationbytesout_total", Kind::kCounter, "bytes", "",
     "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesOutPerSec", "Bytes sent to followers."};
+inline constexpr MetricDef kReplicationBytesIn{"kafka_server_brokertopicmetrics_replicationbytesin_total", Kind::kCounter, "bytes", "",
+    "kafka.server:type=BrokerTopicMetrics,name=ReplicationBytesInPerSec", "Bytes appended as a follower."};
 inline constexpr MetricDef kInvalidCrcRecords{"kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", Kind::kCounter, "", "",
     "kafka.server:type=BrokerTopicMetrics,name=InvalidMessageCrcRecordsPerSec", "Batches refused for a wrong CRC."};
 inline constexpr MetricDef kInvalidOffsetOrSequenceRecords{"kafka_server_brokertopicmetrics_invalidoffsetorsequencerecords_total", Kind::kCounter, "", "",
@@ -74,6 +76,18 @@ inline constexpr MetricDef kIsrExpands{"kafka_server_replicamanager_isrexpands_t
     "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec", "Times a replica joined an ISR."};
 inline constexpr MetricDef kPurgatorySize{"kafka_server_delayedoperationpurgatory_purgatorysize", Kind::kGauge, "", "delayedoperation",
     "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize", "Requests that wait for something, by kind (Produce, Fetch, ...)."};
+inline constexpr MetricDef kFetcherMaxLag{"kafka_server_replicafetchermanager_maxlag", Kind::kGauge, "", "clientId",
+    "kafka.server:type=ReplicaFetcherManager,name=MaxLag,clientId=Replica", "Greatest lag of a partition that is followed here, in records."};
+inline constexpr MetricDef kFetcherMinFetchRate{"kafka_server_replicafetchermanager_minfetchrate", Kind::kGauge, "", "clientId",
+    "kafka.server:type=ReplicaFetcherManager,name=MinFetchRate,clientId=Replica", "Fetches a second of the slowest fetcher, since the values were written before."};
+inline constexpr MetricDef kFetcherFailedPartitions{"kafka_server_replicafetchermanager_failedpartitionscount", Kind::kGauge, "", "clientId",
+    "kafka.server:type=ReplicaFetcherManager,name=FailedPartitionsCount,clientId=Replica", "Followed partitions that are given up until the controller says more."};
+inline constexpr MetricDef kFetcherDeadThreads{"kafka_server_replicafetchermanager_deadthreadcount", Kind::kGauge, "", "clientId",
+    "kafka.server:type=ReplicaFetcherManager,name=DeadThreadCount,clientId=Replica", "Fetchers that have been in one step for a minute: their disk hangs."};
+inline constexpr MetricDef kFetcherLag{"kafka_server_fetcherlagmetrics_consumerlag", Kind::kGauge, "", "clientId,topic,partition",
+    "kafka.server:type=FetcherLagMetrics,name=ConsumerLag", "Records below the leader's high watermark that this follower lacks."};
+inline constexpr MetricDef kFetcherState{"odradek_replica_fetcher_state", Kind::kGauge, "", "clientId",
+    "", "0: at work; 1: its leader cannot be reached; 2: dead, in one step for a minute."};
 inline constexpr MetricDef kFetchSessions{"kafka_server_fetchsessioncache_numincrementalfetchsessions", Kind::kGauge, "", "",
     "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions", "Open fetch sessions."};
 inline constexpr MetricDef kFetchSessionPartitions{"kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", Kind::kGauge, "", "",
@@ -98,6 +112,41 @@ inline constexpr MetricDef kTopicsToDeleteCount{"kafka_controller_kafkacontrolle
     "kafka.controller:type=KafkaController,name=TopicsToDeleteCount", "Topics whose deletion is not finished."};
 inline constexpr MetricDef kActiveBrokerCount{"kafka_controller_kafkacontroller_activebrokercount", Kind::kGauge, "", "",
     "kafka.controller:type=KafkaController,name=ActiveBrokerCount", "Live brokers, as the controller sees it."};
+inline constexpr MetricDef kControllerState{"kafka_controller_kafkacontroller_controllerstate", Kind::kGauge, "", "",
+    "kafka.controller:type=KafkaController,name=ControllerState", "What the controller is at now: 0 idle, 1 taking office, 2 brokers came or went, 3 topics, 4 deletions, "
+    "5 reassignments, 6 and 7 leader balance, 8 controlled shutdown, 9 ISR changes, 10 answers to LeaderAndIsr, 11 log dirs, 12 leaving office."};
+inline constexpr MetricDef kControllerEventQueueSize{"kafka_controller_controllereventmanager_eventqueuesize", Kind::kGauge, "", "",
+    "kafka.controller:type=ControllerEventManager,name=EventQueueSize", "Events that wait for the controller."};
+inline constexpr MetricDef kControllerEventQueueTime{"kafka_controller_controllereventmanager_eventqueuetimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerEventManager,name=EventQueueTimeMs", "How long events waited for the controller.", kNsToMs};
+inline constexpr MetricDef kControllerTotalQueueSize{"kafka_controller_controllerchannelmanager_totalqueuesize", Kind::kGauge, "", "",
+    "kafka.controller:type=ControllerChannelManager,name=TotalQueueSize", "Requests of the controller that brokers have not answered."};
+inline constexpr MetricDef kControllerQueueSize{"kafka_controller_controllerchannelmanager_queuesize", Kind::kGauge, "", "broker_id",
+    "kafka.controller:type=ControllerChannelManager,name=QueueSize", "The same for one broker."};
+inline constexpr MetricDef kLeaderElectionTime{"kafka_controller_controllerstats_leaderelectionrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=LeaderElectionRateAndTimeMs", "Time of the controller for leader elections after brokers came or went.", kNsToMs};
+inline constexpr MetricDef kControllerChangeTime{"kafka_controller_controllerstats_controllerchangerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=ControllerChangeRateAndTimeMs", "Time of the controller for taking office.", kNsToMs};
+inline constexpr MetricDef kTopicChangeTime{"kafka_controller_controllerstats_topicchangerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=TopicChangeRateAndTimeMs", "Time of the controller for new topics and partitions.", kNsToMs};
+inline constexpr MetricDef kTopicDeletionTime{"kafka_controller_controllerstats_topicdeletionrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=TopicDeletionRateAndTimeMs", "Time of the controller for steps of deletions.", kNsToMs};
+inline constexpr MetricDef kAlterPartitionReassignmentTime{"kafka_controller_controllerstats_alterpartitionreassignmentrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=AlterPartitionReassignmentRateAndTimeMs", "Time of the controller for steps of reassignments.", kNsToMs};
+inline constexpr MetricDef kAutoLeaderBalanceTime{"kafka_controller_controllerstats_autoleaderbalancerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=AutoLeaderBalanceRateAndTimeMs", "Time of the controller for moving leaders to preferred replicas by itself.", kNsToMs};
+inline constexpr MetricDef kManualLeaderBalanceTime{"kafka_controller_controllerstats_manualleaderbalancerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=ManualLeaderBalanceRateAndTimeMs", "Time of the controller for elections that were asked for.", kNsToMs};
+inline constexpr MetricDef kControlledShutdownTime{"kafka_controller_controllerstats_controlledshutdownrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=ControlledShutdownRateAndTimeMs", "Time of the controller for moving leaders away from a broker that stops.", kNsToMs};
+inline constexpr MetricDef kIsrChangeTime{"kafka_controller_controllerstats_isrchangerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=IsrChangeRateAndTimeMs", "Time of the controller for ISR changes asked for by leaders.", kNsToMs};
+inline constexpr MetricDef kLeaderAndIsrResponseReceivedTime{"kafka_controller_controllerstats_leaderandisrresponsereceivedrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=LeaderAndIsrResponseReceivedRateAndTimeMs", "Time of the controller for answers to LeaderAndIsr.", kNsToMs};
+inline constexpr MetricDef kLogDirChangeTime{"kafka_controller_controllerstats_logdirchangerateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=LogDirChangeRateAndTimeMs", "Time of the controller for log dirs that failed.", kNsToMs};
+inline constexpr MetricDef kControllerShutdownTime{"kafka_controller_controllerstats_controllershutdownrateandtimems", Kind::kHistogram, "ms", "",
+    "kafka.controller:type=ControllerStats,name=ControllerShutdownRateAndTimeMs", "Time of the controller for leaving office.", kNsToMs};
 inline constexpr MetricDef kUncleanLeaderElections{"kafka_controller_controllerstats_uncleanleaderelections_total", Kind::kCounter, "", "",
     "kafka.controller:type=ControllerStats,name=UncleanLeaderElectionsPerSec", "Leaders elected from outside the ISR."};
 
@@ -229,6 +278,14 @@ inline constexpr MetricDef kGroupRebalances{"kafka_server_group_coordinator_metr
 // --- broker and process
 inline constexpr MetricDef kBrokerState{"kafka_server_kafkaserver_brokerstate", Kind::kGauge, "", "",
     "kafka.server:type=KafkaServer,name=BrokerState", "1 starting, 2 recovering, 3 running, 6 controlled shutdown, 7 shutting down."};
+inline constexpr MetricDef kSessionState{"kafka_server_sessionexpirelistener_sessionstate", Kind::kGauge, "", "state",
+    "kafka.server:type=SessionExpireListener,name=SessionState", "1 for the state of the metadata session: CONNECTED, CONNECTING, EXPIRED, CLOSED."};
+inline constexpr MetricDef kSessionConnects{"kafka_server_sessionexpirelistener_zookeepersyncconnects_total", Kind::kCounter, "", "",
+    "kafka.server:type=SessionExpireListener,name=ZooKeeperSyncConnectsPerSec", "Times a session was connected."};
+inline constexpr MetricDef kSessionDisconnects{"kafka_server_sessionexpirelistener_zookeeperdisconnects_total", Kind::kCounter, "", "",
+    "kafka.server:type=SessionExpireListener,name=ZooKeeperDisconnectsPerSec", "Times the connection of a session was lost."};
+inline constexpr MetricDef kSessionExpires{"kafka_server_sessionexpirelistener_zookeeperexpires_total", Kind::kCounter, "", "",
+    "kafka.server:type=SessionExpireListener,name=ZooKeeperExpiresPerSec", "Sessions that expired."};
 inline constexpr MetricDef kBuildInfo{"odradek_build_info", Kind::kGauge, "", "version",
     "", "Always 1; the label is the version."};
 inline constexpr MetricDef kProcessCpu{"process_cpu_seconds_total", Kind::kCounter, "s", "", "", "CPU time of the process, user and system."};

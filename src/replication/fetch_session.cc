@@ -113,6 +113,8 @@ class FetchSession {
         known.max_bytes = asked.partition_max_bytes;
         known.fetch_offset = {asked.fetch_offset};
         known.log_start_offset = {asked.log_start_offset};
+        // In another epoch a follower has started anew, and may have skipped what it was told.
+        if (known.current_leader_epoch.value != asked.current_leader_epoch) known.told_high_watermark = {-1};
         known.current_leader_epoch = {asked.current_leader_epoch};
         known.last_fetched_epoch = {asked.last_fetched_epoch};
       }
@@ -165,8 +167,8 @@ class FetchSession {
                   result.log_start_offset != data.told_log_start;
       data.told_high_watermark = result.high_watermark;
       data.told_log_start = result.log_start_offset;
-      if (result.error != ErrorCode::kNone) {
-        // Told again until it is over, and then the partition is told whatever its offsets.
+      if (result.error != ErrorCode::kNone || result.diverging) {
+        // Told again until it is over, and then the partition is told whatever its offsets: a follower takes none of these before.
         data.told_high_watermark = {-1};
         news = true;
       }

@@ -14,14 +14,14 @@ constexpr std::chrono::milliseconds kRetry{50};
 }
 
 struct IsrUpdates::State : std::enable_shared_from_this<State> {
-  State(base::Runtime& runtime, base::Executor& executor, BrokerId self, UniqueFunction<void(const std::shared_ptr<Partition>&)> on_changed)
+  State(base::Runtime& runtime, base::Executor& executor, BrokerId self, OnChanged on_changed)
       : runtime(runtime), executor(executor), self(self), on_changed(std::move(on_changed)) {}
 
   base::Runtime& runtime;
   base::Executor& executor;
   const BrokerId self;
   base::Mutex mutex;
-  UniqueFunction<void(const std::shared_ptr<Partition>&)> on_changed;  // called on the executor only
+  OnChanged on_changed;  // called on the executor only
   AlterPartitionChannel* channel GUARDED_BY(mutex) = nullptr;
   int64_t broker_epoch GUARDED_BY(mutex) = -1;
   bool in_flight GUARDED_BY(mutex) = false;
@@ -58,9 +58,12 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
         partition.new_isr_with_epochs.emplace_back().broker_id = id.value;
       }
     }
-    to->send(std::move(request), [state = shared_from_this(), items = std::move(items)](Result<AlterPartitionResponse> answer) mutable {
-      base::Executor& executor = state->executor;
-      executor.post([state = std::move(state), items = std::move(items), answer = std::move(answer)]() mutable { state->on_answer(std::move(items), answer); });
+    // The answer may come after the end of this and of the executor.
+    auto answer = std::make_shared<Result<AlterPartitionResponse>>();
+    Task work = executor.posting([state = shared_from_this(), items = std::move(items), answer]() mutable { state->on_answer(std::move(items), *answer); });
+    to->send(std::move(request), [answer, work = std::move(work)](Result<AlterPartitionResponse> came) mutable {
+      *answer = std::move(came);
+      work();
     });
   }
 
@@ -109,8 +112,9 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
       case ErrorCode::kNone: {
         std::vector<BrokerId> isr;
         for (int32_t id : answer.isr) isr.push_back({id});
+        const std::vector<BrokerId> before = item.partition->isr();
         item.partition->on_isr_changed({answer.leader_epoch}, isr, answer.partition_epoch);
-        on_changed(item.partition);
+        on_changed(item.partition, before);
         return true;
       }
       case ErrorCode::kInvalidUpdateVersion:
@@ -122,14 +126,14 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
       case ErrorCode::kIneligibleReplica:
       case ErrorCode::kOperationNotAttempted:
         item.partition->on_isr_refused(epoch, false);
-        on_changed(item.partition);
+        on_changed(item.partition, item.partition->isr());
         return true;
       default: return false;
     }
   }
 };
 
-IsrUpdates::IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, UniqueFunction<void(const std::shared_ptr<Partition>&)> on_changed)
+IsrUpdates::IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, OnChanged on_changed)
     : state_(std::make_shared<State>(runtime, executor, self, std::move(on_changed))) {}
 
 IsrUpdates::~IsrUpdates() {

@@ -26,8 +26,10 @@ class AlterPartitionChannel {
 
 class IsrUpdates {
  public:
-  // `executor` (one thread): where answers are worked off; `on_changed` runs there after an answer that gave a partition its ISR.
-  IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, UniqueFunction<void(const std::shared_ptr<Partition>&)> on_changed);
+  // Told after an answer that gave a partition its ISR, with the former one (the same after a refusal).
+  using OnChanged = UniqueFunction<void(const std::shared_ptr<Partition>&, const std::vector<BrokerId>& before)>;
+  // `executor` (one thread): where answers are worked off; `on_changed` runs there.
+  IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, OnChanged on_changed);
   ~IsrUpdates();
 
   // Before the first submit() that can be sent; null detaches.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "record/frame.h"
 
 namespace odradek::replication {
 
@@ -87,6 +88,7 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
   const Offset start = log_owner_->log_end_offset();
   log_owner_->assign_epoch_start(state.leader_epoch, start);
   epoch_start_.store(start.value, std::memory_order_release);
+  if (!led_before) ends_.clear();
   if (!led_before) leading_since_.store(state.leader_epoch.value, std::memory_order_release);
 
   std::vector<Remote> remotes;
@@ -267,7 +269,9 @@ Partition::Remote* Partition::find_remote(BrokerId id) {
 bool Partition::in_larger_isr(BrokerId id) const { return contains(isr_, id) || (proposed_isr_ && contains(*proposed_isr_, id)); }
 
 bool Partition::caught_up(const Remote& remote, Offset leader_end) const {
-  return remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms <= lag_ms_;
+  // Kafka's rule, but that the time in which this broker held its fetch although there were records is not the follower's.
+  const int64_t held_ms = remote.held_ms + (remote.holding_since_ms ? now_ms_ - *remote.holding_since_ms : 0);
+  return remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_;
 }
 
 bool Partition::advance_high_watermark() {
@@ -289,29 +293,59 @@ IsrChange Partition::propose(std::vector<BrokerId> isr) {
   return {epoch_of(word_.load(std::memory_order_relaxed)), partition_epoch_, std::move(isr)};
 }
 
-FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms,
-                                                     std::optional<Offset> flushed) {
+constexpr int64_t kEndsRemembered = 32;
+
+void Partition::note_end(Offset leader_end) {
+  if (!ends_.empty() && now_ms_ - ends_.back().first < std::max<int64_t>(lag_ms_ / kEndsRemembered, 1)) return;
+  ends_.emplace_back(now_ms_, leader_end);
+  while (ends_.front().first < now_ms_ - 2 * lag_ms_) ends_.pop_front();
+}
+
+int64_t Partition::last_time_below(Offset end) const {
+  for (auto at = ends_.rbegin(); at != ends_.rend(); ++at) {
+    if (at->second <= end) return at->first;
+  }
+  return -1;
+}
+
+FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, int64_t now_ms) {
   FollowerFetchEffect effect;
   base::MutexLock lock(mutex_);
-  if (effect.error = check_leader(kNoLeaderEpoch); effect.error != ErrorCode::kNone) return effect;
+  if (effect.error = check_leader(state.leader_epoch); effect.error != ErrorCode::kNone) return effect;
   Remote* remote = find_remote(follower);
   if (remote == nullptr) {
     // Its assignment is known to the controller but not yet here.
     effect.error = ErrorCode::kUnknownLeaderEpoch;
     return effect;
   }
-  now_ms_ = std::max(now_ms_, now_ms);
-  if (offset >= leader_end) {
-    remote->last_caught_up_ms = std::max(remote->last_caught_up_ms, now_ms);
-  } else if (offset >= remote->last_fetch_leader_end) {
-    remote->last_caught_up_ms = std::max(remote->last_caught_up_ms, remote->last_fetch_ms);
+  if (state.broker_epoch != -1) {
+    if (state.broker_epoch < remote->broker_epoch) {
+      effect.error = ErrorCode::kNotLeaderOrFollower;
+      return effect;
+    }
+    remote->broker_epoch = state.broker_epoch;
   }
+  const Offset offset = state.log_end;
+  now_ms_ = std::max(now_ms_, now_ms);
+  remote->held_ms += state.held_ms;
+  if (remote->holding_since_ms) remote->held_ms += now_ms_ - *std::exchange(remote->holding_since_ms, std::nullopt);
+  int64_t caught_up_ms = last_time_below(offset);
+  if (offset >= leader_end) {
+    caught_up_ms = now_ms;
+  } else if (offset >= remote->last_fetch_leader_end) {
+    caught_up_ms = std::max(caught_up_ms, remote->last_fetch_ms);
+  }
+  if (caught_up_ms > remote->last_caught_up_ms) {
+    remote->last_caught_up_ms = caught_up_ms;
+    remote->held_ms = 0;
+  }
+  note_end(leader_end);
   const bool moved = remote->log_end != offset;
-  effect.low_watermark_moved = remote->log_start != log_start;
+  effect.low_watermark_moved = remote->log_start != state.log_start;
   remote->log_end = offset;
-  remote->log_start = log_start;
-  effect.flushed_moved = remote->flushed != flushed;
-  remote->flushed = flushed;
+  remote->log_start = state.log_start;
+  effect.flushed_moved = remote->flushed != state.flushed;
+  remote->flushed = state.flushed;
   if (effect.flushed_moved) count_flushed();
   remote->last_fetch_leader_end = leader_end;
   remote->last_fetch_ms = now_ms;
@@ -326,15 +360,31 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, Offset o
   return effect;
 }
 
-std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms) {
+void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
   base::MutexLock lock(mutex_);
-  if (role() != Role::kLeader || proposed_isr_ || waiting_for_controller_) return std::nullopt;
+  if (Remote* remote = find_remote(follower); remote != nullptr && !remote->holding_since_ms) remote->holding_since_ms = now_ms;
+}
+
+std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why) {
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kLeader) return std::nullopt;
   now_ms_ = std::max(now_ms_, now_ms);
   const Offset end = log_owner_->log_end_offset();
+  note_end(end);
+  if (proposed_isr_ || waiting_for_controller_) return std::nullopt;
   std::vector<BrokerId> isr;
   for (BrokerId id : isr_) {
     Remote* remote = find_remote(id);
-    if (id == self_ || (remote != nullptr && caught_up(*remote, end))) isr.push_back(id);
+    if (id == self_ || (remote != nullptr && caught_up(*remote, end))) {
+      isr.push_back(id);
+    } else if (why != nullptr) {
+      *why += fmt::format("{}{}", why->empty() ? "" : "; ", id.value);
+      if (remote != nullptr) {
+        *why += fmt::format(" ends at {} of {}, had caught up {} ms ago", remote->log_end.value, end.value, now_ms_ - remote->last_caught_up_ms);
+        *why += remote->last_fetch_ms > 0 ? fmt::format(", fetched last {} ms ago", now_ms_ - remote->last_fetch_ms) : ", has not fetched since this broker leads";
+        if (remote->held_ms > 0) *why += fmt::format(", {} ms of it this broker held its fetches", remote->held_ms);
+      }
+    }
   }
   if (isr.size() == isr_.size()) return std::nullopt;
   return propose(std::move(isr));
@@ -404,7 +454,8 @@ ReadResult Partition::read(const ReadParams& params) const {
     none.error = ErrorCode::kOffsetOutOfRange;
     return none;
   };
-  if (params.from < result.log_start_offset || params.from > result.log_end_offset) return out_of_range();
+  if (params.from < result.log_start_offset) return out_of_range();
+  // Before the look at the log's end: who has more than that hears where the logs part.
   if (params.last_fetched_epoch != kNoLeaderEpoch) {
     auto [epoch, end] = log.end_offset_for_epoch(params.last_fetched_epoch);
     if (epoch == kNoLeaderEpoch || end.value < 0) return out_of_range();
@@ -413,6 +464,7 @@ ReadResult Partition::read(const ReadParams& params) const {
       return result;
     }
   }
+  if (params.from > result.log_end_offset) return out_of_range();
   // Nothing new, or no room for it: no look into the log.
   if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 
@@ -511,22 +563,102 @@ Result<Offset> Partition::delete_records(Offset before) {
 
 // --- follower ---------------------------------------------------------------------------------------------------------------
 
-Result<void> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start) {
-  base::MutexLock lock(mutex_);
-  if (role() != Role::kFollower || (expected != kNoLeaderEpoch && expected != leader_epoch())) {
-    return fail(ErrorCode::kNotLeaderOrFollower, name_.to_string() + ": no follower in this epoch");
+// Inside the gate, so that no change of role comes in between.
+class Partition::Following {
+ public:
+  Following(Partition& partition, LeaderEpoch expected) : partition_(partition) {
+    partition.enter_append(word_);
+    legal_ = static_cast<Role>(word_ & kRoleMask) == Role::kFollower && (expected == kNoLeaderEpoch || expected == epoch_of(word_));
   }
+  ~Following() { partition_.leave_append(); }
+  Following(const Following&) = delete;
+
+  explicit operator bool() const { return legal_; }
+  tl::unexpected<Error> refusal() const {
+    return fail(ErrorCode::kNotLeaderOrFollower, partition_.name_.to_string() + ": no follower in this epoch");
+  }
+
+ private:
+  Partition& partition_;
+  uint64_t word_ = 0;
+  bool legal_ = false;
+};
+
+Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
+                                                     std::span<const storage::EpochEntry> epochs) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  FollowerAppend done;
   if (!records.empty()) {
-    if (auto appended = log_owner_->append_as_follower(records); !appended) return fail(std::move(appended.error().error));
+    if (log.log_start_offset() == log.log_end_offset()) {
+      ByteView rest = records;
+      auto first = record::next_frame(rest);
+      if (first && *first && (*first).is_batch() && first->base_offset() < log.log_end_offset() && first->last_offset() >= log.log_end_offset()) {
+        if (auto restarted = log.truncate_fully_and_start_at(first->base_offset()); !restarted) return fail(std::move(restarted.error()));
+        lower_high_watermark();
+      }
+    }
+    // Before the records: an epoch whose records are missing is true of the leader's log all the same.
+    for (const storage::EpochEntry& entry : epochs) log.assign_epoch_start(entry.epoch, std::max(entry.start, log.log_end_offset()));
+    auto appended = log.append_as_follower(records);
+    if (!appended) return fail(std::move(appended.error().error));
+    done.info = std::move(*appended);
+    if (flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone && log.flushed_offset() < log.log_end_offset()) {
+      log.request_flush();
+    }
   }
-  const Offset reachable = std::min(leader_high_watermark, log_owner_->log_end_offset());
-  if (reachable > high_watermark()) {
-    high_watermark_.store(reachable.value, std::memory_order_release);
-    log_owner_->update_high_watermark(reachable);
+  {
+    base::MutexLock lock(mutex_);
+    const Offset reachable = std::min(leader_high_watermark, log.log_end_offset());
+    if (reachable > high_watermark()) {
+      high_watermark_.store(reachable.value, std::memory_order_release);
+      log.update_high_watermark(reachable);
+      done.high_watermark_advanced = true;
+    }
   }
-  if (leader_log_start > log_owner_->log_start_offset()) {
-    if (auto moved = log_owner_->maybe_advance_start_offset(leader_log_start); !moved) return fail(std::move(moved.error()));
+  const Offset start = std::min(leader_log_start, high_watermark());
+  if (start > log.log_start_offset()) {
+    if (auto moved = log.maybe_advance_start_offset(start); !moved) return fail(std::move(moved.error()));
   }
+  return done;
+}
+
+Offset Partition::lower_high_watermark() {
+  base::MutexLock lock(mutex_);
+  const Offset end = log_owner_->log_end_offset();
+  if (high_watermark() > end) high_watermark_.store(end.value, std::memory_order_release);
+  return end;
+}
+
+Result<Offset> Partition::start_following(LeaderEpoch expected) {
+  {
+    Following following(*this, expected);
+    if (!following) return following.refusal();
+    storage::Log& log = *log_.load(std::memory_order_acquire);
+    if (log.latest_epoch() != kNoLeaderEpoch || high_watermark() >= log.log_end_offset()) return log.log_end_offset();
+  }
+  return truncate_as_follower(high_watermark(), expected);
+}
+
+Result<Offset> Partition::truncate_as_follower(Offset to, LeaderEpoch expected) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (auto cut = log.truncate_to(std::max(to, Offset{0})); !cut) return fail(std::move(cut.error()));
+  return lower_high_watermark();
+}
+
+Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {
+  Following following(*this, expected);
+  if (!following) return following.refusal();
+  base::MutexLock one(follower_mutex_);
+  storage::Log& log = *log_.load(std::memory_order_acquire);
+  if (auto restarted = log.truncate_fully_and_start_at(at); !restarted) return restarted;
+  base::MutexLock lock(mutex_);
+  high_watermark_.store(at.value, std::memory_order_release);
   return {};
 }
 

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/mutex.h"
@@ -94,11 +96,26 @@ struct ListedOffset {
   LeaderEpoch epoch = kNoLeaderEpoch;
 };
 
+struct FollowerAppend {
+  storage::AppendInfo info;
+  bool high_watermark_advanced = false;
+};
+
 // A wish of the leader for another ISR, for the controller's AlterPartition.
 struct IsrChange {
   LeaderEpoch leader_epoch;
   int32_t partition_epoch = -1;
   std::vector<BrokerId> isr;
+};
+
+// What a follower's fetch says of its log.
+struct FollowerState {
+  Offset log_end;
+  Offset log_start{-1};
+  std::optional<Offset> flushed;  // nullopt: it does not say what is on its disk
+  int64_t broker_epoch = -1;      // -1: it does not say
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // in which its log is known to be a part of the leader's; -1: whatever it is now
+  int64_t held_ms = 0;            // that this broker took to look at the fetch although there were records for it
 };
 
 struct FollowerFetchEffect {
@@ -159,12 +176,13 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
                                                                     const storage::AppendOptions& options);
   // nullopt = wait on; else the answer (kNone, kNotEnoughReplicasAfterAppend, kNotLeaderOrFollower, kKafkaStorageError).
   std::optional<ErrorCode> ack_state(const AckNeed& need) const;
-  // A fetch of `follower` from `offset` proves its log end. `leader_end`: the leader's log end when the fetch was read. `flushed`:
-  // what it says is on its disk; nullopt: it does not say.
-  FollowerFetchEffect record_follower_fetch(BrokerId follower, Offset offset, Offset log_start, Offset leader_end, int64_t now_ms,
-                                            std::optional<Offset> flushed = std::nullopt);
-  // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight.
-  std::optional<IsrChange> shrink_isr(int64_t now_ms);
+  // A fetch of `follower` proves its log end. `leader_end`: the leader's log end when the fetch was read.
+  // Errors: as check_leader; kUnknownLeaderEpoch: it is not among the replicas known here; kNotLeaderOrFollower: of a former life of it.
+  FollowerFetchEffect record_follower_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, int64_t now_ms);
+  // This broker holds the fetch of `follower` from now until the next one is recorded: its records have to be read from the disk.
+  void hold_follower(BrokerId follower, int64_t now_ms);
+  // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight. `why`: in words, for the log.
+  std::optional<IsrChange> shrink_isr(int64_t now_ms, std::string* why = nullptr);
   // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
   bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch);
   // wait_for_controller: a new LeaderAndIsr will say what holds; else the committed ISR does.
@@ -172,6 +190,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // min.insync.replicas of the topic.
   void set_min_insync_replicas(int32_t replicas) { min_isr_.store(replicas, std::memory_order_relaxed); }
   void set_flush_before_ack(storage::FlushBeforeAck which) { flush_before_ack_.store(which, std::memory_order_relaxed); }
+  // Whether what a follower has flushed matters (flush.before.ack).
+  bool wants_flushed() const { return flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone; }
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
   bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
@@ -193,9 +213,20 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Smallest log start over the live replicas.
   Offset low_watermark() const;
 
-  // --- follower ---------------------------------------------------------------------------------------------------------
-  // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's.
-  Result<void> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start);
+  // --- follower: by the fetcher; one at a time inside ---------------------------------------------------------------------
+  // All of them: kNotLeaderOrFollower unless this is a follower in the epoch `expected` (-1: any).
+  // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's
+  // as far as the high watermark goes. `epochs`: leader epochs that begin in the records, for those whose format does not say.
+  // An empty log whose first batch begins below its end (the leader's log start lies inside that batch) starts at that batch.
+  // Errors: those of Log::append_as_follower.
+  Result<FollowerAppend> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
+                                            std::span<const storage::EpochEntry> epochs = {});
+  // Where fetching begins: the log end, or the high watermark if the log knows no epochs; then the rest is cut off.
+  Result<Offset> start_following(LeaderEpoch expected);
+  // Cuts whole batches, durably; blocks on the disk. Gives the new log end; the high watermark is not above it.
+  Result<Offset> truncate_as_follower(Offset to, LeaderEpoch expected);
+  // Drops the whole log, which starts again at `at`.
+  Result<void> restart_as_follower(Offset at, LeaderEpoch expected);
 
   // Where the topic's traffic is counted; set before others see the partition.
   void set_counters(std::shared_ptr<TopicCounters> counters) { counters_ = std::move(counters); }
@@ -213,9 +244,12 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset log_end{-1};  // -1: has not fetched in this epoch
     Offset log_start{-1};
     std::optional<Offset> flushed;  // nullopt: it has not said in this epoch
+    int64_t broker_epoch = -1;
     int64_t last_caught_up_ms = 0;
     int64_t last_fetch_ms = 0;
     Offset last_fetch_leader_end{0};
+    int64_t held_ms = 0;                        // by this broker, since it had caught up
+    std::optional<int64_t> holding_since_ms;
   };
 
   static constexpr uint64_t kRoleMask = 3;
@@ -231,6 +265,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void close_gate() REQUIRES(change_mutex_) EXCLUDES(mutex_);  // appends that run need mutex_ to end
   void open_gate(uint64_t word) REQUIRES(change_mutex_);
 
+  // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
+  class Following;
+  Offset lower_high_watermark() EXCLUDES(mutex_);
+
   static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
   Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
   void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
@@ -241,6 +279,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
   int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
   IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
+  void note_end(Offset leader_end) REQUIRES(mutex_);
+  // When the leader's log ended at or below `end` last, as far as it is remembered; -1: it is not.
+  int64_t last_time_below(Offset end) const REQUIRES(mutex_);
 
   const TopicPartition name_;
   const BrokerId self_;
@@ -262,6 +303,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
   mutable base::Mutex change_mutex_;  // one change of role at a time; taken before mutex_
+  base::Mutex follower_mutex_;        // one change of a follower's log at a time; taken inside the gate, before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
   BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;
@@ -272,6 +314,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
   std::vector<Remote> remotes_ GUARDED_BY(mutex_);
   int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
+  // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
+  // is a round trip behind for ever; it has caught up with what there was then.
+  std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
 
   std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
   std::atomic<bool> closing_{false};

@@ -33,7 +33,7 @@ class PartitionTest : public ::testing::Test {
     return ErrorCode::kNone;
   }
   FollowerFetchEffect fetched(int32_t follower, int64_t offset) {
-    return partition.record_follower_fetch({follower}, {offset}, {0}, log->log_end_offset(), now_ms);
+    return partition.record_follower_fetch({follower}, {.log_end = {offset}, .log_start = {0}}, log->log_end_offset(), now_ms);
   }
   int64_t high_watermark() const { return partition.high_watermark().value; }
   ReadResult read(int64_t from, ReadBound bound = ReadBound::kHighWatermark) {
@@ -142,7 +142,8 @@ TEST_F(PartitionTest, AcksAllWithFlushBeforeAckCountsTheReplicasThatTellWhatThey
   EXPECT_EQ(log->log_end_offset(), Offset{0});
   EXPECT_EQ(append(1, 1), ErrorCode::kNone);
   auto told = [&](int32_t follower, int64_t end, std::optional<int64_t> flushed) {
-    return partition.record_follower_fetch({follower}, {end}, {0}, log->log_end_offset(), now_ms, flushed ? std::optional<Offset>(Offset{*flushed}) : std::nullopt);
+    return partition.record_follower_fetch({follower}, {.log_end = {end}, .log_start = {0}, .flushed = flushed ? std::optional<Offset>(Offset{*flushed}) : std::nullopt},
+                                           log->log_end_offset(), now_ms);
   };
   told(2, 1, std::nullopt);
   EXPECT_EQ(append(1, -1), ErrorCode::kNotEnoughReplicas);
@@ -360,7 +361,7 @@ TEST_F(PartitionTest, DeletingRecordsMovesTheStartUpToTheHighWatermark) {
   EXPECT_EQ(partition.delete_records({-1}).value(), Offset{3});
   EXPECT_EQ(log->log_start_offset(), Offset{3});
   EXPECT_EQ(partition.low_watermark(), Offset{0});  // 2 has not followed
-  EXPECT_TRUE(partition.record_follower_fetch({2}, {4}, {3}, {4}, now_ms).low_watermark_moved);
+  EXPECT_TRUE(partition.record_follower_fetch({2}, {.log_end = {4}, .log_start = {3}}, {4}, now_ms).low_watermark_moved);
   EXPECT_EQ(partition.low_watermark(), Offset{3});
   EXPECT_EQ(read(0).error, ErrorCode::kOffsetOutOfRange);
 }

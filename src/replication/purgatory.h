@@ -19,6 +19,10 @@ namespace odradek::replication {
 class Purgatory;
 
 class Parked : public Waiter, public std::enable_shared_from_this<Parked> {
+ public:
+  // Without waiting any longer; nothing happens if it is complete. Thread: any.
+  void complete_now() { complete(); }
+
  protected:
   // Adds the operation to its lists with join(); then the purgatory calls check_all(), which must look at everything once more.
   virtual void join_lists() = 0;

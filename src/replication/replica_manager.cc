@@ -5,8 +5,17 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "replication/fetch_pipeline.h"
 
 namespace odradek::replication {
+
+namespace {
+std::string to_text(const std::vector<BrokerId>& ids) {
+  std::string text;
+  for (BrokerId id : ids) text += (text.empty() ? "" : ",") + std::to_string(id.value);
+  return "[" + text + "]";
+}
+}  // namespace
 
 // --- wake-ups ---------------------------------------------------------------------------------------------------------------
 
@@ -120,7 +129,10 @@ class ReplicaManager::ParkedFetch final : public Parked {
   bool has_enough(uint32_t tag) {
     const FetchPartition& asked = partitions_[tag];
     const Partition& partition = *asked.partition;
-    if (partition.check_leader(asked.current_leader_epoch) != ErrorCode::kNone) return true;
+    if (params_.leader_only ? partition.check_leader(asked.current_leader_epoch) != ErrorCode::kNone
+                            : partition.role() != Role::kLeader && partition.role() != Role::kFollower) {
+      return true;
+    }
     if (params_.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && partition.high_watermark() > asked.told_high_watermark) return true;
     const ReadBound bound = params_.bound();
     if (partition.readable_end(bound) <= asked.fetch_offset) return partition.readable_end(ReadBound::kLogEnd) < asked.fetch_offset;
@@ -130,7 +142,8 @@ class ReplicaManager::ParkedFetch final : public Parked {
                                       .at_least_one_batch = params_.at_least_one_batch,
                                       .bound = bound,
                                       .current_leader_epoch = asked.current_leader_epoch,
-                                      .last_fetched_epoch = asked.last_fetched_epoch});
+                                      .last_fetched_epoch = asked.last_fetched_epoch,
+                                      .leader_only = params_.leader_only});
     if (read.error != ErrorCode::kNone || read.diverging) return true;
     base::MutexLock lock(mutex_);
     seen_total_ += read.records.size - seen_[tag];
@@ -217,10 +230,21 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       fetches_(runtime, *executor_),
       deletions_(runtime, *executor_),
       metrics_(std::make_shared<ReplicaMetrics>(metrics)) {
-  isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [](const std::shared_ptr<Partition>& partition) {
+  isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [this](const auto& partition, const auto& before) {
+    count_isr_change(partition, before);
     Wakeups wakeups;
     wakeups.add(partition);
   });
+  pipelines_ = std::make_unique<FetchPipelines>(runtime, *this);
+  if (options_.leader_links != nullptr) {
+    FetcherOptions fetcher = options_.fetcher;
+    fetcher.self = options_.self;
+    // Consumers read from followers too.
+    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, metrics, [](const std::shared_ptr<Partition>& partition) {
+      Wakeups wakeups;
+      wakeups.add(partition);
+    });
+  }
 }
 
 ReplicaManager::~ReplicaManager() {
@@ -228,8 +252,10 @@ ReplicaManager::~ReplicaManager() {
   logs_.on_room(nullptr);
   metrics_->close();
   stop();
+  pipelines_.reset();
   isr_updates_.reset();
   control_executor_.reset();
+  fetchers_.reset();
   for (Purgatory* purgatory : {&produces_, &fetches_, &deletions_}) purgatory->drain();
   // Time-outs that were posted run now.
   executor_.reset();
@@ -254,12 +280,14 @@ void ReplicaManager::start() {
 void ReplicaManager::stop() {
   isr_timer_.reset();
   isr_updates_->set_channel(nullptr);
+  if (fetchers_ != nullptr) fetchers_->stop();
   for (const auto& partition : partitions()) {
     partition->close();
     if (auto log = partition->log(); log != nullptr && partition->append_waiters().has_waiters()) (void)log->flush();
     partition->append_waiters().wake();
     partition->fetch_waiters().wake();
   }
+  pipelines_->stop();
 }
 
 // --- who is here --------------------------------------------------------------------------------------------------------------
@@ -299,6 +327,7 @@ bool ReplicaManager::is_alive(BrokerId broker) const { return image_.current()->
 void ReplicaManager::set_broker_epoch(int64_t epoch) {
   broker_epoch_.store(epoch, std::memory_order_relaxed);
   isr_updates_->set_broker_epoch(epoch);
+  if (fetchers_ != nullptr) fetchers_->set_broker_epoch(epoch);
 }
 
 void ReplicaManager::set_alter_partition_channel(AlterPartitionChannel* channel) { isr_updates_->set_channel(channel); }
@@ -365,7 +394,8 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
   }
   auto apply_state = [&](const std::string& topic, const Uuid& id, const auto& state) {
     const ErrorCode error = apply_one({topic, state.partition_index}, id, state_of(state), wakeups);
-    log::debug("state-change", "LeaderAndIsr {}-{}: leader {} epoch {}: {}", topic, state.partition_index, state.leader, state.leader_epoch, name_of(error));
+    log::info("state-change", "broker {}: {}-{} has leader {}, leader epoch {}, isr [{}], partition epoch {}: {}", options_.self.value, topic, state.partition_index,
+              state.leader, state.leader_epoch, fmt::join(state.isr, ","), state.partition_epoch, name_of(error));
     protocol::LeaderAndIsrResponse::LeaderAndIsrPartitionError entry;
     entry.topic_name = topic;
     entry.partition_index = state.partition_index;
@@ -382,6 +412,7 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
       response.partition_errors.push_back(by_id.partition_errors.back());
     }
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
   return response;
 }
 
@@ -422,6 +453,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   }
 
   const bool leads = state.leader == options_.self;
+  if (fetchers_ != nullptr) fetchers_->forget(tp);
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   auto changed = leads ? partition->become_leader(state, log, high_watermark, now_ms) : partition->become_follower(state, log, high_watermark);
   if (!changed) return changed.error().code;
@@ -430,6 +462,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
     map_[Key{tp.topic, tp.partition}] = partition;
   }
   wakeups.add(partition);
+  if (!leads && fetchers_ != nullptr) fetchers_->follow({partition, log->topic_id(), state.leader_epoch}, state.leader);
   tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
   return ErrorCode::kNone;
 }
@@ -461,6 +494,7 @@ protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaR
   for (const auto& topic : request.topic_states) {
     for (const auto& state : topic.partition_states) stop_partition(topic.topic_name, state.partition_index, state.leader_epoch, state.delete_partition);
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
   return response;
 }
 
@@ -471,6 +505,7 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     // -1: a controller without epochs; -2: the topic is being deleted.
     if (epoch.value >= 0 && epoch < partition->leader_epoch()) return ErrorCode::kFencedLeaderEpoch;
     const bool served = partition->role() != Role::kNone;
+    if (fetchers_ != nullptr) fetchers_->forget(tp);
     partition->stop(false);
     wakeups.add(partition);
     if (served) tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
@@ -497,7 +532,10 @@ protocol::UpdateMetadataResponse ReplicaManager::apply(const protocol::UpdateMet
   }
   base::MutexLock lock(apply_mutex_);
   ErrorCode error = take_controller_epoch(request.controller_epoch);
-  if (error == ErrorCode::kNone) image_.apply(request);
+  if (error == ErrorCode::kNone) {
+    image_.apply(request);
+    if (fetchers_ != nullptr) fetchers_->brokers_changed();
+  }
   response.error_code = static_cast<int16_t>(error);
   return response;
 }
@@ -586,6 +624,7 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
   read.at_least_one_batch = params.at_least_one_batch;
   read.bound = params.bound();
   read.may_wait_for_disk = may_wait_for_disk;
+  read.leader_only = params.leader_only;
   int64_t left = params.max_bytes;
   int64_t bytes = 0;
   for (const FetchPartition& asked : partitions) {
@@ -630,35 +669,51 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
   return outcome;
 }
 
-FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
+FetchOutcome ReplicaManager::read_ahead(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
   FetchOutcome outcome = read_partitions(params, partitions, may_wait_for_disk);
   if (outcome.satisfied && !outcome.cold.empty()) {
     // There is enough to answer; the rest comes in the meantime, so that it is not left behind again and again.
     load(outcome.cold, [] {});
     outcome.cold.clear();
   }
+  return outcome;
+}
+
+FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
+  FetchOutcome outcome = read_ahead(params, partitions, may_wait_for_disk);
   if (params.replica_id.value < 0) return outcome;
-  const int64_t now_ms = runtime_.clock().monotonic_ms();
+  const bool waits_for_disk = !outcome.cold.empty();
+  const int64_t held_ms = params.received_ms > 0 ? std::max<int64_t>(0, runtime_.clock().monotonic_ms() - params.received_ms) : 0;
   for (size_t i = 0; i < partitions.size(); ++i) {
     const ReadResult& result = outcome.results[i];
     // Its log only proves what ours holds too.
     if (result.error != ErrorCode::kNone || result.diverging) continue;
     const FetchPartition& asked = partitions[i];
-    FollowerFetchEffect effect =
-        asked.partition->record_follower_fetch(params.replica_id, asked.fetch_offset, asked.log_start_offset, result.log_end_offset, now_ms, asked.flushed);
-    if (effect.error != ErrorCode::kNone) {
-      outcome.results[i] = ReadResult{};
-      outcome.results[i].error = effect.error;
-      outcome.satisfied = true;
+    FollowerState state{.log_end = asked.fetch_offset, .log_start = asked.log_start_offset, .broker_epoch = params.replica_epoch};
+    const bool has_records = asked.fetch_offset < result.log_end_offset;
+    if (has_records) state.held_ms = held_ms;
+    const ErrorCode error = note_follower(asked.partition, params.replica_id, state, result.log_end_offset, outcome.wakeups);
+    if (error == ErrorCode::kNone) {
+      if (has_records && waits_for_disk) asked.partition->hold_follower(params.replica_id, runtime_.clock().monotonic_ms());
       continue;
     }
-    if (effect.high_watermark_advanced || effect.low_watermark_moved || effect.flushed_moved) outcome.wakeups.add(asked.partition);
-    if (effect.change) {
-      metrics_->isr_expands->inc();
-      submit(asked.partition, std::move(*effect.change));
-    }
+    outcome.results[i] = ReadResult{};
+    outcome.results[i].error = error;
+    outcome.satisfied = true;
   }
   return outcome;
+}
+
+ErrorCode ReplicaManager::note_follower(const std::shared_ptr<Partition>& partition, BrokerId follower, const FollowerState& state, Offset leader_end,
+                                        Wakeups& wakeups) {
+  FollowerFetchEffect effect = partition->record_follower_fetch(follower, state, leader_end, runtime_.clock().monotonic_ms());
+  if (effect.high_watermark_advanced || effect.low_watermark_moved || effect.flushed_moved) wakeups.add(partition);
+  if (effect.change) {
+    log::info("replication", "{}: {} has caught up (log end {}, high watermark {}); ISR to be {}", partition->name().to_string(), follower.value,
+              state.log_end.value, partition->high_watermark().value, to_text(effect.change->isr));
+    submit(partition, std::move(*effect.change));
+  }
+  return effect.error;
 }
 
 void ReplicaManager::load(const std::vector<base::FileSlice>& cold, Task done) {
@@ -677,9 +732,11 @@ void ReplicaManager::load(const std::vector<base::FileSlice>& cold, Task done) {
   }
 }
 
-void ReplicaManager::wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions,
-                                   UniqueFunction<void(std::vector<ReadResult>)> done) {
-  fetches_.park(std::make_shared<ParkedFetch>(*this, params, std::move(partitions), std::move(done)), params.max_wait_ms);
+std::weak_ptr<Parked> ReplicaManager::wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions,
+                                                    UniqueFunction<void(std::vector<ReadResult>)> done) {
+  auto parked = std::make_shared<ParkedFetch>(*this, params, std::move(partitions), std::move(done));
+  fetches_.park(parked, params.max_wait_ms);
+  return parked;
 }
 
 // --- delete records -----------------------------------------------------------------------------------------------------------
@@ -716,11 +773,20 @@ void ReplicaManager::submit(const std::shared_ptr<Partition>& partition, IsrChan
 void ReplicaManager::shrink_isrs() {
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   for (const auto& partition : partitions()) {
-    if (auto change = partition->shrink_isr(now_ms)) {
-      metrics_->isr_shrinks->inc();
+    std::string why;
+    if (auto change = partition->shrink_isr(now_ms, &why)) {
+      log::info("replication", "{}: out of sync: {}; ISR to be {}", partition->name().to_string(), why, to_text(change->isr));
       submit(partition, std::move(*change));
     }
   }
+}
+
+void ReplicaManager::count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before) {
+  const std::vector<BrokerId> now = partition->isr();
+  if (now == before) return;
+  log::info("replication", "{}: ISR {} is now {}, partition epoch {}", partition->name().to_string(), to_text(before), to_text(now), partition->partition_epoch());
+  if (now.size() < before.size()) metrics_->isr_shrinks->inc();
+  if (now.size() > before.size()) metrics_->isr_expands->inc();
 }
 
 void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions) {
@@ -729,10 +795,16 @@ void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions)
   for (const TopicPartition& tp : partitions) {
     std::shared_ptr<Partition> partition = find(tp);
     if (partition == nullptr || partition->role() == Role::kOffline) continue;
+    if (fetchers_ != nullptr) fetchers_->forget(tp);
     partition->stop(true);
     wakeups.add(partition);
     tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
   }
+  if (fetchers_ != nullptr) fetchers_->apply();
+}
+
+void ReplicaManager::set_fetcher_count(int32_t fetchers) {
+  if (fetchers_ != nullptr) fetchers_->resize(fetchers);
 }
 
 void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config) {

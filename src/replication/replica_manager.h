@@ -27,6 +27,7 @@
 #include "replication/leadership.h"
 #include "replication/partition.h"
 #include "replication/purgatory.h"
+#include "replication/replica_fetchers.h"
 #include "replication/replica_metrics.h"
 #include "storage/log_manager.h"
 
@@ -37,6 +38,9 @@ struct ReplicaManagerOptions {
   int64_t replica_lag_time_max_ms = 30'000;
   // The settings of a topic's logs as they are now; asked when a log is created.
   std::function<std::shared_ptr<const storage::LogConfig>(const std::string& topic)> log_config;
+  // How followers reach their leaders; null: they fetch nothing. Outlives the manager.
+  LeaderLinks* leader_links = nullptr;
+  FetcherOptions fetcher;
   // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
   std::function<void()> on_log_dirs_changed;
 };
@@ -91,7 +95,6 @@ struct FetchPartition {
   ErrorCode error = ErrorCode::kNone;
   Offset fetch_offset;
   Offset log_start_offset{-1};  // the follower's
-  std::optional<Offset> flushed;  // the follower's; nullopt: it does not say what is on its disk (an Apache broker)
   int32_t max_bytes = 0;
   LeaderEpoch current_leader_epoch = kNoLeaderEpoch;
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
@@ -107,6 +110,8 @@ struct FetchParams {
   int32_t max_bytes = 0;
   bool at_least_one_batch = true;  // KIP-74
   IsolationLevel isolation = IsolationLevel::kReadUncommitted;
+  bool leader_only = true;  // false: a follower answers too (KIP-392)
+  int64_t received_ms = 0;  // when the request came, or was looked at last; 0: not said
   ReadBound bound() const {
     if (replica_id != kNoBroker) return ReadBound::kLogEnd;
     return isolation == IsolationLevel::kReadCommitted ? ReadBound::kLastStable : ReadBound::kHighWatermark;
@@ -120,6 +125,8 @@ struct FetchOutcome {
   std::vector<base::FileSlice> cold;
   Wakeups wakeups;
 };
+
+class FetchPipelines;
 
 class ReplicaManager : public LiveBrokers {
  public:
@@ -167,11 +174,18 @@ class ReplicaManager : public LiveBrokers {
   // Reads now; counts a follower's position. may_wait_for_disk: false on handler threads. Bytes are given out in the order of the partitions: at most max_bytes of each and of all,
   // but with at_least_one_batch the first one that has records gives its first batch whole.
   FetchOutcome read(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  // The same, but a follower's position proves nothing: it may be ahead of its log.
+  FetchOutcome read_ahead(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  // What a follower says of its log. kNone, or the error for its answer.
+  ErrorCode note_follower(const std::shared_ptr<Partition>& partition, BrokerId follower, const FollowerState& state, Offset leader_end, Wakeups& wakeups);
   // Brings the slices into the page cache; `done` runs once, on a thread that may wait for the disk or on this one.
   void load(const std::vector<base::FileSlice>& cold, Task done);
   // After an unsatisfied read(): `done` runs once with a new read, when it is satisfied or max_wait_ms have passed; on this
   // thread before the return, or on any other.
-  void wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
+  // The result can be made to read and answer at once; it holds nothing.
+  std::weak_ptr<Parked> wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
+  FetchPipelines& fetch_pipelines() { return *pipelines_; }
+  std::shared_ptr<const metadata::ClusterImage> image() const { return image_.current(); }
 
   // --- delete records -----------------------------------------------------------------------------------------------------------
   struct Deletion {
@@ -190,6 +204,8 @@ class ReplicaManager : public LiveBrokers {
   void start();
   // Parked operations are answered with kNotLeaderOrFollower, and so is every later request: nothing is parked any more.
   void stop();
+  // num.replica.fetchers has changed. Not on a handler thread: waits for fetchers that end.
+  void set_fetcher_count(int32_t fetchers);
   // New settings of a log: for it and for its partition's min.insync.replicas.
   void update_log_config(const TopicPartition& tp, std::shared_ptr<const storage::LogConfig> config);
   size_t parked_fetches() const;
@@ -227,6 +243,7 @@ class ReplicaManager : public LiveBrokers {
   ErrorCode apply_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state, Wakeups& wakeups) REQUIRES(apply_mutex_);
   ErrorCode stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) REQUIRES(apply_mutex_);
   void tell(UniqueFunction<void(LeadershipListener&)> what) REQUIRES(apply_mutex_);
+  void count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before);
   FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
   void take_offline(const std::vector<TopicPartition>& partitions);
   void shrink_isrs();
@@ -242,6 +259,8 @@ class ReplicaManager : public LiveBrokers {
   Purgatory fetches_;
   Purgatory deletions_;
   std::unique_ptr<IsrUpdates> isr_updates_;
+  std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
+  std::unique_ptr<FetchPipelines> pipelines_;
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};
 

@@ -47,6 +47,26 @@ std::shared_ptr<const config::BrokerConfig> make_config(World& world, Model& mod
 Machine::Life::Life(Machine& machine)
     : runtime(machine.world_, &machine.disk_), waiter(machine.world_, [&machine] { return machine.wanted_death_ != Death::kNone; }) {}
 
+namespace {
+
+class RefusedLink final : public net::Link {
+ public:
+  explicit RefusedLink(base::Executor& executor) : executor_(executor) {}
+  void send(base::Output, std::chrono::milliseconds, Done done) override {
+    executor_.post([done = std::move(done)]() mutable { done(fail(ErrorCode::kNetworkException, "connection refused")); });
+  }
+  void fail_all(Error) override {}
+  bool broken() const override { return true; }
+  int64_t received_bytes() const override { return 0; }
+
+ private:
+  base::Executor& executor_;
+};
+
+}  // namespace
+
+std::unique_ptr<net::Link> NoLinks::open(const net::Endpoint&, net::LinkOptions, base::Executor& executor) { return std::make_unique<RefusedLink>(executor); }
+
 // The runtime first stops: what is destroyed after that posts nothing that would run.
 Machine::Life::~Life() {
   runtime.halt();
@@ -108,7 +128,7 @@ bool Machine::start() {
   Life& life = *life_;
   life.runtime.lose = sabotage_.lose;
   disk_.hold_up = [&life](int64_t ns) { life.runtime.hold_up(ns); };
-  life.node = std::make_unique<app::Node>(life.runtime, life.waiter, config_);
+  life.node = std::make_unique<app::Node>(life.runtime, life.waiter, life.links, config_);
   auto opened = life.node->open([this](base::Executor& callbacks) -> Result<std::unique_ptr<metadata::Store>> {
     return make_sim_store(world_, metadata::make_embedded_store(tree_, callbacks));
   });

@@ -10,6 +10,7 @@
 
 #include "app/node.h"
 #include "metadata/embedded_store.h"
+#include "net/link.h"
 #include "sim/disk.h"
 #include "sim/model.h"
 #include "sim/network.h"
@@ -19,6 +20,12 @@
 namespace odradek::sim {
 
 enum class Death { kNone, kKill, kPowerCut };
+
+// There is no other broker to dial: every connection is refused.
+class NoLinks final : public net::Links {
+ public:
+  std::unique_ptr<net::Link> open(const net::Endpoint& to, net::LinkOptions options, base::Executor& executor) override;
+};
 
 // What a planted bug does to a life of the broker. Each is asked; empty: nothing.
 struct Sabotage {
@@ -62,6 +69,7 @@ class Machine {
     ~Life();
     SimRuntime runtime;
     SimWaiter waiter;
+    NoLinks links;
     std::unique_ptr<app::Node> node;
     std::unique_ptr<base::Executor> handlers;
     bool opened = false;

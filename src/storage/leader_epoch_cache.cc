@@ -14,6 +14,19 @@ bool LeaderEpochCache::assign(LeaderEpoch epoch, Offset start) {
   return true;
 }
 
+bool LeaderEpochCache::note_batch(LeaderEpoch epoch, Offset base) {
+  if (epoch.value < 0 || base.value < 0) return false;
+  auto above = std::upper_bound(entries_.begin(), entries_.end(), base, [](Offset o, const EpochEntry& e) { return o < e.start; });
+  auto first = above, last = above;
+  while (first != entries_.begin() && std::prev(first)->epoch > epoch) --first;
+  while (last != entries_.end() && last->epoch <= epoch) ++last;
+  const bool known = first != entries_.begin() && std::prev(first)->epoch == epoch;
+  if (known && first == last) return false;
+  auto at = entries_.erase(first, last);
+  if (!known) entries_.insert(at, {epoch, base});
+  return true;
+}
+
 LeaderEpoch LeaderEpochCache::epoch_for(Offset offset) const {
   auto above = std::upper_bound(entries_.begin(), entries_.end(), offset, [](Offset o, const EpochEntry& e) { return o < e.start; });
   return above == entries_.begin() ? kNoLeaderEpoch : std::prev(above)->epoch;

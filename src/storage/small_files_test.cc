@@ -49,6 +49,26 @@ TEST(Checkpoint, RefusesWhatIsNotItsFormat) {
   }
 }
 
+TEST(LeaderEpochCache, BelievesTheBatchesMoreThanTheFile) {
+  LeaderEpochCache cache;
+  const auto entries = [&] { return cache.entries(); };
+  using Entries = std::vector<EpochEntry>;
+  EXPECT_TRUE(cache.note_batch({2}, {0}));
+  EXPECT_FALSE(cache.note_batch({2}, {5}));
+  EXPECT_FALSE(cache.note_batch(kNoLeaderEpoch, {6}));
+  EXPECT_TRUE(cache.note_batch({8}, {10}));
+  cache.assign({10}, {29});  // led here without a record, and cut off later
+  EXPECT_TRUE(cache.note_batch({8}, {29}));
+  EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}}));
+  EXPECT_TRUE(cache.note_batch({12}, {30}));
+  // Inside, at a start: what follows stays, what cannot be goes.
+  EXPECT_FALSE(cache.note_batch({8}, {11}));
+  EXPECT_TRUE(cache.note_batch({9}, {20}));
+  EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}, {{9}, {20}}, {{12}, {30}}}));
+  EXPECT_TRUE(cache.note_batch({12}, {25}));
+  EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}, {{9}, {20}}, {{12}, {25}}}));
+}
+
 TEST(LeaderEpochCache, KeepsEpochsAndStartsRising) {
   LeaderEpochCache cache;
   EXPECT_TRUE(cache.assign({0}, {0}));

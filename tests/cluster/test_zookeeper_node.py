@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # timeout: 900
 """One broker on a real ZooKeeper server: Kafka's tools and kcat work, its znodes are those of Apache Kafka 3.9.2 for the same
-operations, restarts of broker and ZooKeeper and an expired session lose nothing, and it stays out of a tree that others live in."""
+operations, restarts of broker and ZooKeeper and an expired session lose nothing, and it stays out of a tree that has transactions."""
 import json
 import pathlib
 import re
@@ -240,13 +240,12 @@ with zookeeper.Server() as server:
         broker.start()
         assert broker.log_text().count("broker 1001 of cluster") == 2
 
-    # Not beside others, and nothing is left of the try.
+    # Not in a cluster that has transactions, and nothing is left of the try.
     client = look()
-    for path in ("/three", "/three/brokers", "/three/brokers/ids"):
+    for path in ("/three", "/three/brokers", "/three/brokers/ids", "/three/brokers/topics", "/three/brokers/topics/__transaction_state"):
         client.create(path)
-    client.create("/three/brokers/ids/7", b'{"version":5,"endpoints":["PLAINTEXT://127.0.0.1:9"],"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"jmx_port":-1}', True)
-    fails_to_start({"zookeeper.connect": f"{server.address}/three"}, "broker 7 is alive", 60)
-    assert client.children("/three/brokers/ids") == ["7"] and not client.exists("/three/controller")
+    fails_to_start({"zookeeper.connect": f"{server.address}/three"}, "has the topic __transaction_state", 60)
+    assert client.children("/three/brokers/ids") == [] and not client.exists("/three/controller")
     client.close()
 
     fails_to_start({"zookeeper.connect": f"127.0.0.1:{free_port()}", "zookeeper.connection.timeout.ms": "1500"}, "did not answer within 1500 ms", 20)

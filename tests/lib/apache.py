@@ -9,29 +9,35 @@ import time
 import environments
 from broker import connect, free_port
 
+# Starts soon and is slow; measurements give options of their own.
+QUICK = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
 
 class Kafka:
     """`Kafka("4.3.1")`: KRaft, broker and controller in one. `Kafka("3.9.2", zookeeper="host:port")`: ZooKeeper mode.
-    Its log dirs are `dirs`; they stay until remove()."""
+    Its log dirs are `dirs`. What else it needs is in `folder`, which __exit__ removes unless it was given. `prefix`: words before
+    the command, such as `ip netns exec NAME`, with the address `host` there. `java`: options of the JVM instead of those of a quick start."""
 
-    def __init__(self, version, zookeeper=None, dirs=None, broker=1, properties=None):
+    def __init__(self, version, zookeeper=None, dirs=None, broker=1, properties=None, folder=None, port=None, host="127.0.0.1", prefix=(), java=None):
         self.version, self.zookeeper, self.broker = version, zookeeper, broker
         self.class_path = environments.kafka_class_path(version)
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="odradek-apache-"))
+        self.own_folder = folder is None
+        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="odradek-apache-"))
         self.dirs = [pathlib.Path(d) for d in dirs] if dirs else [self.folder / "data"]
-        self.port, self.controller_port = free_port(), free_port()
+        self.host, self.prefix, self.java = host, list(prefix), java or ["-Xmx512m", *QUICK]
+        self.port, self.controller_port = port or free_port(), free_port()
         self.properties = properties or {}
         self.process = None
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
-    def _java(self, heap):
+    def _java(self, options):
         config = self.folder / "log4j.properties"
         config.write_text("log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
                           "log4j.appender.out.layout=org.apache.log4j.PatternLayout\nlog4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n")
-        return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
+        return ["java", *options, f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
 
     def _write_properties(self):
         values = {
@@ -60,24 +66,31 @@ class Kafka:
         return path
 
     def start(self, wait=180):
+        self.launch()
+        return self.wait_started(wait)
+
+    def launch(self):
         path = self._write_properties()
         if not self.zookeeper and not (self.dirs[0] / "meta.properties").exists():
-            done = subprocess.run([*self._java("256m"), "kafka.tools.StorageTool", "format", "-t", "wQbSm0zFTkWXq5y3sRzE1A", "-c", str(path)],
+            done = subprocess.run([*self._java(["-Xmx256m", *QUICK]), "kafka.tools.StorageTool", "format", "-t", "wQbSm0zFTkWXq5y3sRzE1A", "-c", str(path)],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert done.returncode == 0, done.stdout[-3000:]
         with open(self.folder / "server.log", "ab") as log:
-            begin = log.tell()
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self._java("512m"), "kafka.Kafka", str(path)], stdout=log, stderr=subprocess.STDOUT)
+            self.log_begin = log.tell()
+            self.process = subprocess.Popen([*self.prefix, "setpriv", "--pdeathsig", "KILL", *self._java(self.java), "kafka.Kafka", str(path)], stdout=log,
+                                            stderr=subprocess.STDOUT)
+
+    def wait_started(self, wait=180):
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             with open(self.folder / "server.log", "rb") as log:
-                log.seek(begin)
+                log.seek(self.log_begin)
                 started = b"started (kafka.server" in log.read()
             if started:
                 try:
-                    connect(self.port).close()
+                    connect(self.port, host=self.host).close()
                     return self
                 except OSError:
                     pass
@@ -93,6 +106,9 @@ class Kafka:
         assert code in (0, 143), f"Apache Kafka ended with {code}:\n" + self.log_text()[-3000:]
         self.process = None
 
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -107,4 +123,5 @@ class Kafka:
         if kind is not None:
             print("---- end of Apache Kafka's log", flush=True)
             print("\n".join(self.log_text().splitlines()[-25:]), flush=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)

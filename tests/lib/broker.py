@@ -32,11 +32,12 @@ def need(*programs):
 class Broker:
     """One odradek-server on a free loopback port with its own data folder; `with Broker() as b: b.address`."""
 
-    def __init__(self, properties=None, directory=None, server=None, env=None):
+    def __init__(self, properties=None, directory=None, server=None, env=None, prefix=(), host="127.0.0.1"):
+        """`prefix`: words before the command, such as `ip netns exec NAME`, with the address `host` there."""
         self.properties = {
             "broker.id": "0",
-            "listeners": "PLAINTEXT://127.0.0.1:0",
-            "metrics.listener": "127.0.0.1:0",
+            "listeners": f"PLAINTEXT://{host}:0",
+            "metrics.listener": f"{host}:0",
             "offsets.topic.replication.factor": "1",
             "group.initial.rebalance.delay.ms": "0",
             **(properties or {}),
@@ -46,6 +47,7 @@ class Broker:
         self.properties.setdefault("log.dirs", str(self.directory / "data"))
         self.server = server or BIN / "odradek-server"
         self.env = dict(os.environ, **(env or {}))
+        self.prefix, self.host = list(prefix), host
         self.process = None
         self.port = None
         self.ports = {}
@@ -73,29 +75,35 @@ class Broker:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def metric(self, sample):
         """The value of a sample, name{labels}; 0 if it has none yet."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as page:
+        with urllib.request.urlopen(f"http://{self.host}:{self.metrics_port}/metrics") as page:
             for line in page.read().decode().splitlines():
                 if line.startswith(sample + " "):
                     return float(line.split()[-1])
         return 0.0
 
     def start(self, wait=60):
+        self.launch()
+        return self.wait_started(wait)
+
+    def launch(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.port:  # a restart keeps its port, as clients expect
-            self.properties["listeners"] = re.sub(r"(PLAINTEXT://127\.0\.0\.1:)0\b", rf"\g<1>{self.port}", self.properties["listeners"])
+            self.properties["listeners"] = re.sub(r"(PLAINTEXT://[\d.]+:)0\b", rf"\g<1>{self.port}", self.properties["listeners"])
         config = self.directory / "server.properties"
         config.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
-        begin = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.log_begin = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(self.server), str(config)], stdout=log, stderr=subprocess.STDOUT, env=self.env)
+            self.process = subprocess.Popen([*self.prefix, str(self.server), str(config)], stdout=log, stderr=subprocess.STDOUT, env=self.env)
+
+    def wait_started(self, wait=60):
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             with open(self.log_path, "rb") as log:
-                log.seek(begin)
+                log.seek(self.log_begin)
                 text = log.read().decode(errors="replace")
             if re.search(r"\bstarted in\b", text):
                 self.ports = {name: int(port) for name, port in re.findall(r"listener (\S+) on \S*:(\d+)", text)}
@@ -149,5 +157,5 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def connect(port, timeout=10):
-    return socket.create_connection(("127.0.0.1", port), timeout)
+def connect(port, timeout=10, host="127.0.0.1"):
+    return socket.create_connection((host, port), timeout)

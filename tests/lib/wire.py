@@ -138,10 +138,13 @@ def fetch(sock, topic, partition, offset, correlation=1, **limits):
     return error, high_watermark, body[at + 4:at + 4 + max(size, 0)]
 
 
-def create_topic(sock, topic, partitions=1, replication=1, configs=None, correlation=1):
-    """CreateTopics v1; the error code."""
+def create_topic(sock, topic, partitions=1, replication=1, configs=None, correlation=1, assignment=None):
+    """CreateTopics v1; the error code. `assignment`: the replicas of each partition, instead of the counts."""
     configs = configs or {}
-    body = (struct.pack(">i", 1) + string(topic) + struct.pack(">ihi", partitions, replication, 0) + struct.pack(">i", len(configs))
+    if assignment:
+        partitions = replication = -1
+    body = (struct.pack(">i", 1) + string(topic) + struct.pack(">ihi", partitions, replication, len(assignment or []))
+            + b"".join(struct.pack(f">ii{len(r)}i", p, len(r), *r) for p, r in enumerate(assignment or [])) + struct.pack(">i", len(configs))
             + b"".join(string(k) + string(v) for k, v in configs.items()) + struct.pack(">ib", 10000, 0))
     sock.sendall(request(CREATE_TOPICS, 1, correlation, body))
     _, answer = read_frame(sock)
@@ -191,3 +194,63 @@ def values(batch_bytes):
         at = end
 
 
+
+
+class Reader:
+    """Fields of an answer, in their order."""
+
+    def __init__(self, body):
+        self.body, self.at = body, 0
+
+    def take(self, layout):
+        """The one value, or the tuple of values, of a struct layout."""
+        values = struct.unpack_from(">" + layout, self.body, self.at)
+        self.at += struct.calcsize(">" + layout)
+        return values[0] if len(values) == 1 else values
+
+    def text(self):
+        size = self.take("h")
+        if size < 0:
+            return None
+        self.at += size
+        return self.body[self.at - size:self.at].decode()
+
+    def array(self, read):
+        return [read() for _ in range(self.take("i"))]
+
+    def numbers(self):
+        return self.array(lambda: self.take("i"))
+
+
+def metadata(sock, topics=None, correlation=1):
+    """Metadata v7: {"controller", "brokers": {id: (host, port)}, "topics": {name: {partition: {"error", "leader", "epoch", "replicas", "isr", "offline"}}}}.
+    Topics that the broker does not know are left out."""
+    names = struct.pack(">i", -1) if topics is None else struct.pack(">i", len(topics)) + b"".join(map(string, topics))
+    sock.sendall(request(METADATA, 7, correlation, names + b"\0"))
+    reader = Reader(read_frame(sock)[1])
+    reader.take("i")
+    brokers = {}
+    for _ in range(reader.take("i")):
+        broker = reader.take("i")
+        brokers[broker] = (reader.text(), reader.take("i"))
+        reader.text()
+    reader.text()
+    answer = {"controller": reader.take("i"), "brokers": brokers, "topics": {}}
+    for _ in range(reader.take("i")):
+        error, name, _ = reader.take("h"), reader.text(), reader.take("b")
+        partitions = {}
+        for _ in range(reader.take("i")):
+            code, partition, leader, epoch = reader.take("hiii")
+            partitions[partition] = {"error": code, "leader": leader, "epoch": epoch, "replicas": reader.numbers(), "isr": reader.numbers(), "offline": reader.numbers()}
+        if error == 0:
+            answer["topics"][name] = partitions
+    return answer
+
+
+def list_offset(sock, topic, partition, timestamp=-1, correlation=1):
+    """ListOffsets v1 of one partition, -1 the high watermark, -2 the log start; (error, offset)."""
+    sock.sendall(request(LIST_OFFSETS, 1, correlation, struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, partition, timestamp)))
+    _, body = read_frame(sock)
+    at = 4 + 2 + len(topic.encode()) + 4 + 4
+    error, _, offset = struct.unpack_from(">hqq", body, at)
+    return error, offset

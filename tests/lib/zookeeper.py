@@ -12,10 +12,10 @@ from broker import ROOT, free_port, not_run
 
 
 class Server:
-    """`with Server() as zk: zk.address`. stop() and start() keep port and data."""
+    """`with Server() as zk: zk.address`. kill() and start() keep port and data. `prefix`: words before the command, with the address `host` there."""
 
-    def __init__(self):
-        self.port = free_port()
+    def __init__(self, host="127.0.0.1", prefix=()):
+        self.port, self.host, self.prefix = free_port(), host, list(prefix)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="odradek-zookeeper-"))
         self.process = None
 
@@ -30,10 +30,10 @@ class Server:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self, wait=120):
-        self.process = subprocess.Popen([ROOT / "tests/lib/zookeeper.sh", str(self.port), str(self.folder)], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*self.prefix, ROOT / "tests/lib/zookeeper.sh", str(self.port), str(self.folder), self.host], stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -41,7 +41,7 @@ class Server:
                 self.process = None
                 not_run(why or "the ZooKeeper server ended at once")
             try:
-                Client(self.port).close()
+                Client(self.port, host=self.host).close()
                 return
             except (OSError, EOFError):
                 time.sleep(0.1)
@@ -61,8 +61,8 @@ class Refused(Exception):
 class Client:
     """One session. Paths are absolute; no watches, no pings: for calls within `timeout_ms`."""
 
-    def __init__(self, port, timeout_ms=30000):
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+    def __init__(self, port, timeout_ms=30000, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), 10)
         self.socket.settimeout(30)
         self.xid = 0
         self._send(struct.pack(">iqiq", 0, 0, timeout_ms, 0) + self._buffer(bytes(16)) + b"\0")

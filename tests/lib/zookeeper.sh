@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A ZooKeeper server for tests, in the foreground: zookeeper.sh PORT FOLDER. It listens on 127.0.0.1:PORT and keeps its data in FOLDER.
+# A ZooKeeper server for tests, in the foreground: zookeeper.sh PORT FOLDER [HOST]. It listens on HOST:PORT (127.0.0.1) and keeps its data in FOLDER.
 # The jars are those that Kafka 3.9.2 comes with (tests/lib/kafka.sh). Exits with 77 and the reason on stdout where it cannot run.
-port=$1 folder=$2
+port=$1 folder=$2 host=${3:-127.0.0.1}
 . "$(dirname "$0")/kafka.sh"
 command -v java >/dev/null || { echo "java is not installed"; exit 77; }
 home=$(kafka_home 3.9.2 2>&1) || { echo "no jars: $home"; exit 77; }
@@ -10,7 +10,7 @@ cat >"$folder/zoo.cfg" <<CFG
 tickTime=500
 dataDir=$folder/data
 clientPort=$port
-clientPortAddress=127.0.0.1
+clientPortAddress=$host
 admin.enableServer=false
 maxClientCnxns=0
 minSessionTimeout=1000
