@@ -110,6 +110,10 @@ TEST(Placement, DrainSpreadsLeadersToo) {
   auto partitions = topic("a", led);
   auto moves = planned(partitions, {.brokers = brokers({1, 2, 3})});
   EXPECT_LE(spread(loads(partitions, moves), {1, 2, 3}, &BrokerLoad::leaders), 1);
+  // Also to brokers that hold a replica already and get none.
+  partitions = topic("b", std::vector<Ids>(12, {4, 1}));
+  moves = planned(partitions, {.brokers = brokers({1, 2, 3})});
+  EXPECT_EQ(spread(loads(partitions, moves), {1, 2, 3}, &BrokerLoad::leaders), 0);
 }
 
 TEST(Placement, DrainNamesThePartitionThatDoesNotFit) {
@@ -129,6 +133,13 @@ TEST(Placement, ANewBrokerGetsItsShareAndOldOnesExchangeNothing) {
   EXPECT_EQ(copied(moves), 9 * 100 + 4 * 5) << "its share of each topic";
   EXPECT_LE(spread(loads_after, {1, 2, 3, 4}, &BrokerLoad::replicas), 1);
   EXPECT_GE(loads_after[4].leaders, 4) << "and leads its share";
+}
+
+TEST(Placement, OldBrokersThatAreUnevenStaySoWhenANewOneComes) {
+  auto partitions = topic("a", std::vector<Ids>(9, {1})) + topic("b", {{2}});
+  auto moves = planned(partitions, {.brokers = brokers({1, 2, 3}), .balance = true, .receivers = {3}});
+  EXPECT_EQ(moves.size(), 4u);
+  for (const Move& move : moves) EXPECT_EQ(move.to, Ids{3});
 }
 
 TEST(Placement, OfEqualsTheSmallestMove) {
@@ -156,6 +167,14 @@ TEST(Placement, ReplicasGoToRacksThatHaveNone) {
   for (const Placed& each : after(partitions, moves)) {
     EXPECT_NE(each.replicas[0] % 2, each.replicas[1] % 2) << each.partition.to_string() << " has both replicas in one rack";
   }
+}
+
+TEST(Placement, ARackCountsMoreThanAnEvenShare) {
+  // Broker 4 (rack c) leaves; brokers 1 and 2 are in rack a, 3 alone is in b.
+  auto partitions = topic("t", std::vector<Ids>(6, {1, 4}));
+  auto moves = planned(partitions, {.brokers = {{1, "a"}, {2, "a"}, {3, "b"}}});
+  EXPECT_EQ(moves.size(), 6u);
+  for (const Move& move : moves) EXPECT_EQ(move.added(), Ids{3});
 }
 
 TEST(Placement, BalanceMendsRacksAndIgnoresThemWhenTold) {
@@ -206,8 +225,9 @@ TEST(Placement, TheReplicationFactorGrowsAndShrinks) {
   EXPECT_EQ(copied(shrunk), 0);
   // From the broker with most of the topic, be it the leader: then nothing has to be copied to even it out.
   auto uneven = topic("u", {{1, 2}, {1, 3}, {1, 2}, {1, 3}});
-  auto one_each = planned(uneven, {.brokers = brokers({1, 2, 3}), .balance = true, .replication_factor = 1});
+  auto one_each = planned(uneven, {.brokers = brokers({1, 2, 3}), .replication_factor = 1});
   EXPECT_EQ(copied(one_each), 0);
+  EXPECT_LE(spread(loads(uneven, one_each), {1, 2, 3}, &BrokerLoad::replicas), 1);
   auto left = loads(after(partitions, grown), shrunk);
   EXPECT_LE(spread(left, {1, 2, 3}, &BrokerLoad::replicas), 1);
 }
@@ -218,6 +238,14 @@ TEST(Placement, AReplicaThatAPlanPutsSomewhereIsNotPaidTwice) {
   auto moves = planned(partitions, {.brokers = brokers({1, 2, 4}), .balance = true});
   EXPECT_EQ(copied(moves), 300);
   for (const Move& move : moves) EXPECT_EQ(move.to, Ids{4});
+}
+
+TEST(Placement, AReplicaThatIsThereAlreadyIsNotPaidAtAll) {
+  // One replica of two stays, the leader's; evening out keeps the other one instead rather than copy the small topic.
+  auto partitions = topic("t0", {{1, 2}}) + topic("t1", {{1, 2}}) + topic("t2", {{1, 2}}) + topic("v", {{1}}, 1);
+  auto moves = planned(partitions, {.brokers = brokers({1, 2}), .balance = true, .replication_factor = 1});
+  EXPECT_EQ(copied(moves), 0);
+  EXPECT_EQ(spread(loads(partitions, moves), {1, 2}, &BrokerLoad::replicas), 0);
 }
 
 TEST(Placement, RandomClustersComeToBalanceAndThenRest) {
