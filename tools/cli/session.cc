@@ -63,13 +63,17 @@ client::ClusterOptions Session::cluster_options() const {
   return options;
 }
 
-Result<std::unique_ptr<client::Cluster>> Session::open() {
-  if (runtime_ == nullptr) {
-    runtime_ = base::make_system_runtime();
-    dialer_ = net::make_tcp_dialer(runtime_->clock());
-  }
-  return client::Cluster::make(*dialer_, runtime_->random(), cluster_options());
+base::Runtime& Session::runtime() {
+  if (runtime_ == nullptr) runtime_ = base::make_system_runtime();
+  return *runtime_;
 }
+
+net::Dialer& Session::dialer() {
+  if (dialer_ == nullptr) dialer_ = net::make_tcp_dialer(runtime().clock());
+  return *dialer_;
+}
+
+Result<std::unique_ptr<client::Cluster>> Session::open() { return client::Cluster::make(dialer(), random(), cluster_options()); }
 
 int Session::refused(const Error& error) const {
   std::string what = error.what;
