@@ -16,5 +16,9 @@ void add_consume(CLI::App& app, int& exit_code);
 void add_health(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 void add_metadata(CLI::App& app, int& exit_code);
+void add_cluster(CLI::App& app, int& exit_code);
+void add_elect(CLI::App& app, int& exit_code);
+void add_dev_cluster(CLI::App& app, int& exit_code);
+void add_topic_reassign(CLI::App& topic, int& exit_code);  // below `topic`
 
 }  // namespace odradek::cli

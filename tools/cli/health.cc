@@ -5,6 +5,7 @@
 
 #include "cli/admin.h"
 #include "cli/commands.h"
+#include "cli/health_cluster.h"
 #include "cli/http.h"
 #include "metrics/catalog.h"
 
@@ -13,14 +14,8 @@ namespace {
 
 struct Command {
   Session session{"health"};
-  std::string url = "http://127.0.0.1:9644";
+  std::vector<std::string> urls = {"http://127.0.0.1:9644"};
   bool no_http = false;
-};
-
-struct Check {
-  std::string name;
-  bool good = false;
-  std::string words;
 };
 
 // The sum of a metric's samples; nullopt if there is none.
@@ -38,20 +33,21 @@ std::optional<double> sum_of(std::string_view text, std::string_view metric) {
   return sum;
 }
 
-Check zero(std::string_view text, const metrics::MetricDef& metric, const char* name, const char* words) {
+Check zero(std::string_view text, const metrics::MetricDef& metric, const std::string& name, const char* words) {
   auto value = sum_of(text, metric.name);
   if (!value) return {name, false, fmt::format("/metrics does not tell {}", metric.name)};
   return {name, *value == 0, *value == 0 ? fmt::format("no {}", words) : fmt::format("{:.0f} {}", *value, words)};
 }
 
-void check_http(Command& command, std::vector<Check>& checks) {
-  while (command.url.ends_with('/')) command.url.pop_back();
-  int64_t deadline = command.session.clock().monotonic_ns() + int64_t{command.session.timeout_ms()} * 1'000'000;
-  net::Dialer& dialer = command.session.dialer();
-  auto ready = http_get(dialer, command.url + "/health/ready", deadline);
+// One broker's own listener. Returns how often it is controller by its own word (0 or 1); nullopt: it does not tell.
+std::optional<double> check_http(Session& session, std::string url, const std::string& suffix, std::vector<Check>& checks) {
+  while (url.ends_with('/')) url.pop_back();
+  int64_t deadline = session.clock().monotonic_ns() + int64_t{session.timeout_ms()} * 1'000'000;
+  net::Dialer& dialer = session.dialer();
+  auto ready = http_get(dialer, url + "/health/ready", deadline);
   if (!ready) {
-    checks.push_back({"ready", false, fmt::format("{} cannot be asked: {} (--url names metrics.listener, --no-http leaves it out)", command.url, ready.error().what)});
-    return;
+    checks.push_back({"ready" + suffix, false, fmt::format("{} cannot be asked: {} (--url names metrics.listener, --no-http leaves it out)", url, ready.error().what)});
+    return std::nullopt;
   }
   std::string reasons;
   Json json = Json::parse(ready->body, nullptr, false);
@@ -60,44 +56,26 @@ void check_http(Command& command, std::vector<Check>& checks) {
       if (reason.is_string()) reasons += (reasons.empty() ? "" : "; ") + reason.get<std::string>();
     }
   }
-  checks.push_back({"ready", ready->status == 200, ready->status == 200 ? "the broker says that it is ready" : fmt::format("not ready ({}): {}", ready->status, reasons)});
-  auto scraped = http_get(dialer, command.url + "/metrics", deadline);
+  checks.push_back({"ready" + suffix, ready->status == 200, ready->status == 200 ? "the broker says that it is ready" : fmt::format("not ready ({}): {}", ready->status, reasons)});
+  auto scraped = http_get(dialer, url + "/metrics", deadline);
   if (!scraped || scraped->status != 200) {
-    checks.push_back({"metrics", false, scraped ? fmt::format("/metrics answers {}", scraped->status) : scraped.error().what});
-    return;
+    checks.push_back({"metrics" + suffix, false, scraped ? fmt::format("/metrics answers {}", scraped->status) : scraped.error().what});
+    return std::nullopt;
   }
-  checks.push_back(zero(scraped->body, metrics::kOfflineLogDirectoryCount, "log dirs", "offline log dirs"));
-  checks.push_back(zero(scraped->body, metrics::kOfflineReplicaCount, "replicas", "replicas on offline log dirs"));
+  checks.push_back(zero(scraped->body, metrics::kOfflineLogDirectoryCount, "log dirs" + suffix, "offline log dirs"));
+  checks.push_back(zero(scraped->body, metrics::kOfflineReplicaCount, "replicas" + suffix, "replicas on offline log dirs"));
+  return sum_of(scraped->body, metrics::kActiveControllerCount.name);
 }
 
-void check_cluster(Command& command, client::Cluster& cluster, std::vector<Check>& checks, Json& facts) {
-  auto metadata = cluster.metadata(std::nullopt);
-  if (!metadata) {
-    checks.push_back({"cluster", false, fmt::format("no broker answers: {} ({})", metadata.error().what, name_of(metadata.error().code))});
-    return;
+void check_listeners(Command& command, std::vector<Check>& checks) {
+  double controllers = 0;
+  for (const std::string& url : command.urls) {
+    controllers += check_http(command.session, url, command.urls.size() == 1 ? "" : " " + url.substr(url.find("//") == std::string::npos ? 0 : url.find("//") + 2), checks).value_or(0);
   }
-  checks.push_back({"cluster", true, fmt::format("{} brokers answer for cluster {}", cluster.brokers().size(), cluster.cluster_id())});
-  bool controller = cluster.controller() != kNoBroker;
-  checks.push_back({"controller", controller, controller ? fmt::format("broker {} is the controller", cluster.controller().value) : "no controller"});
-  int64_t partitions = 0, offline = 0, under_replicated = 0;
-  std::string example_offline, example_under;
-  for (const auto& topic : metadata->topics) {
-    for (const auto& partition : topic.partitions) {
-      std::string name = TopicPartition{topic.name.value_or(""), partition.partition_index}.to_string();
-      ++partitions;
-      if (partition.leader_id < 0) {
-        if (offline++ == 0) example_offline = name;
-      } else if (partition.isr_nodes.size() < partition.replica_nodes.size()) {
-        if (under_replicated++ == 0) example_under = name;
-      }
-    }
+  // Two would be a split brain; none is no fault of these brokers, the controller may be another one.
+  if (command.urls.size() > 1) {
+    checks.push_back({"ActiveControllerCount", controllers <= 1, fmt::format("{:.0f} of these {} brokers say that they are controller", controllers, command.urls.size())});
   }
-  checks.push_back({"partitions online", offline == 0,
-                    offline == 0 ? fmt::format("all {} partitions have a leader", partitions) : fmt::format("{} of {} partitions have no leader, as {}", offline, partitions, example_offline)});
-  checks.push_back({"replication", under_replicated == 0,
-                    under_replicated == 0 ? "every replica is in sync" : fmt::format("{} partitions lack an in-sync replica, as {}", under_replicated, example_under)});
-  facts = {{"cluster_id", cluster.cluster_id()}, {"brokers", cluster.brokers().size()}, {"controller", cluster.controller().value}, {"topics", metadata->topics.size()},
-           {"partitions", partitions}, {"offline_partitions", offline}, {"under_replicated_partitions", under_replicated}};
 }
 
 int health(Command& command) {
@@ -105,14 +83,18 @@ int health(Command& command) {
   if (!cluster) return command.session.refused(cluster.error());
   std::vector<Check> checks;
   Json facts = Json::object();
-  check_cluster(command, **cluster, checks, facts);
-  if (!command.no_http) check_http(command, checks);
+  check_cluster(**cluster, checks, facts);
+  if (!command.no_http) check_listeners(command, checks);
   int bad = 0;
+  size_t width = 18;
   Json list = Json::array();
   for (const Check& check : checks) {
     bad += !check.good;
     list.push_back({{"check", check.name}, {"good", check.good}, {"words", check.words}});
-    if (!command.session.json) fmt::print("{:4}  {:18} {}\n", check.good ? "ok" : "BAD", check.name, check.words);
+    width = std::max(width, check.name.size());
+  }
+  for (const Check& check : checks) {
+    if (!command.session.json) fmt::print("{:4}  {:{}} {}\n", check.good ? "ok" : "BAD", check.name, width, check.words);
   }
   std::string verdict = bad == 0 ? "healthy" : fmt::format("not healthy: {} of {} checks failed", bad, checks.size());
   if (command.session.json) {
@@ -129,9 +111,10 @@ void add_health(CLI::App& app, int& exit_code) {
   auto command = std::make_shared<Command>();
   CLI::App* sub = app.add_subcommand("health", "Is the cluster well? Verdict in words; exit code 0 healthy, 1 not");
   command->session.add_options(*sub);
-  sub->add_option("--url", command->url, "The broker's HTTP listener (metrics.listener)")->capture_default_str();
+  sub->add_option("--url", command->urls, "HTTP listeners of brokers (metrics.listener), separated by commas")->delimiter(',')->capture_default_str();
   sub->add_flag("--no-http", command->no_http, "Ask by Kafka's protocol only (Apache Kafka has no such listener)");
-  sub->footer("Examples:\n  odradek health\n  odradek health -b kafka:9092 --no-http --json");
+  sub->footer("Examples:\n  odradek health\n  odradek health -b kafka:9092 --no-http --json\n"
+              "  odradek health -b b1:9092,b2:9092 --url http://b1:9644,http://b2:9644");
   sub->callback([command, &exit_code] { exit_code = health(*command); });
 }
 

@@ -8,7 +8,7 @@
 
 int main(int count, char** arguments) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away ends a command in order
-  CLI::App app{"Odradek's tool: topics, groups, configs, messages, health, load and stored metadata of a broker; works with Apache Kafka too.\n"
+  CLI::App app{"Odradek's tool: topics, groups, configs, messages, brokers, health, load and stored metadata; works with Apache Kafka too.\n"
                "Every command has --help with examples. ODRADEK_BOOTSTRAP names the brokers once for all commands."};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all commands");
@@ -16,11 +16,14 @@ int main(int count, char** arguments) {
   odradek::cli::add_topic(app, exit_code);
   odradek::cli::add_group(app, exit_code);
   odradek::cli::add_config(app, exit_code);
-    odradek::cli::add_produce(app, exit_code);
-    odradek::cli::add_consume(app, exit_code);
+  odradek::cli::add_produce(app, exit_code);
+  odradek::cli::add_consume(app, exit_code);
+  odradek::cli::add_cluster(app, exit_code);
+  odradek::cli::add_elect(app, exit_code);
   odradek::cli::add_health(app, exit_code);
   odradek::cli::add_bench(app, exit_code);
   odradek::cli::add_metadata(app, exit_code);
+  odradek::cli::add_dev_cluster(app, exit_code);
   app.footer("Exit codes: 0 done, 1 the broker or the network refused (health: not healthy), 2 the command line is wrong.");
   try {
     app.parse(count, arguments);

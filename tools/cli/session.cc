@@ -32,6 +32,10 @@ std::string_view advice(ErrorCode code) {
     case ErrorCode::kRecordListTooLarge: return "Raise max.message.bytes of the topic, or send smaller records";
     case ErrorCode::kNotEnoughReplicas:
     case ErrorCode::kNotEnoughReplicasAfterAppend: return "Fewer replicas are in sync than min.insync.replicas asks for";
+    case ErrorCode::kReassignmentInProgress: return "`odradek topic reassign watch` waits for them, `cancel` takes them back";
+    case ErrorCode::kNoReassignmentInProgress: return "See `odradek cluster describe`";
+    case ErrorCode::kPreferredLeaderNotAvailable:
+    case ErrorCode::kEligibleLeadersNotAvailable: return "See `odradek cluster describe`: the broker is not alive or not in sync";
     case ErrorCode::kOffsetOutOfRange: return "Start at --from earliest or latest";
     case ErrorCode::kUnsupportedVersion: return "The broker is too old or too new for this command";
     case ErrorCode::kTopicAuthorizationFailed:
@@ -59,13 +63,17 @@ client::ClusterOptions Session::cluster_options() const {
   return options;
 }
 
-Result<std::unique_ptr<client::Cluster>> Session::open() {
-  if (runtime_ == nullptr) {
-    runtime_ = base::make_system_runtime();
-    dialer_ = net::make_tcp_dialer(runtime_->clock());
-  }
-  return client::Cluster::make(*dialer_, runtime_->random(), cluster_options());
+base::Runtime& Session::runtime() {
+  if (runtime_ == nullptr) runtime_ = base::make_system_runtime();
+  return *runtime_;
 }
+
+net::Dialer& Session::dialer() {
+  if (dialer_ == nullptr) dialer_ = net::make_tcp_dialer(runtime().clock());
+  return *dialer_;
+}
+
+Result<std::unique_ptr<client::Cluster>> Session::open() { return client::Cluster::make(dialer(), random(), cluster_options()); }
 
 int Session::refused(const Error& error) const {
   std::string what = error.what;

@@ -34,10 +34,15 @@ class Session {
   // After the options have been read.
   Result<std::unique_ptr<client::Cluster>> open();
   client::ClusterOptions cluster_options() const;
-  net::Dialer& dialer() { return *dialer_; }
-  base::Random& random() { return runtime_->random(); }
-  base::Clock& clock() { return runtime_->clock(); }
+  net::Dialer& dialer();
+  base::Random& random() { return runtime().random(); }
+  base::Clock& clock() { return runtime().clock(); }
   int32_t timeout_ms() const { return timeout_s_ * 1000; }
+  // In place of the options. Before open().
+  void set_bootstrap(std::string bootstrap, int timeout_s) {
+    bootstrap_ = std::move(bootstrap);
+    timeout_s_ = timeout_s;
+  }
 
   // One line on standard error; returns the exit code.
   int refused(const Error& error) const;
@@ -45,6 +50,8 @@ class Session {
   int wrong(const std::string& what) const;
 
  private:
+  base::Runtime& runtime();
+
   std::string command_;
   std::string bootstrap_ = "127.0.0.1:9092";
   int timeout_s_ = 10;

@@ -243,7 +243,7 @@ int alter(Command& command) {
 }  // namespace
 
 void add_topic(CLI::App& app, int& exit_code) {
-  CLI::App* family = app.add_subcommand("topic", "Create, list, describe, change and delete topics");
+  CLI::App* family = app.add_subcommand("topic", "Create, list, describe, change, delete and move topics");
   family->require_subcommand(1);
   auto add = [&](const char* name, const char* full_name, const char* help, const char* footer, int (*run)(Command&)) {
     auto command = std::make_shared<Command>(full_name);
@@ -284,6 +284,7 @@ void add_topic(CLI::App& app, int& exit_code) {
     sub->add_option("-c,--config", command->configs, "key=value; may be given several times")->allow_extra_args(false);
     sub->add_option("--delete-config", command->deleted_configs, "Key that goes back to its default; may be given several times")->allow_extra_args(false);
   }
+  add_topic_reassign(*family, exit_code);
 }
 
 }  // namespace odradek::cli
