@@ -16,5 +16,6 @@ void add_consume(CLI::App& app, int& exit_code);
 void add_health(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 void add_metadata(CLI::App& app, int& exit_code);
+void add_mirror(CLI::App& app, int& exit_code);
 
 }  // namespace odradek::cli
