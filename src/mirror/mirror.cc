@@ -7,6 +7,7 @@
 #include "protocol/messages/create_topics.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/init_producer_id.h"
+#include "protocol/messages/leave_group.h"
 
 namespace odradek::mirror {
 
@@ -170,11 +171,23 @@ void Mirror::lease_loop() {
     }
     pause(done ? options.heartbeat_ms + 1 : 500);  // at each turn a heartbeat is due
   }
-  if (member != nullptr) static_cast<void>(member->leave());
+  member.reset();
+  leave_group();
+}
+
+// So that another instance need not wait for the end of the session. GroupMember keeps a static member in its group.
+void Mirror::leave_group() {
+  auto target = connect(options_.target, 2'000);
+  if (!target) return;
+  protocol::LeaveGroupRequest request;
+  request.group_id = "odradek-mirror-" + options_.name;
+  request.members.push_back({.member_id = "", .group_instance_id = options_.instance, .reason = "the mirror stops"});
+  auto answer = (*target)->ask<protocol::LeaveGroupResponse>(client::TheCoordinator{client::CoordinatorType::kGroup, request.group_id}, request);
+  if (!answer) log::info("mirror", "the group of the mirror was not left: {}", answer.error().what);
 }
 
 Result<void> Mirror::run() {
-  auto bad = [](const Error& error) { return !is_retriable(error.code); };
+  auto bad = [](const Error& error) { return !is_retriable(error.code) && error.code != ErrorCode::kRebalanceInProgress; };
   // The positions topic must be there before the group can share it out.
   for (;;) {
     auto target = connect(options_.target);

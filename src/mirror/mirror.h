@@ -47,6 +47,7 @@ class Mirror {
   Result<void> make_positions_topic(client::Cluster& target);
   Result<Identity> make_identity(client::Cluster& target);
   void lease_loop();
+  void leave_group();
   void groups_loop();
   Result<void> live();
   Result<void> begin(Life& life);
