@@ -430,7 +430,7 @@ Result<void> Mirror::live() {
     if (options_.sync_configs && now >= next_configs && !life.seen.empty()) {
       auto done = life.topics->sync_configs(life.seen);
       note("configs of topics", done);
-      configs_synced |= done.has_value();
+      configs_synced |= done && std::all_of(life.seen.begin(), life.seen.end(), [](const auto& topic) { return topic.second.there; });
       next_configs = shared_.now_ns() + options_.sync_configs_ms * 1'000'000;
     }
     if (now >= next_checkpoint) {

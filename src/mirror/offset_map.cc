@@ -74,13 +74,20 @@ std::string OffsetMap::encode_chunk(int64_t chunk) const {
 
 Result<void> OffsetMap::decode_chunk(std::string_view text) {
   auto wrong = [&](const char* why) { return fail(ErrorCode::kCorruptMessage, std::string("runs of offsets ") + why + ": " + std::string(text.substr(0, 200))); };
+  // No offset comes near it, and sums of two stay in range.
+  constexpr int64_t kMost = int64_t{1} << 61;
+  auto read = [](const nlohmann::json& from, int64_t& to) {
+    if (!from.is_number_unsigned() || from.get<uint64_t>() > uint64_t{kMost}) return false;
+    to = from.get<int64_t>();
+    return true;
+  };
   auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("first") || !json["first"].is_number_integer() || !json.contains("runs") || !json["runs"].is_array()) {
+  int64_t number = 0;
+  if (!json.is_object() || !json.contains("first") || !read(json["first"], number) || !json.contains("runs") || !json["runs"].is_array()) {
     return wrong("cannot be read");
   }
   const auto& numbers = json["runs"];
   if (numbers.size() % 2 != 0) return wrong("are not pairs");
-  int64_t number = json["first"].get<int64_t>();
   std::string topic = json.contains("topic") && json["topic"].is_string() ? json["topic"].get<std::string>() : "";
   if (!topic.empty() && topic != topic_id_) {
     if (!topic_id_.empty()) runs_.clear();
@@ -93,9 +100,10 @@ Result<void> OffsetMap::decode_chunk(std::string_view text) {
   }
   Run at{Offset{0}, Offset{0}};
   for (size_t i = 0; i < numbers.size(); i += 2) {
-    if (!numbers[i].is_number_integer() || !numbers[i + 1].is_number_integer()) return wrong("are not numbers");
-    at = {at.source + numbers[i].get<int64_t>(), at.target + numbers[i + 1].get<int64_t>()};
-    if (at.source.value < 0 || at.target.value < 0) return wrong("are negative");
+    int64_t source = 0, target = 0;
+    if (!read(numbers[i], source) || !read(numbers[i + 1], target)) return wrong("are not numbers");
+    at = {at.source + source, at.target + target};
+    if (at.source.value > kMost || at.target.value > kMost) return wrong("are too large");
     if (!runs_.empty() && (at.target <= runs_.back().target || at.source <= runs_.back().source)) return wrong("do not rise");
     runs_.push_back(at);
   }

@@ -66,6 +66,7 @@ Result<StoredPositions> parse_positions(const std::vector<std::pair<std::string,
     Json json = Json::parse(value, nullptr, false);
     if (!json.is_object()) return wrong();
     if (key == "producer") {
+      if (field(json, "producer_id", -1) < 0) return wrong();
       stored.producer_id = ProducerId{field(json, "producer_id", -1)};
       stored.source_cluster = text_field(json, "source_cluster");
       stored.target_cluster = text_field(json, "target_cluster");

@@ -66,28 +66,40 @@ Result<std::map<std::string, MirroredTopic>> Topics::refresh() {
   return topics;
 }
 
-Result<void> Topics::create(const std::string& name, int32_t partitions, const Configs& configs) {
-  for (bool with_configs : {true, false}) {
-    CreateTopicsRequest request;
-    request.timeout_ms = kTimeout_ms;
-    auto& topic = request.topics.emplace_back();
-    topic.name = name;
-    topic.num_partitions = partitions;
-    topic.replication_factor = options_.replication_factor;
-    for (const auto& [key, value] : with_configs ? configs : Configs{}) topic.configs.push_back({.name = key, .value = value});
-    auto answer = target_.ask<CreateTopicsResponse>(
-        client::TheController{}, request, [](const CreateTopicsResponse& response) { return response.topics.empty() ? ErrorCode::kNone : code_of(response.topics[0].error_code); },
-        client::Resend::kYes);
-    if (!answer) return fail(std::move(answer.error()));
-    ErrorCode code = answer->message.topics.empty() ? ErrorCode::kUnknownServerError : code_of(answer->message.topics[0].error_code);
-    if (code == ErrorCode::kNone || code == ErrorCode::kTopicAlreadyExists) {
-      if (code == ErrorCode::kNone) log::info("mirror", "made topic {} with {} partitions on the target", name, partitions);
-      return {};
+Result<std::pair<ErrorCode, std::string>> Topics::ask_to_create(const std::string& name, int32_t partitions, const Configs& configs, bool only_validate) {
+  CreateTopicsRequest request;
+  request.timeout_ms = kTimeout_ms;
+  request.validate_only = only_validate;
+  auto& topic = request.topics.emplace_back();
+  topic.name = name;
+  topic.num_partitions = partitions;
+  topic.replication_factor = options_.replication_factor;
+  for (const auto& [key, value] : configs) topic.configs.push_back({.name = key, .value = value});
+  auto answer = target_.ask<CreateTopicsResponse>(client::TheController{}, request, [](const CreateTopicsResponse& response) {
+    return response.topics.empty() ? ErrorCode::kNone : code_of(response.topics[0].error_code);
+  });
+  if (!answer) return fail(std::move(answer.error()));
+  if (answer->message.topics.empty()) return std::pair{ErrorCode::kUnknownServerError, std::string()};
+  return std::pair{code_of(answer->message.topics[0].error_code), answer->message.topics[0].error_message.value_or("")};
+}
+
+Result<void> Topics::create(const std::string& name, int32_t partitions, Configs configs) {
+  auto answer = ask_to_create(name, partitions, configs, false);
+  if (answer && answer->first == ErrorCode::kInvalidConfig) {
+    // The target's broker does not take all of them. It gets the others from the start: without its cleanup.policy a topic could lose records.
+    for (auto at = configs.begin(); at != configs.end();) {
+      auto alone = ask_to_create(name, partitions, {*at}, true);
+      if (!alone) return fail(std::move(alone.error()));
+      if (alone->first == ErrorCode::kInvalidConfig) say_once("the target does not take " + at->first + "=" + at->second + " of topic " + name + ": " + alone->second);
+      at = alone->first == ErrorCode::kInvalidConfig ? configs.erase(at) : std::next(at);
     }
-    std::string why = answer->message.topics.empty() ? "" : answer->message.topics[0].error_message.value_or("");
-    if (code == ErrorCode::kInvalidConfig && with_configs) continue;  // its configs are then set one by one
-    say_once("topic " + name + " cannot be made on the target: " + std::string(name_of(code)) + " " + why);
-    return {};
+    answer = ask_to_create(name, partitions, configs, false);
+  }
+  if (!answer) return fail(std::move(answer.error()));
+  if (answer->first == ErrorCode::kNone) {
+    log::info("mirror", "made topic {} with {} partitions on the target", name, partitions);
+  } else if (answer->first != ErrorCode::kTopicAlreadyExists) {
+    say_once("topic " + name + " cannot be made on the target: " + std::string(name_of(answer->first)) + " " + answer->second);
   }
   return {};
 }

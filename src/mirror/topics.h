@@ -34,7 +34,8 @@ class Topics {
   using Configs = std::map<std::string, std::string>;
   // What was set for the topic itself and may be followed.
   Result<std::map<std::string, Configs>> configs(client::Cluster& cluster, const std::vector<std::string>& names);
-  Result<void> create(const std::string& name, int32_t partitions, const Configs& configs);
+  Result<std::pair<ErrorCode, std::string>> ask_to_create(const std::string& name, int32_t partitions, const Configs& configs, bool only_validate);
+  Result<void> create(const std::string& name, int32_t partitions, Configs configs);
   Result<void> grow(const std::string& name, int32_t partitions);
   Result<void> alter(const std::string& name, const std::vector<std::pair<std::string, std::optional<std::string>>>& changes);
   void say_once(const std::string& what);

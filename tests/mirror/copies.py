@@ -99,7 +99,7 @@ def records(address, topics, kcat=False, committed=True):
                                  stdout=subprocess.PIPE, check=True, timeout=120).stdout
             for line in out.splitlines():
                 each = json.loads(line)
-                found[topic, each["partition"]].append((each["offset"], each["ts"], each["key"], each["payload"], json.dumps(each.get("headers", []))))
+                found[topic, each["partition"]].append((each["offset"], each.get("ts", -1), each["key"], each["payload"], json.dumps(each.get("headers", []))))
         else:
             for line in tool("consume", topic, "-b", address, "--exit-at-end", "--json", *(["--read-committed"] if committed else [])).splitlines():
                 each = json.loads(line)
