@@ -105,13 +105,15 @@ Result<void> Fetcher::poll(const OnRecord& on_record) {
       any = true;
       Request request = std::move(in_flight_[i]);
       in_flight_.erase(in_flight_.begin() + static_cast<ptrdiff_t>(i));
-      if (auto taken = take(std::move(request), on_record); !taken) return taken;
+      auto more = take(std::move(request), on_record);
+      if (!more) return fail(std::move(more.error()));
+      if (!*more) return {};
     }
   }
   return {};
 }
 
-Result<void> Fetcher::take(Request request, const OnRecord& on_record) {
+Result<bool> Fetcher::take(Request request, const OnRecord& on_record) {
   auto answer = request.connection->receive<FetchResponse>(request.ticket);
   std::vector<std::pair<TopicPartition, const Data*>> usable;
   for (const auto& [name, asked] : request.asked) {
@@ -120,7 +122,8 @@ Result<void> Fetcher::take(Request request, const OnRecord& on_record) {
     found->second.on_the_way = false;
     if (!answer) stumble(name);
   }
-  if (!answer) return is_retriable(answer.error().code) ? Result<void>{} : fail(std::move(answer.error()));
+  if (!answer && is_retriable(answer.error().code)) return true;
+  if (!answer) return fail(std::move(answer.error()));
   if (auto code = static_cast<ErrorCode>(answer->message.error_code); code != ErrorCode::kNone) {
     return fail(code, "fetch from " + request.connection->address().to_string());
   }
@@ -131,17 +134,27 @@ Result<void> Fetcher::take(Request request, const OnRecord& on_record) {
       auto found = partitions_.find(name);
       if (asked == request.asked.end() || found == partitions_.end() || found->second.generation != asked->second.second) continue;
       bool good = false;
-      if (auto looked = look(name, found->second, data, good); !looked) return looked;
+      if (auto looked = look(name, found->second, data, good); !looked) return fail(std::move(looked.error()));
       if (good) usable.emplace_back(name, &data);
     }
   }
-  if (auto sent = send(); !sent) return sent;  // the next records come while these are handed out
-  for (const auto& [name, data] : usable) {
+  if (auto sent = send(); !sent) return fail(std::move(sent.error()));  // the next records come while these are handed out
+  for (size_t i = 0; i < usable.size(); ++i) {
+    const auto& [name, data] = usable[i];
     auto more = hand_out(name, *data, request.asked.at(name).first, on_record);
     if (!more) return fail(std::move(more.error()));
-    if (!*more) return {};
+    if (*more) continue;
+    // What was not handed out is fetched again if somebody polls again; what is on its way comes after it and is not wanted now.
+    for (; i < usable.size(); ++i) {
+      auto rest = partitions_.find(usable[i].first);
+      if (rest == partitions_.end()) continue;
+      rest->second.ask = rest->second.position;
+      rest->second.generation = next_generation_++;
+      rest->second.on_the_way = false;
+    }
+    return false;
   }
-  return {};
+  return true;
 }
 
 Result<void> Fetcher::look(const TopicPartition& name, Partition& partition, const Data& data, bool& usable) {

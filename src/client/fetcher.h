@@ -34,7 +34,7 @@ class Fetcher {
   // Offset behind the last record handed out or passed over.
   Offset position(const TopicPartition& partition) const;
 
-  // False: enough, nothing more is handed out.
+  // False: enough, nothing more is handed out by this call.
   using OnRecord = std::function<bool(const TopicPartition&, const record::RecordView&)>;
   // Waits for answers, at most about max_wait_ms, and hands out their records. Views are valid during the call.
   Result<void> poll(const OnRecord& on_record);
@@ -57,7 +57,7 @@ class Fetcher {
   using Data = protocol::FetchResponse::PartitionData;
   Result<void> send();
   void stumble(const TopicPartition& partition);
-  Result<void> take(Request request, const OnRecord& on_record);
+  Result<bool> take(Request request, const OnRecord& on_record);
   Result<void> look(const TopicPartition& name, Partition& partition, const Data& data, bool& usable);
   Result<bool> hand_out(const TopicPartition& name, const Data& data, Offset from, const OnRecord& on_record);
   int64_t now_ns() const { return cluster_.dialer().clock().monotonic_ns(); }

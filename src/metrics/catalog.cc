@@ -41,6 +41,9 @@ constexpr std::array kCatalog = {
     // broker and process
     &kBrokerState, &kSessionState, &kSessionConnects, &kSessionDisconnects, &kSessionExpires, &kBuildInfo, &kProcessCpu, &kProcessResidentMemory, &kProcessVirtualMemory, &kProcessThreads, &kProcessOpenFds,
     &kProcessMaxFds, &kProcessStartTime,
+    // odradek mirror
+    &kMirrorActive, &kMirrorTopics, &kMirrorRecords, &kMirrorBytes, &kMirrorRebuilt, &kMirrorLag, &kMirrorRuns, &kMirrorPartitionState,
+    &kMirrorDelay, &kMirrorFetchedBytes, &kMirrorBufferedBytes, &kMirrorMissedRecords, &kMirrorGroupOffsets,
 };
 
 std::string_view word_for(Kind kind) {

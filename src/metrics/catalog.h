@@ -296,6 +296,29 @@ inline constexpr MetricDef kProcessOpenFds{"process_open_fds", Kind::kGauge, "",
 inline constexpr MetricDef kProcessMaxFds{"process_max_fds", Kind::kGauge, "", "", "", "Limit of open file descriptors."};
 inline constexpr MetricDef kProcessStartTime{"process_start_time_seconds", Kind::kGauge, "s", "", "", "Start of the process, seconds since 1970."};
 
+// --- odradek mirror, on its own listener
+inline constexpr MetricDef kMirrorActive{"odradek_mirror_active", Kind::kGauge, "", "", "", "1: this instance copies; 0: another one does, or it waits."};
+inline constexpr MetricDef kMirrorTopics{"odradek_mirror_topics", Kind::kGauge, "", "", "", "Topics that are copied."};
+inline constexpr MetricDef kMirrorRecords{"odradek_mirror_records_total", Kind::kCounter, "", "topic,partition",
+    "", "Records that the target has acknowledged to this process."};
+inline constexpr MetricDef kMirrorBytes{"odradek_mirror_bytes_total", Kind::kCounter, "bytes", "topic,partition", "", "Bytes of their batches."};
+inline constexpr MetricDef kMirrorRebuilt{"odradek_mirror_rebuilt_batches_total", Kind::kCounter, "", "topic,partition",
+    "", "Batches that could not be taken as they were: holes of compaction, LogAppendTime, formats before v2."};
+inline constexpr MetricDef kMirrorLag{"odradek_mirror_lag_records", Kind::kGauge, "", "topic,partition",
+    "", "Source offsets between what is acknowledged and the end that readers see; -1: not known yet."};
+inline constexpr MetricDef kMirrorRuns{"odradek_mirror_offset_runs", Kind::kGauge, "", "topic,partition",
+    "", "Runs of offsets in the map from source to target."};
+inline constexpr MetricDef kMirrorPartitionState{"odradek_mirror_partition_state", Kind::kGauge, "", "topic,partition",
+    "", "0: looks where the target ends; 1: copies; 2: stopped, /health/ready says why."};
+inline constexpr MetricDef kMirrorDelay{"odradek_mirror_delay_seconds", Kind::kHistogram, "s", "",
+    "", "From the arrival of a batch to its acknowledgement by the target.", kNsToSeconds};
+inline constexpr MetricDef kMirrorFetchedBytes{"odradek_mirror_fetched_bytes_total", Kind::kCounter, "bytes", "", "", "Bytes of Fetch answers."};
+inline constexpr MetricDef kMirrorBufferedBytes{"odradek_mirror_buffered_bytes", Kind::kGauge, "bytes", "",
+    "", "Bytes asked for or fetched and not yet acknowledged by the target."};
+inline constexpr MetricDef kMirrorMissedRecords{"odradek_mirror_missed_offsets_total", Kind::kCounter, "", "",
+    "", "Source offsets that retention removed before they were copied."};
+inline constexpr MetricDef kMirrorGroupOffsets{"odradek_mirror_group_offsets_total", Kind::kCounter, "", "", "", "Offsets of groups written to the target."};
+
 // All rows, in the order of docs/metrics.md. A row that is not listed cannot be registered.
 std::span<const MetricDef* const> catalog();
 

@@ -20,5 +20,6 @@ void add_cluster(CLI::App& app, int& exit_code);
 void add_elect(CLI::App& app, int& exit_code);
 void add_dev_cluster(CLI::App& app, int& exit_code);
 void add_topic_reassign(CLI::App& topic, int& exit_code);  // below `topic`
+void add_mirror(CLI::App& app, int& exit_code);
 
 }  // namespace odradek::cli

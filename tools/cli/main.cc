@@ -24,6 +24,7 @@ int main(int count, char** arguments) {
   odradek::cli::add_bench(app, exit_code);
   odradek::cli::add_metadata(app, exit_code);
   odradek::cli::add_dev_cluster(app, exit_code);
+  odradek::cli::add_mirror(app, exit_code);
   app.footer("Exit codes: 0 done, 1 the broker or the network refused (health: not healthy), 2 the command line is wrong.");
   try {
     app.parse(count, arguments);

@@ -1,0 +1,522 @@
+#include "mirror/mirror.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "client/group_member.h"
+#include "protocol/messages/create_topics.h"
+#include "protocol/messages/describe_groups.h"
+#include "protocol/messages/init_producer_id.h"
+#include "protocol/messages/leave_group.h"
+
+namespace odradek::mirror {
+
+namespace {
+constexpr int64_t kTurn_ms = 20;
+}  // namespace
+
+std::string_view name_of(MirrorStatus::Phase phase) {
+  switch (phase) {
+    case MirrorStatus::Phase::kStarting: return "starting";
+    case MirrorStatus::Phase::kStandby: return "standby";
+    case MirrorStatus::Phase::kCopying: return "copying";
+    case MirrorStatus::Phase::kCaughtUp: return "caught up";
+    case MirrorStatus::Phase::kStopped: return "stopped";
+  }
+  return "";
+}
+
+// From a take-over to the loss of the lease. Members go in reverse order: the lanes before the partitions that they know.
+struct Mirror::Life {
+  std::unique_ptr<client::Cluster> source, target;
+  std::optional<StoredPositions> before;  // of the mirror in the other direction
+  StoredPositions stored;
+  Identity identity;
+  std::unique_ptr<Positions> positions;
+  std::unique_ptr<Topics> topics;
+  std::unique_ptr<Placing> placing;
+  std::map<std::string, MirroredTopic> seen;
+  std::map<TopicPartition, std::shared_ptr<Partition>> partitions;
+  std::map<TopicPartition, Offset> checkpoints;  // target offsets stored last
+  std::map<std::pair<BrokerId, int>, std::unique_ptr<SourceLane>> source_lanes;
+  std::map<std::pair<BrokerId, int>, std::unique_ptr<TargetLane>> target_lanes;
+  std::unique_ptr<base::Executor> groups;
+};
+
+Mirror::Mirror(base::Runtime& runtime, net::Dialer& dialer, MirrorOptions options, metrics::Registry* registry)
+    : runtime_(runtime), dialer_(dialer), options_(std::move(options)), shared_(options_, runtime, dialer) {
+  if (registry != nullptr) register_metrics(*registry);
+}
+
+Mirror::~Mirror() = default;
+
+void Mirror::stop() {
+  shared_.stop.store(true, std::memory_order_relaxed);
+  shared_.source_alarm.ring();
+  shared_.target_alarm.ring();
+}
+
+void Mirror::pause(int64_t ms) {
+  int64_t until = shared_.now_ns() + ms * 1'000'000;
+  while (!shared_.stop && shared_.now_ns() < until) dialer_.pause_until(std::min(until, shared_.now_ns() + 100'000'000));
+}
+
+void Mirror::set_phase(MirrorStatus::Phase phase) {
+  base::MutexLock lock(mutex_);
+  if (phase_ == phase) return;
+  phase_ = phase;
+  log::info("mirror", "{}: {}", options_.name, name_of(phase));
+}
+
+void Mirror::note(const std::string& what, const Result<void>& result) {
+  base::MutexLock lock(mutex_);
+  if (result) {
+    notes_.erase(what);
+  } else if (auto [place, added] = notes_.insert_or_assign(what, result.error().what); added) {
+    log::warn("mirror", "{}: {}", what, result.error().what);
+  }
+}
+
+Result<std::unique_ptr<client::Cluster>> Mirror::connect(const std::string& bootstrap, int patience_ms) const {
+  client::ClusterOptions options;
+  options.bootstrap = bootstrap;
+  options.connection.client_id = "odradek-mirror-" + options_.name;
+  options.connection.request_timeout = std::chrono::milliseconds(options_.request_timeout_ms);
+  options.patience = std::chrono::milliseconds(patience_ms);
+  options.patience_unknown_topic = std::chrono::milliseconds(1'000);
+  return client::Cluster::make(dialer_, runtime_.random(), options);
+}
+
+Result<void> Mirror::make_positions_topic(client::Cluster& target) {
+  auto metadata = target.metadata(std::vector<std::string>{options_.positions_topic()});
+  if (!metadata) return fail(std::move(metadata.error()));
+  for (const auto& topic : metadata->topics) {
+    if (topic.error_code == 0) return {};
+  }
+  protocol::CreateTopicsRequest request;
+  auto& topic = request.topics.emplace_back();
+  topic.name = options_.positions_topic();
+  topic.num_partitions = 1;
+  topic.replication_factor = options_.replication_factor;
+  topic.configs = {{.name = "cleanup.policy", .value = "compact"}, {.name = "segment.bytes", .value = "16777216"}};
+  auto answer = target.ask<protocol::CreateTopicsResponse>(client::TheController{}, request, [](const protocol::CreateTopicsResponse& response) {
+    return response.topics.empty() ? ErrorCode::kNone : static_cast<ErrorCode>(response.topics[0].error_code);
+  });
+  if (!answer) return fail(std::move(answer.error()));
+  auto code = answer->message.topics.empty() ? ErrorCode::kUnknownServerError : static_cast<ErrorCode>(answer->message.topics[0].error_code);
+  if (code == ErrorCode::kNone || code == ErrorCode::kTopicAlreadyExists) return {};
+  return fail(code, "topic " + options_.positions_topic() + ": " + std::string(name_of(code)) + " " + answer->message.topics[0].error_message.value_or(""));
+}
+
+Result<Identity> Mirror::make_identity(client::Cluster& target) {
+  protocol::InitProducerIdRequest request;
+  request.transactional_id.reset();
+  request.transaction_timeout_ms = 60'000;
+  auto answer = target.ask<protocol::InitProducerIdResponse>(client::AnyBroker{}, request, [](const auto& response) { return static_cast<ErrorCode>(response.error_code); });
+  if (!answer) return fail(std::move(answer.error()));
+  if (answer->message.error_code != 0) return fail(static_cast<ErrorCode>(answer->message.error_code), "no producer id");
+  return Identity{{answer->message.producer_id}, 0};
+}
+
+// Joins the mirror's group and stays in it. Whoever holds the partition works.
+void Mirror::lease_loop() {
+  client::GroupMemberOptions options;
+  options.group = "odradek-mirror-" + options_.name;
+  options.topics = {options_.positions_topic()};
+  options.instance_id = options_.instance;
+  options.cooperative = true;  // a second instance that comes does not take it away
+  options.session_timeout_ms = options_.session_timeout_ms;
+  options.rebalance_timeout_ms = options_.session_timeout_ms;
+  options.heartbeat_ms = options_.session_timeout_ms / 6;
+  client::GroupListener listener;
+  listener.on_revoked = [&](const std::vector<TopicPartition>&, bool) {
+    ++losses_;
+    held_ = false;
+    shared_.lease_until_ns = 0;
+  };
+  listener.on_assigned = [](const std::vector<TopicPartition>&) -> Result<void> { return {}; };
+  client::ClusterOptions cluster;
+  cluster.bootstrap = options_.target;
+  cluster.connection.client_id = "odradek-mirror-" + options_.name;
+  cluster.patience = std::chrono::milliseconds(options_.session_timeout_ms / 2);
+  std::unique_ptr<client::GroupMember> member;
+  while (!shared_.stop) {
+    if (member == nullptr) {
+      auto made = client::GroupMember::make(dialer_, runtime_.random(), cluster, options, listener);
+      if (!made) {
+        note("group of the mirror", fail(std::move(made.error())));
+        pause(1'000);
+        continue;
+      }
+      member = std::move(*made);
+    }
+    int64_t before = shared_.now_ns();
+    auto done = member->work();
+    note("group of the mirror", done);
+    if (!done && done.error().code == ErrorCode::kFencedInstanceId) {
+      base::MutexLock lock(mutex_);
+      fatal_ = Error{ErrorCode::kFencedInstanceId, "another process of mirror " + options_.name + " with instance.id " + options_.instance + " has taken over"};
+      ++losses_;
+      held_ = false;
+      shared_.lease_until_ns = 0;
+      return;
+    }
+    bool mine = done && member->assigned().contains({options_.positions_topic(), 0});
+    if (mine) {
+      // Two thirds of the session: then the others still wait.
+      shared_.lease_until_ns = before + int64_t{options_.session_timeout_ms} * 666'000;
+      if (!held_.exchange(true)) shared_.target_alarm.ring();
+    } else if (done) {
+      held_ = false;
+    }
+    pause(done ? options.heartbeat_ms + 1 : 500);  // at each turn a heartbeat is due
+  }
+  member.reset();
+  leave_group();
+}
+
+// So that another instance need not wait for the end of the session. GroupMember keeps a static member in its group.
+void Mirror::leave_group() {
+  auto target = connect(options_.target, 2'000);
+  if (!target) return;
+  protocol::LeaveGroupRequest request;
+  request.group_id = "odradek-mirror-" + options_.name;
+  request.members.push_back({.member_id = "", .group_instance_id = options_.instance, .reason = "the mirror stops"});
+  auto answer = (*target)->ask<protocol::LeaveGroupResponse>(client::TheCoordinator{client::CoordinatorType::kGroup, request.group_id}, request);
+  if (!answer) log::info("mirror", "the group of the mirror was not left: {}", answer.error().what);
+}
+
+Result<void> Mirror::run() {
+  auto bad = [](const Error& error) { return !is_retriable(error.code) && error.code != ErrorCode::kRebalanceInProgress; };
+  // The positions topic must be there before the group can share it out.
+  for (;;) {
+    auto target = connect(options_.target);
+    auto made = target ? make_positions_topic(**target) : Result<void>(fail(std::move(target.error())));
+    note("target", made);
+    if (made || shared_.stop) break;
+    if (bad(made.error())) return made;
+    pause(1'000);
+  }
+  auto lease = runtime_.make_executor("mirror-lease", 1);
+  lease->post([this] { lease_loop(); });
+  Result<void> result;
+  while (!shared_.stop) {
+    {
+      base::MutexLock lock(mutex_);
+      if (fatal_) {
+        result = fail(*fatal_);
+        break;
+      }
+    }
+    if (!held_) {
+      set_phase(MirrorStatus::Phase::kStandby);
+      pause(kTurn_ms * 5);
+      continue;
+    }
+    result = live();
+    if (!result && bad(result.error())) break;
+    note("start", result);
+    if (result && options_.exit_when_caught_up && held_) break;
+    if (!result) pause(1'000);
+    result = {};
+  }
+  stop();
+  lease.reset();
+  set_phase(MirrorStatus::Phase::kStopped);
+  return result;
+}
+
+Result<void> Mirror::begin(Life& life) {
+  auto source = connect(options_.source);
+  auto target = connect(options_.target);
+  auto writer = connect(options_.target);
+  if (!source) return fail(std::move(source.error()));
+  if (!target) return fail(std::move(target.error()));
+  if (!writer) return fail(std::move(writer.error()));
+  life.source = std::move(*source);
+  life.target = std::move(*target);
+  if (auto seen = life.source->metadata(std::vector<std::string>{}); !seen) return fail(seen.error().code, "source: " + seen.error().what);
+  if (auto seen = life.target->metadata(std::vector<std::string>{}); !seen) return fail(seen.error().code, "target: " + seen.error().what);
+  if (!life.source->cluster_id().empty() && life.source->cluster_id() == life.target->cluster_id()) {
+    return fail(ErrorCode::kInvalidConfig, "source and target are the same cluster");
+  }
+  auto stored = load_positions(*life.target, options_.positions_topic());
+  if (!stored) return fail(std::move(stored.error()));
+  if (*stored) life.stored = std::move(**stored);
+  if (!life.stored.source_cluster.empty() && life.stored.source_cluster != life.source->cluster_id()) {
+    return fail(ErrorCode::kInvalidConfig, "mirror " + options_.name + " copies cluster " + life.stored.source_cluster + ", not " + life.source->cluster_id() +
+                                               "; give this one another name");
+  }
+  if (options_.start == MirrorOptions::Start::kAfter) {
+    auto before = load_positions(*life.source, MirrorOptions::positions_topic_of(options_.after));
+    if (!before) return fail(std::move(before.error()));
+    if (!*before) return fail(ErrorCode::kInvalidConfig, "start=after:" + options_.after + ": the source has no topic " + MirrorOptions::positions_topic_of(options_.after));
+    life.before = std::move(**before);
+    protocol::DescribeGroupsRequest request;
+    request.groups = {"odradek-mirror-" + options_.after};
+    auto group = life.source->ask<protocol::DescribeGroupsResponse>(client::TheCoordinator{client::CoordinatorType::kGroup, request.groups[0]}, request);
+    if (!group) return fail(std::move(group.error()));
+    for (const auto& each : group->message.groups) {
+      if (!each.members.empty()) return fail(ErrorCode::kRebalanceInProgress, "mirror " + options_.after + " still writes to the source: stop it first");
+    }
+  }
+  if (life.stored.producer_id) {
+    life.identity.producer_id = *life.stored.producer_id;
+  } else {
+    auto identity = make_identity(*life.target);
+    if (!identity) return fail(std::move(identity.error()));
+    life.identity = *identity;
+  }
+  life.positions = std::make_unique<Positions>(runtime_, std::move(*writer), options_.positions_topic());
+  if (auto done = life.positions->take_over(life.stored, life.identity, life.source->cluster_id(), life.target->cluster_id()); !done) return done;
+  life.positions->start([this] { shared_.target_alarm.ring(); });
+  shared_.durable = [positions = life.positions.get()] { return positions->durable(); };
+  life.topics = std::make_unique<Topics>(*life.source, *life.target, options_);
+  life.placing = std::make_unique<Placing>(*life.source, *life.target, options_, life.identity, life.before ? &*life.before : nullptr);
+  log::info("mirror", "{}: producer id {}, {} partitions known", options_.name, life.identity.producer_id.value, life.stored.maps.size());
+  return {};
+}
+
+Result<void> Mirror::refresh(Life& life) {
+  auto topics = life.topics->refresh();
+  if (!topics) return fail(std::move(topics.error()));
+  FetchPlanOptions plan{.range_bytes = options_.fetch_range_bytes, .ranges = std::max(2, 2 * options_.fetch_connections), .poll_bytes = 1 << 20};
+  std::map<TopicPartition, std::shared_ptr<Partition>> partitions;
+  for (const auto& [name, topic] : *topics) {
+    if (!topic.there) {
+      shared_.stale = true;  // it was made just now
+      continue;
+    }
+    for (const auto& [index, leader] : topic.source_leaders) {
+      TopicPartition key{name, index};
+      auto& partition = partitions[key];
+      if (auto found = life.partitions.find(key); found != life.partitions.end()) {
+        partition = found->second;
+      } else {
+        partition = std::make_shared<Partition>(key, plan, options_.isolation, life.identity,
+                                                [positions = life.positions.get()](const TopicPartition& of, const OffsetMap& map, int64_t first) { return positions->announce(of, map, first); },
+                                                runtime_.clock());
+        if (auto map = life.stored.maps.find(key); map != life.stored.maps.end()) partition->set_map(map->second);
+      }
+      partition->set_topic_id(topic.id);
+      partition->source_leader = leader.value;
+      auto there = topic.target_leaders.find(index);
+      partition->target_leader = there == topic.target_leaders.end() ? kNoBroker.value : there->second.value;
+    }
+  }
+  std::set<std::string> gone;
+  for (const auto& [key, partition] : life.partitions) {
+    if (!topics->contains(key.topic)) gone.insert(key.topic);
+  }
+  for (const auto& [key, partition] : life.partitions) {
+    if (!partitions.contains(key)) partition->lose(0, "the topic is gone");
+  }
+  if (options_.delete_topics && !gone.empty()) {
+    if (auto removed = life.topics->remove(gone); !removed) return removed;
+  }
+  for (const std::string& topic : gone) log::info("mirror", "topic {} is not copied any more: it is gone from the source", topic);
+  topics_ = static_cast<int64_t>(topics->size());
+  life.seen = std::move(*topics);
+  life.partitions = std::move(partitions);
+  auto list = std::make_shared<PartitionList>();
+  for (const auto& [key, partition] : life.partitions) list->push_back(partition);
+  shared_.set_partitions(std::move(list));
+  match_lanes(life);
+  shared_.source_alarm.ring();
+  shared_.target_alarm.ring();
+  return {};
+}
+
+// A set of lanes for each broker that leads a partition, none for others.
+void Mirror::match_lanes(Life& life) {
+  auto match = [&](auto& lanes, client::Cluster& cluster, int count, auto leader_of, const char* thread, auto make) {
+    std::set<BrokerId> leaders;
+    for (const auto& [key, partition] : life.partitions) leaders.insert({leader_of(*partition)});
+    for (auto at = lanes.begin(); at != lanes.end();) {
+      auto broker = cluster.brokers().find(at->first.first);
+      bool wanted = leaders.contains(at->first.first) && broker != cluster.brokers().end() && broker->second.address == at->second->address();
+      at = wanted ? std::next(at) : lanes.erase(at);
+    }
+    for (BrokerId leader : leaders) {
+      auto broker = cluster.brokers().find(leader);
+      if (broker == cluster.brokers().end()) continue;
+      for (int i = 0; i < count; ++i) {
+        auto& lane = lanes[{leader, i}];
+        if (lane != nullptr) continue;
+        lane = make(leader, broker->second.address, i);
+        lane->start(std::string(thread) + "-" + std::to_string(leader.value) + "-" + std::to_string(i));
+      }
+    }
+  };
+  std::string client = "odradek-mirror-" + options_.name;
+  match(life.source_lanes, *life.source, options_.fetch_connections + 1, [](const Partition& partition) { return partition.source_leader.load(); }, "fetch",
+        [&](BrokerId id, const net::Endpoint& address, int i) { return std::make_unique<SourceLane>(shared_, id, address, i, client); });
+  match(life.target_lanes, *life.target, options_.produce_connections, [](const Partition& partition) { return partition.target_leader.load(); }, "produce",
+        [&](BrokerId id, const net::Endpoint& address, int i) { return std::make_unique<TargetLane>(shared_, id, address, i, client); });
+}
+
+uint64_t Mirror::checkpoint(Life& life) {
+  uint64_t ticket = 0;
+  for (const auto& [key, partition] : life.partitions) {
+    Progress progress = partition->progress();
+    if (progress.target.value < 0) continue;
+    auto [place, added] = life.checkpoints.try_emplace(key, progress.target);
+    if (!added && place->second == progress.target) continue;
+    place->second = progress.target;
+    ticket = life.positions->checkpoint(key, progress.source, progress.target);
+  }
+  return ticket;
+}
+
+bool Mirror::caught_up(const Life& life) const {
+  return std::all_of(life.partitions.begin(), life.partitions.end(), [](const auto& each) {
+    Progress progress = each.second->progress();
+    return progress.state == Progress::State::kRunning && progress.lag() == 0;
+  });
+}
+
+void Mirror::groups_loop() {
+  auto source = connect(options_.source), target = connect(options_.target);
+  if (!source || !target) return;
+  Groups groups(**source, **target, options_);
+  while (!shared_.stop && living_) {
+    int64_t round = ++rounds_begun_;
+    auto partitions = shared_.partitions();
+    std::map<TopicPartition, std::shared_ptr<Partition>> by_name;
+    for (const auto& partition : *partitions) by_name[partition->name] = partition;
+    auto count = groups.sync([&](const TopicPartition& name, Offset offset) -> std::optional<Offset> {
+      auto found = by_name.find(name);
+      return found == by_name.end() ? std::nullopt : found->second->translate(offset);
+    });
+    note("offsets of groups", count ? Result<void>{} : fail(count.error()));
+    if (count) {
+      group_offsets_ += *count;
+      rounds_done_ = round;
+    }
+    for (int64_t waited = 0; waited < options_.sync_groups_ms && living_ && !groups_now_.exchange(false); waited += 50) pause(50);
+  }
+}
+
+Result<void> Mirror::live() {
+  Life life;
+  if (auto begun = begin(life); !begun) return begun;
+  set_phase(MirrorStatus::Phase::kCopying);
+  living_ = true;
+  const int64_t losses = losses_;
+  int64_t round_wanted = 0;  // over the groups, begun when everything was copied
+  int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
+  int64_t last_refresh = 0;
+  bool configs_synced = false;
+  while (!shared_.stop && held_ && losses_ == losses) {
+    int64_t now = shared_.now_ns();
+    if (now >= next_refresh || (shared_.stale && now - last_refresh > 250'000'000)) {
+      shared_.stale = false;
+      auto done = refresh(life);
+      note("topics", done);
+      last_refresh = shared_.now_ns();
+      next_refresh = last_refresh + (done ? options_.refresh_topics_ms : 500) * 1'000'000;
+    }
+    note("placing", life.placing->place(*shared_.partitions()));
+    missed_ = life.placing->missed();
+    shared_.source_alarm.ring();
+    if (options_.sync_groups && life.groups == nullptr) {
+      // After the partitions have their places: before, nothing can be translated.
+      bool placed = std::none_of(life.partitions.begin(), life.partitions.end(), [](const auto& each) { return each.second->lost_until().has_value(); });
+      if (placed && !life.partitions.empty()) {
+        life.groups = runtime_.make_executor("mirror-groups", 1);
+        life.groups->post([this] { groups_loop(); });
+      }
+    }
+    if (options_.sync_configs && now >= next_configs && !life.seen.empty()) {
+      auto done = life.topics->sync_configs(life.seen);
+      note("configs of topics", done);
+      configs_synced |= done && std::all_of(life.seen.begin(), life.seen.end(), [](const auto& topic) { return topic.second.there; });
+      next_configs = shared_.now_ns() + options_.sync_configs_ms * 1'000'000;
+    }
+    if (now >= next_checkpoint) {
+      checkpoint(life);
+      next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
+    }
+    bool there = !shared_.stale && last_refresh > 0 && caught_up(life);
+    set_phase(there ? MirrorStatus::Phase::kCaughtUp : MirrorStatus::Phase::kCopying);
+    if (options_.exit_when_caught_up && there) {
+      bool groups_too = !options_.sync_groups || life.partitions.empty();
+      if (!groups_too && round_wanted == 0 && life.groups != nullptr) {
+        round_wanted = rounds_begun_ + 1;
+        groups_now_ = true;
+      }
+      groups_too |= round_wanted > 0 && rounds_done_ >= round_wanted;
+      if (groups_too && (configs_synced || !options_.sync_configs || life.partitions.empty())) break;
+    }
+    pause(kTurn_ms);
+  }
+  // What is on its way is abandoned; the next life finds the target's end. Progress is stored for those who ask.
+  uint64_t ticket = checkpoint(life);
+  for (int64_t until = shared_.now_ns() + 2'000'000'000; held_ && life.positions->durable() < ticket && shared_.now_ns() < until;) dialer_.pause_until(shared_.now_ns() + 5'000'000);
+  living_ = false;
+  for (auto& [key, lane] : life.source_lanes) lane->stop();
+  for (auto& [key, lane] : life.target_lanes) lane->stop();
+  shared_.source_alarm.ring();
+  shared_.target_alarm.ring();
+  life.source_lanes.clear();
+  life.target_lanes.clear();
+  shared_.set_partitions(std::make_shared<PartitionList>());
+  return {};
+}
+
+MirrorStatus Mirror::status() const {
+  MirrorStatus status;
+  {
+    base::MutexLock lock(mutex_);
+    status.phase = phase_;
+  }
+  auto partitions = shared_.partitions();
+  for (const auto& partition : *partitions) status.partitions.emplace_back(partition->name, partition->progress());
+  status.fetched_bytes = shared_.fetched_bytes;
+  status.buffered_bytes = shared_.budget.used();
+  status.missed = missed_;
+  status.group_offsets = group_offsets_;
+  return status;
+}
+
+std::vector<std::string> Mirror::troubles() const {
+  std::vector<std::string> troubles;
+  {
+    base::MutexLock lock(mutex_);
+    for (const auto& [what, why] : notes_) troubles.push_back(what + ": " + why);
+    if (phase_ == MirrorStatus::Phase::kStarting || phase_ == MirrorStatus::Phase::kStopped) troubles.push_back(std::string(name_of(phase_)));
+  }
+  for (const auto& [name, progress] : status().partitions) {
+    if (progress.state == Progress::State::kFailed || !progress.why.empty()) troubles.push_back(name.to_string() + ": " + progress.why);
+  }
+  return troubles;
+}
+
+void Mirror::register_metrics(metrics::Registry& registry) {
+  shared_.delay = registry.histogram(metrics::kMirrorDelay);
+  auto value = [&](const metrics::MetricDef& def, std::function<double()> ask) { registrations_.push_back(registry.callback(def, {}, std::move(ask))); };
+  value(metrics::kMirrorActive, [this] { return held_ ? 1.0 : 0.0; });
+  value(metrics::kMirrorFetchedBytes, [this] { return static_cast<double>(shared_.fetched_bytes.load()); });
+  value(metrics::kMirrorBufferedBytes, [this] { return static_cast<double>(shared_.budget.used()); });
+  value(metrics::kMirrorMissedRecords, [this] { return static_cast<double>(missed_.load()); });
+  value(metrics::kMirrorGroupOffsets, [this] { return static_cast<double>(group_offsets_.load()); });
+  value(metrics::kMirrorTopics, [this] { return static_cast<double>(topics_.load()); });
+  registrations_.push_back(registry.collector(
+      {&metrics::kMirrorRecords, &metrics::kMirrorBytes, &metrics::kMirrorRebuilt, &metrics::kMirrorLag, &metrics::kMirrorRuns, &metrics::kMirrorPartitionState},
+      [this](std::vector<metrics::SampleSink*>& sinks) {
+        auto partitions = shared_.partitions();
+        for (const auto& partition : *partitions) {
+          Progress progress = partition->progress();
+          std::string number = std::to_string(partition->name.partition);
+          const std::string& topic = partition->name.topic;
+          sinks[0]->add({topic, number}, progress.records);
+          sinks[1]->add({topic, number}, progress.bytes);
+          sinks[2]->add({topic, number}, progress.rebuilt);
+          sinks[3]->add({topic, number}, progress.lag());
+          sinks[4]->add({topic, number}, static_cast<int64_t>(progress.runs));
+          sinks[5]->add({topic, number}, static_cast<int64_t>(progress.state));
+        }
+      }));
+}
+
+}  // namespace odradek::mirror

@@ -1,0 +1,65 @@
+// Where each record of a source partition lies in the target partition.
+// Shape: runs in order. In a run source and target offsets rise together by one; a run ends where the next one begins. What the source
+// has between two runs (markers, aborted records, what compaction removed) is not in the target. The last run has no end: the record that
+// follows the last one copied will be its next, unless a new run is begun.
+// Runs have numbers, which rise and are never used again for another place in the list: chunks of kChunk of them are what the positions
+// topic stores.
+// Thread: one at a time.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "model/types.h"
+
+namespace odradek::mirror {
+
+struct Run {
+  Offset source;  // of its first record
+  Offset target;
+  friend bool operator==(const Run&, const Run&) = default;
+};
+
+class OffsetMap {
+ public:
+  static constexpr int64_t kChunk = 256;
+
+  bool empty() const { return runs_.empty(); }
+  size_t size() const { return runs_.size(); }
+  const Run& first() const { return runs_.front(); }
+  const Run& last() const { return runs_.back(); }
+
+  // Id of the source's topic as text; empty: not known. Another one: the topic was made anew, its runs begin anew too, in new chunks.
+  const std::string& topic_id() const { return topic_id_; }
+  void set_topic_id(const std::string& id);
+  // The next record goes from `source` to `target`. True: a new run began, or the last one, which holds no record, was changed; false:
+  // the last run goes on. `target` is not below the last run's.
+  bool extend(Offset source, Offset target);
+  // Source offset of the record at `target`, or of the one that would be written there next. nullopt: before the first run.
+  std::optional<Offset> source_at(Offset target) const;
+  // Target offset of the first record whose source offset is `source` or later. Before the first run: its start. nullopt: empty.
+  std::optional<Offset> target_at(Offset source) const;
+  // The target ends here: runs that would begin later are forgotten.
+  void truncate(Offset target_end);
+  // The target's log starts here: runs that end at or before it are forgotten.
+  void forget_below(Offset target_start);
+
+  // --- chunks, by number (run number / kChunk)
+  int64_t first_chunk() const { return base_ / kChunk; }
+  int64_t end_chunk() const { return (base_ + static_cast<int64_t>(runs_.size()) + kChunk - 1) / kChunk; }
+  int64_t last_chunk() const { return end_chunk() - 1; }  // of the last run
+  // {"first": number of its first run, "runs": [source, target, then differences to the former run ...], "topic": id}
+  std::string encode_chunk(int64_t chunk) const;
+  // Takes the runs of a chunk; chunks come in order. Those of a topic that was made anew replace all before. Errors: kCorruptMessage: not such a text, or runs that do not rise.
+  Result<void> decode_chunk(std::string_view text);
+
+ private:
+  std::deque<Run> runs_;
+  int64_t base_ = 0;  // number of runs_[0]
+  std::string topic_id_;
+};
+
+}  // namespace odradek::mirror

@@ -1,0 +1,46 @@
+// Finds out where lost partitions go on: where the target's log ends, and what the map says stands there.
+// Thread: as Cluster, one at a time.
+#pragma once
+
+#include "client/cluster.h"
+#include "mirror/options.h"
+#include "mirror/partition.h"
+#include "mirror/positions.h"
+
+namespace odradek::mirror {
+
+class Placing {
+ public:
+  // `before`: the positions of the mirror in the other direction (start=after:<name>).
+  Placing(client::Cluster& source, client::Cluster& target, const MirrorOptions& options, Identity identity, const StoredPositions* before)
+      : source_(source), target_(target), options_(options), identity_(identity), before_(before) {}
+
+  // Places those of `partitions` that are lost and whose pause is over. What cannot be placed now stays lost and knows why.
+  // Errors: none of one partition; only those of a cluster that cannot be reached.
+  Result<void> place(const std::vector<std::shared_ptr<Partition>>& partitions);
+  // Source offsets that were gone before they could be copied.
+  int64_t missed() const { return missed_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Ends {
+    Offset source_start, source_end, target_start, target_end;
+  };
+  void place_one(Partition& partition, const Ends& ends);
+  Result<Offset> first_source(const TopicPartition& name, const Ends& ends);
+  // Source offset of the first record, from where the other mirror was last seen, that it did not write.
+  Result<Offset> behind_the_other(const TopicPartition& name, const Ends& ends);
+  // Whether our batch ends the target's log. An empty text: yes, or nothing is there to tell.
+  Result<std::string> foreign_end(const TopicPartition& name, Offset target_end);
+  // What `cluster` has at `from`; `keep` holds the bytes.
+  Result<MutableByteView> fetch(client::Cluster& cluster, const TopicPartition& name, Offset from, int32_t bytes, Bytes& keep);
+
+  client::Cluster& source_;
+  client::Cluster& target_;
+  const MirrorOptions& options_;
+  const Identity identity_;
+  const StoredPositions* const before_;
+  std::map<TopicPartition, int> beyond_;  // how often a partition stood behind the source's end
+  std::atomic<int64_t> missed_{0};
+};
+
+}  // namespace odradek::mirror
