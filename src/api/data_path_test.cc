@@ -253,6 +253,28 @@ TEST_F(DataPath, WhatIsNotServedOrCannotBeReadClosesTheConnection) {
   EXPECT_EQ(send_bytes(ApiKey::kListOffsets, 5, too_long).end, Outcome::End::kClosed);
 }
 
+TEST_F(DataPath, WhileClientsWaitForTheClusterItsControllerIsHeard) {
+  dispatcher.hold_clients();
+  Outcome& waiting = send(produce_request("t", 0, make_batch(0, 1)), 11);
+  UpdateMetadataRequest update;
+  update.controller_epoch = 2;
+  update.controller_id = 1;
+  EXPECT_EQ(ask<UpdateMetadataResponse>(update, 8).error_code, 0);
+  EXPECT_EQ(ask<ApiVersionsResponse>(ApiVersionsRequest{}, 0).error_code, 0);
+  EXPECT_EQ(waiting.end, Outcome::End::kNone);
+  dispatcher.serve_clients();
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(answer_to<ProduceResponse>(waiting).responses.at(0).partition_responses.at(0).error_code, 0);
+  EXPECT_EQ(produce("t", 0, make_batch(0, 1)), ErrorCode::kNone) << "nobody waits any more";
+}
+
+TEST_F(DataPath, ClientsThatWaitedInVainAreClosed) {
+  dispatcher.hold_clients();
+  Outcome& waiting = send(produce_request("t", 0, make_batch(0, 1)), 11);
+  dispatcher.refuse_held();
+  EXPECT_EQ(waiting.end, Outcome::End::kClosed);
+}
+
 TEST_F(DataPath, ApiVersionsListsExactlyWhatIsServed) {
   for (int16_t version = 0; version <= 4; ++version) {
     ApiVersionsRequest request;

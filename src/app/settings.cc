@@ -26,7 +26,7 @@ namespace {
 
 net::LinkOptions link_options(const config::BrokerConfig& config) {
   net::LinkOptions options;
-  options.connect_timeout = std::chrono::milliseconds(config.get_long("socket.connection.setup.timeout.max.ms"));
+  options.connect_timeout = std::chrono::milliseconds(config.get_long("socket.connection.setup.timeout.ms"));
   options.max_answer_bytes = config.get_int("socket.request.max.bytes");
   return options;
 }

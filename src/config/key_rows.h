@@ -32,8 +32,6 @@ inline constexpr std::string_view kNoteNoMoves =
     "Replicas cannot be moved between log dirs yet.";
 inline constexpr std::string_view kNoteMetrics =
     "Metrics are read from metrics.listener.";
-inline constexpr std::string_view kNoteAlone =
-    "There is no other broker yet.";
 inline constexpr std::string_view kNoteNoQuorum =
     "There is no metadata quorum here: metadata is kept by this node or in ZooKeeper.";
 inline constexpr std::string_view kNoteNoQuorumListener =
