@@ -38,7 +38,9 @@ def ports(count):
 
 
 def tool(*words, code=0, data=None):
-    done = subprocess.run([str(BIN / "odradek"), *map(str, words)], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+    if "-b" in words:
+        words = (*words, "--timeout", 60)
+    done = subprocess.run([str(BIN / "odradek"), *map(str, words)], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=200)
     assert done.returncode == code, f"odradek {' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
 

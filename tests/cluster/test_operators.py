@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # timeout: 1200
 """The operators' tools on Apache Kafka 3.9.2 brokers, under load: status and health that name what is wrong, drain, add, reassign (planned here
-and executed by Kafka's tool and the other way round; throttled, watched, cancelled, rolled back), elections. Nothing that was acknowledged is lost."""
+and executed by Kafka's tool and the other way round; throttled, watched, cancelled, rolled back), elections. Nothing that was acknowledged is lost. With the argument "odradek"
+the brokers are Odradek's."""
 import collections
 import json
 import os
@@ -18,10 +19,13 @@ from load import Producer, check
 
 REASSIGN = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
 THROTTLES = {"leader.replication.throttled.replicas", "follower.replication.throttled.replicas", "leader.replication.throttled.rate", "follower.replication.throttled.rate"}
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "kafka"
 env = dict(os.environ)
 
 
 def tool(*words, code=0, timeout=240):
+    if code != 2 and "--help" not in words:
+        words = (*words, "--timeout", 60)
     done = subprocess.run([str(BIN / "odradek"), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, env=env)
     assert done.returncode == code, f"odradek {' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
@@ -90,7 +94,7 @@ def drain():
 
 
 def add():
-    cluster.add(4, "kafka").properties["broker.rack"] = "a"
+    cluster.add(4, PROGRAM).properties["broker.rack"] = "a"
     cluster[4].start()
     env["ODRADEK_BOOTSTRAP"] = cluster.address
     before = {t: replicas(t) for t in ("orders", "spread")}
@@ -257,7 +261,7 @@ def wrong_words():
         assert "Example" in tool(*words, "--help").stdout
 
 
-with Cluster({1: "kafka", 2: "kafka", 3: "kafka"}, start=False) as cluster:
+with Cluster({1: PROGRAM, 2: PROGRAM, 3: PROGRAM}, start=False) as cluster:
     for node, rack in zip(cluster, "abc"):
         node.properties["broker.rack"] = rack
     cluster.start()

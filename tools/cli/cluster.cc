@@ -135,7 +135,7 @@ int describe(Command& command) {
   Counts counts = count(*view);
   std::set<int32_t> asked(command.brokers.begin(), command.brokers.end());
   for (int32_t id : asked) {
-    if (!counts.brokers.contains(id)) return command.session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("no broker {} is alive or holds replicas", id)});
+    if (!counts.brokers.contains(id)) return command.session.refused({ErrorCode::kInvalidRequest, fmt::format("no broker {} is alive or holds replicas", id)});
   }
   auto wanted = [&](int32_t id) { return asked.empty() || asked.contains(id); };
   Json json = summary(*view, counts), brokers = Json::array(), partitions = Json::array();
@@ -200,7 +200,7 @@ std::optional<int32_t> dead_holder(const ClusterView& view, const std::set<int32
 }
 
 Error is_dead(int32_t id) {
-  return {ErrorCode::kBrokerNotAvailable, fmt::format("broker {} holds replicas and is not alive: start it, or `odradek cluster drain {}` if it does not come back", id, id)};
+  return {ErrorCode::kInvalidReplicaAssignment, fmt::format("broker {} holds replicas and is not alive: start it, or `odradek cluster drain {}` if it does not come back", id, id)};
 }
 
 int drain(Command& command) {
@@ -212,7 +212,7 @@ int drain(Command& command) {
   std::set<int32_t> leaving(command.brokers.begin(), command.brokers.end()), staying;
   auto named = view->named();
   for (int32_t id : leaving) {
-    if (!view->brokers.contains(id) && !named.contains(id)) return session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("no broker {} is alive or holds replicas", id)});
+    if (!view->brokers.contains(id) && !named.contains(id)) return session.refused({ErrorCode::kInvalidRequest, fmt::format("no broker {} is alive or holds replicas", id)});
   }
   if (auto dead = dead_holder(*view, leaving)) return session.refused(is_dead(*dead));
   for (const auto& [id, broker] : view->brokers) {
@@ -234,9 +234,9 @@ int add(Command& command) {
     if (command.brokers.empty() && !named.contains(id)) fresh.insert(id);
   }
   for (int32_t id : fresh) {
-    if (!view->brokers.contains(id)) return session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("broker {} is not alive", id)});
+    if (!view->brokers.contains(id)) return session.refused({ErrorCode::kInvalidReplicaAssignment, fmt::format("broker {} is not alive", id)});
   }
-  if (fresh.empty()) return session.refused({ErrorCode::kBrokerNotAvailable, "every broker holds replicas: name those that are to get more"});
+  if (fresh.empty()) return session.refused({ErrorCode::kInvalidRequest, "every broker holds replicas: name those that are to get more"});
   if (auto dead = dead_holder(*view, {})) return session.refused(is_dead(*dead));
   return propose(session, **cluster, *view, {}, {.brokers = view->placement_brokers(all), .balance = true, .receivers = fresh}, command.plan);
 }

@@ -78,6 +78,7 @@ Result<Part> broker_part(const Command& command, int id, const std::string& zook
   set("log.dirs", folder + "/data");
   set("zookeeper.connect", zookeeper);
   set("zookeeper.session.timeout.ms", 6000);
+  set("zookeeper.connection.timeout.ms", command.wait_s * 1000);  // its server starts at the same time
   set("default.replication.factor", replicas);
   set("offsets.topic.replication.factor", replicas);
   set("transaction.state.log.replication.factor", replicas);
@@ -132,7 +133,7 @@ class DevCluster {
       for (Part& part : parts_) {
         if (!part.process->poll()) continue;
         fmt::print(stderr, "{}\n", last_lines(part.log));
-        return command_.session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("{} {}; its log: {}", part.name, part.process->end_in_words(), part.log)});
+        return command_.session.refused({ErrorCode::kUnknownServerError, fmt::format("{} {}; its log: {}", part.name, part.process->end_in_words(), part.log)});
       }
       if (cluster == nullptr) {
         auto opened = command_.session.open();
@@ -144,7 +145,7 @@ class DevCluster {
         if (!metadata) cluster.reset();
       }
       if (command_.session.clock().monotonic_ns() - begin > int64_t{command_.wait_s} * 1'000'000'000) {
-        return command_.session.refused({ErrorCode::kRequestTimedOut, fmt::format("the brokers were not ready within {} s; their logs are in {}", command_.wait_s, command_.folder)});
+        return command_.session.refused({ErrorCode::kUnknownServerError, fmt::format("the brokers were not ready within {} s; their logs are in {}", command_.wait_s, command_.folder)});
       }
       auto signal = wait_for_signal(0.1);
       if (signal == SIGINT || signal == SIGTERM) return kRefused;

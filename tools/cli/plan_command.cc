@@ -147,7 +147,7 @@ int execute(Session& session, client::Cluster& cluster, const ClusterView& view,
     auto found = view.partitions.find(entry.partition);
     if (found == view.partitions.end()) return session.refused({ErrorCode::kUnknownTopicOrPartition, entry.partition.to_string() + " does not exist"});
     for (int32_t broker : entry.replicas) {
-      if (!view.brokers.contains(broker)) return session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("{}: broker {} is not alive", entry.partition.to_string(), broker)});
+      if (!view.brokers.contains(broker)) return session.refused({ErrorCode::kInvalidReplicaAssignment, fmt::format("{}: broker {} is not alive", entry.partition.to_string(), broker)});
     }
     before.push_back({entry.partition, found->second.replicas, {}});
     scope.insert(entry.partition);

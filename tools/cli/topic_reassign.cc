@@ -65,12 +65,12 @@ int plan(Command& command) {
     for (const auto& [id, broker] : view->brokers) ids.insert(id);
     for (int32_t id : view->named()) {
       if (!ids.contains(id)) {
-        return session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("broker {} holds replicas and is not alive: start it, or name with --brokers those that are to hold them", id)});
+        return session.refused({ErrorCode::kInvalidReplicaAssignment, fmt::format("broker {} holds replicas and is not alive: start it, or name with --brokers those that are to hold them", id)});
       }
     }
   }
   for (int32_t id : ids) {
-    if (!view->brokers.contains(id)) return session.refused({ErrorCode::kBrokerNotAvailable, fmt::format("broker {} is not alive", id)});
+    if (!view->brokers.contains(id)) return session.refused({ErrorCode::kInvalidReplicaAssignment, fmt::format("broker {} is not alive", id)});
   }
   // More or fewer replicas are no wish to move the others.
   PlacementGoal goal{.brokers = view->placement_brokers(ids), .balance = command.replication_factor == 0};
