@@ -280,7 +280,7 @@ Result<void> Mirror::begin(Life& life) {
 Result<void> Mirror::refresh(Life& life) {
   auto topics = life.topics->refresh();
   if (!topics) return fail(std::move(topics.error()));
-  FetchPlanOptions plan{.range_bytes = options_.fetch_range_bytes, .ranges = std::max(2, 2 * options_.fetch_connections), .poll_bytes = 1 << 20};
+  FetchPlanOptions plan{.range_bytes = options_.fetch_range_bytes, .ranges = 4 * options_.fetch_connections, .poll_bytes = 1 << 20};
   std::map<TopicPartition, std::shared_ptr<Partition>> partitions;
   for (const auto& [name, topic] : *topics) {
     if (!topic.there) {
@@ -371,7 +371,7 @@ uint64_t Mirror::checkpoint(Life& life) {
 bool Mirror::caught_up(const Life& life) const {
   return std::all_of(life.partitions.begin(), life.partitions.end(), [](const auto& each) {
     Progress progress = each.second->progress();
-    return progress.state == Progress::State::kRunning && progress.lag() == 0;
+    return progress.state == Progress::State::kFailed || (progress.state == Progress::State::kRunning && progress.lag() == 0);
   });
 }
 
@@ -461,6 +461,12 @@ Result<void> Mirror::live() {
   life.source_lanes.clear();
   life.target_lanes.clear();
   shared_.set_partitions(std::make_shared<PartitionList>());
+  for (const auto& [key, partition] : life.partitions) {
+    Progress progress = partition->progress();
+    if (options_.exit_when_caught_up && !shared_.stop && progress.state == Progress::State::kFailed) {
+      return fail(ErrorCode::kUnknownServerError, key.to_string() + " was not copied to its end: " + progress.why);
+    }
+  }
   return {};
 }
 

@@ -8,16 +8,13 @@
 
 namespace odradek::mirror {
 
-bool OffsetMap::extend(Offset source, Offset target) {
-  if (!runs_.empty()) {
-    Run& last = runs_.back();
-    CHECK(target >= last.target && source >= last.source);
-    if (source - last.source == target - last.target) return false;
-    if (target == last.target) {
-      last.source = source;
-      return true;
-    }
-  }
+bool OffsetMap::extend(Offset source, Offset target, int64_t count) {
+  auto after = std::upper_bound(runs_.begin(), runs_.end(), target, [](Offset at, const Run& run) { return at < run.target; });
+  if (source_at(target) == source && (after == runs_.end() || after->target >= target + count)) return false;
+  runs_.erase(after, runs_.end());
+  if (source_at(target) == source) return true;
+  if (!runs_.empty() && runs_.back().target == target) runs_.pop_back();
+  CHECK(runs_.empty() || (source > runs_.back().source && target > runs_.back().target));
   runs_.push_back({source, target});
   return true;
 }
@@ -47,8 +44,11 @@ std::optional<Offset> OffsetMap::target_at(Offset source) const {
   return after == runs_.end() ? target : std::min(target, after->target);
 }
 
-void OffsetMap::truncate(Offset target_end) {
-  while (!runs_.empty() && runs_.back().target > target_end) runs_.pop_back();
+OffsetMap OffsetMap::begun_anew() const {
+  OffsetMap map;
+  map.topic_id_ = topic_id_;
+  map.base_ = end_chunk() * kChunk;
+  return map;
 }
 
 void OffsetMap::forget_below(Offset target_start) {

@@ -35,15 +35,15 @@ class OffsetMap {
   // Id of the source's topic as text; empty: not known. Another one: the topic was made anew, its runs begin anew too, in new chunks.
   const std::string& topic_id() const { return topic_id_; }
   void set_topic_id(const std::string& id);
-  // The next record goes from `source` to `target`. True: a new run began, or the last one, which holds no record, was changed; false:
-  // the last run goes on. `target` is not below the last run's.
-  bool extend(Offset source, Offset target);
+  // `count` records go from `source` to `target`. False: so the map says already, also by runs that a former life announced and perhaps
+  // never wrote. True: it was changed, in its last chunk or by dropping later ones; runs that begin behind `target` are gone.
+  bool extend(Offset source, Offset target, int64_t count = 1);
   // Source offset of the record at `target`, or of the one that would be written there next. nullopt: before the first run.
   std::optional<Offset> source_at(Offset target) const;
   // Target offset of the first record whose source offset is `source` or later. Before the first run: its start. nullopt: empty.
   std::optional<Offset> target_at(Offset source) const;
-  // The target ends here: runs that would begin later are forgotten.
-  void truncate(Offset target_end);
+  // The same topic without its runs; new ones go into new chunks.
+  OffsetMap begun_anew() const;
   // The target's log starts here: runs that end at or before it are forgotten.
   void forget_below(Offset target_start);
 

@@ -71,16 +71,26 @@ TEST(OffsetMap, KeepsNumbersOfRunsWhenTheFirstOnesAreForgotten) {
   }
 }
 
-TEST(OffsetMap, ForgetsWhatWasAnnouncedBehindTheTargetsEnd) {
+TEST(OffsetMap, KeepsRunsThatWereAnnouncedAsLongAsTheRecordsAgree) {
   OffsetMap map;
-  map.extend(Offset{0}, Offset{0});
-  map.extend(Offset{20}, Offset{10});
-  map.extend(Offset{40}, Offset{15});
-  map.truncate(Offset{12});
-  EXPECT_EQ(map.size(), 2u);
-  EXPECT_EQ(map.source_at(Offset{12}), Offset{22});
-  map.truncate(Offset{10});
-  EXPECT_EQ(map.source_at(Offset{10}), Offset{20}) << "a run that begins at the end was announced and holds no record";
+  map.extend(Offset{0}, Offset{0}, 10);
+  map.extend(Offset{20}, Offset{10}, 5);
+  map.extend(Offset{40}, Offset{15}, 5);
+  EXPECT_FALSE(map.extend(Offset{22}, Offset{12}, 3));
+  EXPECT_FALSE(map.extend(Offset{40}, Offset{15}, 1));
+  EXPECT_EQ(map.size(), 3u);
+  // The source has lost the records from 23 on to compaction.
+  EXPECT_TRUE(map.extend(Offset{50}, Offset{13}, 1));
+  EXPECT_EQ(map.size(), 3u);
+  EXPECT_EQ(map.last(), (mirror::Run{Offset{50}, Offset{13}}));
+}
+
+TEST(OffsetMap, DropsAnAnnouncedRunThatWouldBeginAmongTheRecords) {
+  OffsetMap map;
+  map.extend(Offset{0}, Offset{0}, 3);
+  map.extend(Offset{5}, Offset{3}, 3);
+  EXPECT_TRUE(map.extend(Offset{0}, Offset{0}, 4));
+  EXPECT_EQ(map.size(), 1u);
 }
 
 TEST(OffsetMap, ReplacesARunThatHoldsNoRecord) {

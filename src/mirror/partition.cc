@@ -46,7 +46,7 @@ bool Partition::fetched(const Task& task, Chunk chunk, Offset limit) {
     }
     why = std::move(taken.error().what);
   }
-  end("the source's log cannot be read: " + why);
+  lose(task.generation, "the source's answer cannot be read: " + why);
   return false;
 }
 
@@ -80,7 +80,7 @@ void Partition::enqueue(CopiedBatch batch, std::shared_ptr<void> owner, Offset s
   int64_t first_changed = 0;
   Offset at = place_;
   for (const Piece& piece : batch.pieces) {
-    if (map_.extend(piece.source, at) && !changed) {
+    if (map_.extend(piece.source, at, piece.count) && !changed) {
       first_changed = map_.last_chunk();
       changed = true;
     }
@@ -113,13 +113,15 @@ std::optional<Partition::Outgoing> Partition::next_batch(uint64_t durable) {
   return batch;
 }
 
-void Partition::acknowledged(const Outgoing& batch, Offset base_offset) {
+void Partition::acknowledged(const Outgoing& batch, Offset base_offset, Offset log_start) {
   {
     base::MutexLock lock(mutex_);
     if (batch.generation != generation_) return;
     --on_the_way_;
     if (base_offset == batch.target) {
       known_ = true;
+      former_map_.reset();
+      if (log_start.value > 0) map_.forget_below(log_start);
       failures_ = 0;
       progress_.why.clear();
       progress_.source = outgoing_.empty() && on_the_way_ == 0 ? copied_ : batch.source_next;
@@ -130,6 +132,18 @@ void Partition::acknowledged(const Outgoing& batch, Offset base_offset) {
     }
   }
   end("another producer writes to the target: a batch that belongs at offset " + std::to_string(batch.target.value) + " lies at " + std::to_string(base_offset.value));
+}
+
+void Partition::out_of_place(const Outgoing& batch, const std::string& why) {
+  {
+    base::MutexLock lock(mutex_);
+    if (batch.generation == generation_ && !known_ && former_map_) {
+      map_ = std::move(*former_map_);
+      former_map_.reset();
+      map_went_back_ = true;
+    }
+  }
+  lose(batch.generation, why);
 }
 
 void Partition::drop() {
@@ -170,11 +184,12 @@ void Partition::place(Offset source, Offset target) {
   base::MutexLock lock(mutex_);
   if (progress_.state != Progress::State::kLost) return;
   ++generation_;
-  // Runs that were announced and never written must not be found by the next life.
-  if (size_t before = map_.size(); before > 0) {
-    map_.truncate(target);
-    if (map_.size() != before) ticket_ = announce_(name, map_, map_.last_chunk());
-  }
+  // Runs behind this place were announced and, as far as can be seen, not written. They stay: what is still on its way lies by them, and
+  // the same records of the source give the same runs again.
+  if (!map_.empty() && target < map_.first().target) map_ = map_.begun_anew();
+  former_map_ = map_;
+  if (map_went_back_) ticket_ = announce_(name, map_, map_.first_chunk());
+  map_went_back_ = false;
   copied_ = source;
   place_ = target;
   progress_.source = source;
@@ -195,6 +210,7 @@ void Partition::set_topic_id(const std::string& id) {
     if (progress_.state != Progress::State::kFailed) drop();
   }
   map_.set_topic_id(id);
+  former_map_.reset();
 }
 
 OffsetMap Partition::map() const {

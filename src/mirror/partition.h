@@ -94,7 +94,10 @@ class Partition {
   bool has_output() const { return has_output_.load(std::memory_order_acquire); }
   // The next batch, if its runs are durable and it may be sent now.
   std::optional<Outgoing> next_batch(uint64_t durable);
-  void acknowledged(const Outgoing& batch, Offset base_offset);
+  // `log_start`: of the target's log, -1 where the answer does not say.
+  void acknowledged(const Outgoing& batch, Offset base_offset, Offset log_start);
+  // The target says that the batch is out of sequence.
+  void out_of_place(const Outgoing& batch, const std::string& why);
 
   // --- what went wrong
   // Asks again where the target ends, at the earliest at a moment that comes later each time. `generation` 0: whatever it is.
@@ -135,6 +138,10 @@ class Partition {
   FetchPlan plan_ GUARDED_BY(mutex_);
   Copier copier_ GUARDED_BY(mutex_);
   OffsetMap map_ GUARDED_BY(mutex_);
+  // The map of the former generation, until the first batch of this one is acknowledged. Batches that were on their way may still arrive
+  // behind the end that was found; they belong to this map, not to what compaction has left of the source since.
+  std::optional<OffsetMap> former_map_ GUARDED_BY(mutex_);
+  bool map_went_back_ GUARDED_BY(mutex_) = false;  // to the former one: all of it must be stored again
   Offset copied_ GUARDED_BY(mutex_){0};  // next source offset to be copied
   Offset place_ GUARDED_BY(mutex_){0};   // target offset of the next record
   uint64_t ticket_ GUARDED_BY(mutex_) = 0;

@@ -93,13 +93,17 @@ void TargetLane::receive() {
     auto found = answered.find(partition->name);
     auto code = found == answered.end() ? ErrorCode::kUnknownServerError : static_cast<ErrorCode>(found->second->error_code);
     if (code == ErrorCode::kNone) {
-      partition->acknowledged(batch, {found->second->base_offset});
+      partition->acknowledged(batch, {found->second->base_offset}, {found->second->log_start_offset});
       if (shared_.delay != nullptr) shared_.delay->record(static_cast<uint64_t>(now - batch.at_ns));
       continue;
     }
     std::string why = "the target refused a batch: " + std::string(name_of(code));
     if (found != answered.end() && found->second->error_message) why += ": " + *found->second->error_message;
-    partition->lose(batch.generation, why);
+    if (code == ErrorCode::kOutOfOrderSequenceNumber || code == ErrorCode::kDuplicateSequenceNumber) {
+      partition->out_of_place(batch, why);
+    } else {
+      partition->lose(batch.generation, why);
+    }
     if (is_retriable(code)) shared_.stale.store(true, std::memory_order_relaxed);
   }
   shared_.source_alarm.ring();  // memory was let go
