@@ -98,6 +98,7 @@ TEST(BrokerLoggers, AreAllThatTheSourcesName) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(ODRADEK_SOURCE_DIR) + "/src")) {
     std::string path = entry.path();
     if (!path.ends_with(".cc") || path.ends_with("_test.cc")) continue;
+    if (path.find("/src/mirror/") != std::string::npos) continue;  // a program of its own, not the broker
     std::ifstream file(path);
     std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     for (std::sregex_iterator at(text.begin(), text.end(), call), end; at != end; ++at) {

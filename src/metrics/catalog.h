@@ -76,17 +76,17 @@ inline constexpr MetricDef kIsrExpands{"kafka_server_replicamanager_isrexpands_t
     "kafka.server:type=ReplicaManager,name=IsrExpandsPerSec", "Times a replica joined an ISR."};
 inline constexpr MetricDef kPurgatorySize{"kafka_server_delayedoperationpurgatory_purgatorysize", Kind::kGauge, "", "delayedoperation",
     "kafka.server:type=DelayedOperationPurgatory,name=PurgatorySize", "Requests that wait for something, by kind (Produce, Fetch, ...)."};
-inline constexpr MetricDef kFetcherMaxLag{"kafka_server_replicafetchermanager_maxlag", Kind::kGauge, "", "clientId",
+inline constexpr MetricDef kFetcherMaxLag{"kafka_server_replicafetchermanager_maxlag", Kind::kGauge, "", "client_id",
     "kafka.server:type=ReplicaFetcherManager,name=MaxLag,clientId=Replica", "Greatest lag of a partition that is followed here, in records."};
-inline constexpr MetricDef kFetcherMinFetchRate{"kafka_server_replicafetchermanager_minfetchrate", Kind::kGauge, "", "clientId",
+inline constexpr MetricDef kFetcherMinFetchRate{"kafka_server_replicafetchermanager_minfetchrate", Kind::kGauge, "", "client_id",
     "kafka.server:type=ReplicaFetcherManager,name=MinFetchRate,clientId=Replica", "Fetches a second of the slowest fetcher, since the values were written before."};
-inline constexpr MetricDef kFetcherFailedPartitions{"kafka_server_replicafetchermanager_failedpartitionscount", Kind::kGauge, "", "clientId",
+inline constexpr MetricDef kFetcherFailedPartitions{"kafka_server_replicafetchermanager_failedpartitionscount", Kind::kGauge, "", "client_id",
     "kafka.server:type=ReplicaFetcherManager,name=FailedPartitionsCount,clientId=Replica", "Followed partitions that are given up until the controller says more."};
-inline constexpr MetricDef kFetcherDeadThreads{"kafka_server_replicafetchermanager_deadthreadcount", Kind::kGauge, "", "clientId",
+inline constexpr MetricDef kFetcherDeadThreads{"kafka_server_replicafetchermanager_deadthreadcount", Kind::kGauge, "", "client_id",
     "kafka.server:type=ReplicaFetcherManager,name=DeadThreadCount,clientId=Replica", "Fetchers that have been in one step for a minute: their disk hangs."};
-inline constexpr MetricDef kFetcherLag{"kafka_server_fetcherlagmetrics_consumerlag", Kind::kGauge, "", "clientId,topic,partition",
+inline constexpr MetricDef kFetcherLag{"kafka_server_fetcherlagmetrics_consumerlag", Kind::kGauge, "", "client_id,topic,partition",
     "kafka.server:type=FetcherLagMetrics,name=ConsumerLag", "Records below the leader's high watermark that this follower lacks."};
-inline constexpr MetricDef kFetcherState{"odradek_replica_fetcher_state", Kind::kGauge, "", "clientId",
+inline constexpr MetricDef kFetcherState{"odradek_replica_fetcher_state", Kind::kGauge, "", "client_id",
     "", "0: at work; 1: its leader cannot be reached; 2: dead, in one step for a minute."};
 inline constexpr MetricDef kFetchSessions{"kafka_server_fetchsessioncache_numincrementalfetchsessions", Kind::kGauge, "", "",
     "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions", "Open fetch sessions."};
