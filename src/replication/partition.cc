@@ -404,7 +404,8 @@ ReadResult Partition::read(const ReadParams& params) const {
     none.error = ErrorCode::kOffsetOutOfRange;
     return none;
   };
-  if (params.from < result.log_start_offset || params.from > result.log_end_offset) return out_of_range();
+  if (params.from < result.log_start_offset) return out_of_range();
+  // Before the end of the log: who has read beyond it, from a leader that lost records, must learn where to go back to.
   if (params.last_fetched_epoch != kNoLeaderEpoch) {
     auto [epoch, end] = log.end_offset_for_epoch(params.last_fetched_epoch);
     if (epoch == kNoLeaderEpoch || end.value < 0) return out_of_range();
@@ -413,6 +414,7 @@ ReadResult Partition::read(const ReadParams& params) const {
       return result;
     }
   }
+  if (params.from > result.log_end_offset) return out_of_range();
   // Nothing new, or no room for it: no look into the log.
   if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 

@@ -648,7 +648,9 @@ FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const Fet
         asked.partition->record_follower_fetch(params.replica_id, asked.fetch_offset, asked.log_start_offset, result.log_end_offset, now_ms, asked.flushed);
     if (effect.error != ErrorCode::kNone) {
       outcome.results[i] = ReadResult{};
-      outcome.results[i].error = effect.error;
+      // Kafka asks for patience only from a follower that named the epoch.
+      const bool unknown = effect.error == ErrorCode::kUnknownLeaderEpoch && asked.current_leader_epoch == kNoLeaderEpoch;
+      outcome.results[i].error = unknown ? ErrorCode::kNotLeaderOrFollower : effect.error;
       outcome.satisfied = true;
       continue;
     }
