@@ -1,4 +1,6 @@
 // CreatePartitions: the topic's node is written with more partitions; the answer waits until their leaders are known here.
+#include <map>
+
 #include "api/answer.h"
 #include "api/handlers.h"
 #include "api/topic_waits.h"
@@ -21,7 +23,10 @@ void handle_create_partitions(Services& services, request::RequestPtr request) {
   if (!asked) return;
   CreatePartitionsResponse response;
   std::vector<controller::NewPartitions> topics;
+  std::map<std::string_view, int> times;
+  for (const auto& topic : asked->topics) ++times[topic.name];
   for (const auto& topic : asked->topics) {
+    if (times[topic.name] > 1) continue;  // answered below
     auto& row = response.results.emplace_back();
     row.name = topic.name;
     row.error_code = wire(ErrorCode::kNotController);
@@ -34,6 +39,14 @@ void handle_create_partitions(Services& services, request::RequestPtr request) {
       auto& brokers = wanted.assignment->emplace_back();
       for (int32_t id : assignment.broker_ids) brokers.push_back({id});
     }
+  }
+  // The first rows are those of `topics`.
+  for (const auto& [name, count] : times) {
+    if (count == 1) continue;
+    auto& row = response.results.emplace_back();
+    row.name = name;
+    row.error_code = wire(services.controller.is_active() ? ErrorCode::kInvalidRequest : ErrorCode::kNotController);
+    if (services.controller.is_active()) row.error_message = "Duplicate topic in request.";
   }
   if (!services.controller.is_active()) return request->finish(response);
   const bool validate_only = asked->validate_only;

@@ -40,8 +40,8 @@ CreateTopicsResponse response_of(Services& services, const std::vector<std::stri
     row.error_code = wire(topic.error);
     row.error_message = topic.message.empty() ? std::nullopt : std::optional(topic.message);
     row.configs.emplace();
-    if (topic.error != ErrorCode::kNone) continue;
     row.topic_id = topic.id;
+    if (topic.error != ErrorCode::kNone) continue;
     row.num_partitions = topic.partitions;
     row.replication_factor = topic.replication_factor;
     for (config::DescribedConfig& described : config::describe_topic(*broker, topic.configs)) {
@@ -93,7 +93,6 @@ void handle_create_topics(Services& services, request::RequestPtr request) {
                 TopicCreated& topic = created[i];
                 if (topic.error == ErrorCode::kNone && !has_leaders(*image, names[i], static_cast<size_t>(topic.partitions))) {
                   topic.error = ErrorCode::kRequestTimedOut;
-                  topic.message = "The topic is created, but its leaders are not known yet.";
                 }
               }
               request->finish(response_of(services, names, created));

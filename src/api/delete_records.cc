@@ -1,4 +1,6 @@
 // DeleteRecords: moves the log start of partitions; answered when every live replica has followed or the time is over.
+#include <map>
+
 #include "api/answer.h"
 #include "api/handlers.h"
 #include "protocol/messages/delete_records.h"
@@ -9,29 +11,33 @@ namespace odradek::api {
 void handle_delete_records(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::DeleteRecordsRequest>(request);
   if (!asked) return;
-  std::vector<replication::ReplicaManager::Deletion> deletions;
+  // What is named twice counts as named last, and is answered once.
+  std::map<std::string, std::map<int32_t, int64_t>> wanted;
   for (const auto& topic : asked->topics) {
-    for (const auto& partition : topic.partitions) {
-      if (!is_internal_topic(topic.name)) deletions.push_back({{topic.name, partition.partition_index}, {partition.offset}});
-    }
+    for (const auto& partition : topic.partitions) wanted[topic.name][partition.partition_index] = partition.offset;
+  }
+  std::vector<replication::ReplicaManager::Deletion> deletions;
+  for (const auto& [topic, partitions] : wanted) {
+    if (is_internal_topic(topic)) continue;
+    for (const auto& [partition, offset] : partitions) deletions.push_back({{topic, partition}, {offset}});
   }
   const int32_t timeout_ms = asked->timeout_ms;
   struct Waiting {
     request::RequestPtr request;
-    protocol::DeleteRecordsRequest asked;
+    std::map<std::string, std::map<int32_t, int64_t>> wanted;
   };
-  auto waiting = std::make_unique<Waiting>(std::move(request), std::move(*asked));
+  auto waiting = std::make_unique<Waiting>(std::move(request), std::move(wanted));
   services.replicas.delete_records(std::move(deletions), timeout_ms,
                                    [waiting = std::move(waiting)](std::vector<replication::ReplicaManager::Deleted> results) {
     protocol::DeleteRecordsResponse response;
     size_t next = 0;
-    for (const auto& topic : waiting->asked.topics) {
+    for (const auto& [topic, partitions] : waiting->wanted) {
       auto& answered = response.topics.emplace_back();
-      answered.name = topic.name;
-      for (const auto& partition : topic.partitions) {
+      answered.name = topic;
+      for (const auto& [partition, offset] : partitions) {
         auto& entry = answered.partitions.emplace_back();
-        entry.partition_index = partition.partition_index;
-        if (is_internal_topic(topic.name)) {
+        entry.partition_index = partition;
+        if (is_internal_topic(topic)) {
           entry.error_code = wire(ErrorCode::kInvalidTopicException);
           entry.low_watermark = -1;
           continue;

@@ -39,8 +39,7 @@ void handle_delete_topics(Services& services, request::RequestPtr request) {
     if (topic.name && !topic.topic_id.is_zero()) {
       add(topic.name, topic.topic_id, ErrorCode::kInvalidRequest);
     } else if (topic.name) {
-      const metadata::TopicImage* known = image->find_topic(*topic.name);
-      add(topic.name, known == nullptr ? Uuid() : known->id, refused);
+      add(topic.name, {}, refused);
     } else {
       const metadata::TopicImage* known = image->find_topic(topic.topic_id);
       add(known == nullptr ? std::nullopt : std::optional(known->name), topic.topic_id,

@@ -13,7 +13,9 @@ void handle_describe_cluster(Services& services, request::RequestPtr request) {
   protocol::DescribeClusterResponse response;
   if (asked->endpoint_type != kBrokers) {
     response.error_code = wire(asked->endpoint_type == kControllers ? ErrorCode::kMismatchedEndpointType : ErrorCode::kUnsupportedEndpointType);
-    response.error_message = "This listener knows brokers, not endpoints of type " + std::to_string(asked->endpoint_type);
+    response.error_message = asked->endpoint_type == kControllers
+                                 ? "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                                 : "Unsupported endpoint type " + std::to_string(asked->endpoint_type);
     return request->finish(response);
   }
   const auto image = services.image.current();

@@ -16,9 +16,15 @@ void handle_describe_producers(Services& services, request::RequestPtr request) 
     for (int32_t index : topic.partition_indexes) {
       auto& entry = answered.partitions.emplace_back();
       entry.partition_index = index;
+      if (std::string fault = topic_name_fault(topic.name); !fault.empty()) {
+        entry.error_code = wire(ErrorCode::kInvalidTopicException);
+        entry.error_message = std::move(fault);
+        continue;
+      }
       auto partition = services.replicas.leader_or_error({topic.name, index}, kNoLeaderEpoch);
       if (!partition) {
         entry.error_code = wire(partition.error().code);
+        if (partition.error().code == ErrorCode::kUnknownTopicOrPartition) entry.error_message = "This server does not host this topic-partition.";
         continue;
       }
       for (const auto& producer : (*partition)->log()->active_producers()) {

@@ -127,7 +127,8 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       }
       if (!bytes.empty()) entry.records.bytes = converted.emplace_back(std::move(bytes));
     }
-    entry.aborted_transactions.reset();  // null, as Kafka answers who did not ask for committed records
+    // Null, as Kafka answers who did not ask for committed records; what it does not know has none.
+    if (partition.replica != nullptr) entry.aborted_transactions.reset();
     bool may_send = true;
     if (pending.params.isolation == IsolationLevel::kReadCommitted && code != ErrorCode::kOffsetOutOfRange) {
       auto& aborted = entry.aborted_transactions.emplace();
@@ -180,6 +181,25 @@ void read_or_wait(Services& services, Pending pending, bool may_wait_for_disk) {
   });
 }
 
+// An isolation level that there is not: an error for all that is named, as Kafka answers where it knows no better.
+void refuse_all(request::RequestPtr request, const FetchRequest& asked) {
+  FetchResponse response;
+  response.error_code = wire(ErrorCode::kUnknownServerError);
+  if (request->version() < 13) {
+    for (const auto& topic : asked.topics) {
+      auto& answered = response.responses.emplace_back();
+      answered.topic = topic.topic;
+      for (const auto& partition : topic.partitions) {
+        auto& entry = answered.partitions.emplace_back();
+        entry.partition_index = partition.partition;
+        entry.error_code = wire(ErrorCode::kUnknownServerError);
+        entry.high_watermark = -1;
+      }
+    }
+  }
+  request->finish(response);
+}
+
 }  // namespace
 
 void handle_fetch(Services& services, request::RequestPtr request) {
@@ -212,6 +232,7 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   params.isolation = static_cast<IsolationLevel>(asked.isolation_level == 1 ? 1 : 0);
   const bool follower = params.replica_id.value >= 0;
   if (follower) params.received_ms = received_ms;
+  if (asked.isolation_level < 0 || asked.isolation_level > 1) return refuse_all(std::move(request), asked);
 
   pending.request = std::move(request);
   pending.context = services.fetch_sessions.open(asked, version);

@@ -22,7 +22,8 @@ struct Found {
   Address address{"", -1};
 };
 
-Found find(Services& services, const request::ConnectionInfo& client, const metadata::ClusterImage& image, int8_t key_type, const std::string& key) {
+Found find(Services& services, const request::ConnectionInfo& client, const metadata::ClusterImage& image, int16_t version, int8_t key_type,
+           const std::string& key) {
   Found found;
   if (key_type == 1) {
     found.error = ErrorCode::kUnsupportedVersion;
@@ -30,6 +31,8 @@ Found find(Services& services, const request::ConnectionInfo& client, const meta
     return found;
   }
   if (key_type != 0) {
+    // Type 2, share groups, is known from v6 on.
+    if (key_type == 2 && version >= 6) return found;
     found.error = ErrorCode::kInvalidRequest;
     found.message = "Unknown coordinator key type " + std::to_string(key_type);
     return found;
@@ -60,7 +63,7 @@ void handle_find_coordinator(Services& services, request::RequestPtr request) {
   FindCoordinatorResponse response;
   auto describe = [](const Found& found) { return found.message.empty() ? std::string(name_of(found.error)) : found.message; };
   if (request->version() < 4) {
-    Found found = find(services, request->connection(), *image, asked->key_type, asked->key);
+    Found found = find(services, request->connection(), *image, request->version(), asked->key_type, asked->key);
     response.error_code = wire(found.error);
     response.error_message = describe(found);
     response.node_id = found.node;
@@ -68,7 +71,7 @@ void handle_find_coordinator(Services& services, request::RequestPtr request) {
     response.port = found.address.port;
   } else {
     for (const std::string& key : asked->coordinator_keys) {
-      Found found = find(services, request->connection(), *image, asked->key_type, key);
+      Found found = find(services, request->connection(), *image, request->version(), asked->key_type, key);
       auto& row = response.coordinators.emplace_back();
       row.key = key;
       row.error_code = wire(found.error);

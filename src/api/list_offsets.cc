@@ -29,6 +29,8 @@ ErrorCode list(Services& services, const ListOffsetsRequest& request, int16_t ve
   if (asked.timestamp < lowest_timestamp(version)) return ErrorCode::kUnsupportedVersion;
   std::shared_ptr<replication::Partition> partition;
   if (ErrorCode error = services.replicas.look_up(topic, asked.partition_index, partition); error != ErrorCode::kNone) return error;
+  // As in Kafka; no client sends these.
+  if (request.isolation_level < 0 || request.isolation_level > 1 || (version == 0 && asked.max_num_offsets < 0)) return ErrorCode::kUnknownServerError;
   const bool consumer = request.replica_id == kNoBroker.value;
   const ReadBound bound = !consumer ? ReadBound::kLogEnd : request.isolation_level == 1 ? ReadBound::kLastStable : ReadBound::kHighWatermark;
   if (version == 0) {
@@ -71,7 +73,7 @@ void handle_list_offsets(Services& services, request::RequestPtr request) {
     for (const auto& partition : topic.partitions) {
       auto& entry = answered.partitions.emplace_back();
       entry.partition_index = partition.partition_index;
-      const bool ambiguous = twice.contains({topic.name, partition.partition_index});
+      const bool ambiguous = request->version() > 0 && twice.contains({topic.name, partition.partition_index});
       entry.error_code = wire(ambiguous ? ErrorCode::kInvalidRequest : list(services, *asked, request->version(), topic.name, partition, entry));
     }
   }

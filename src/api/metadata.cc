@@ -89,7 +89,7 @@ void answer(Services& services, Asking& asking) {
   if (asking.asked.include_cluster_authorized_operations) response.cluster_authorized_operations = kAllClusterOperations;
   if (asking.asked.include_topic_authorized_operations) {
     for (Topic& topic : response.topics) {
-      if (topic.error_code == 0) topic.topic_authorized_operations = kAllTopicOperations;
+      topic.topic_authorized_operations = kAllTopicOperations;
     }
   }
   asking.request->finish(response);
@@ -119,20 +119,30 @@ void handle_metadata(Services& services, request::RequestPtr request) {
     for (const auto& topic : known) fill(topics.emplace_back(), *topic, *image, *asking->request);
     return release(services, asking);
   }
+  // Topics are found by their ids from v12 on; who names an id, or neither id nor name, before that is refused as a whole.
+  const auto names_id = [](const auto& wanted) { return !wanted.topic_id.is_zero(); };
+  const auto names_nothing = [](const auto& wanted) { return !wanted.name && wanted.topic_id.is_zero(); };
+  const auto& named = *asking->asked.topics;
+  const bool by_id = version >= 10 && std::any_of(named.begin(), named.end(), names_id);
+  if (version >= 10 && (std::any_of(named.begin(), named.end(), names_nothing) || (by_id && version < 12))) {
+    for (const auto& wanted : named) {
+      auto& row = topics.emplace_back();
+      row.name = wanted.name.value_or("");
+      row.topic_id = wanted.topic_id;
+      row.error_code = wire(version < 12 ? ErrorCode::kInvalidRequest : ErrorCode::kUnknownServerError);
+    }
+    asking->response.controller_id = -1;
+    return asking->request->finish(asking->response);
+  }
   const bool may_create = (version < 4 || asking->asked.allow_auto_topic_creation) && services.config.current()->get_bool("auto.create.topics.enable");
   std::set<std::string_view> seen;
   std::set<Uuid> seen_ids;
   std::vector<size_t> missing;  // places in topics
   topics.reserve(asking->asked.topics->size());
   for (const auto& wanted : *asking->asked.topics) {
-    if (version < 12 && (!wanted.name || !wanted.topic_id.is_zero())) {
-      auto& row = topics.emplace_back();
-      row.name = wanted.name.value_or("");
-      row.error_code = wire(ErrorCode::kInvalidRequest);
-      continue;
-    }
-    if (!wanted.name) {
-      if (!seen_ids.insert(wanted.topic_id).second) continue;
+    // One id makes it a request by ids: names count no more.
+    if (by_id) {
+      if (wanted.topic_id.is_zero() || !seen_ids.insert(wanted.topic_id).second) continue;
       auto& row = topics.emplace_back();
       if (const metadata::TopicImage* topic = image->find_topic(wanted.topic_id)) {
         fill(row, *topic, *image, *asking->request);

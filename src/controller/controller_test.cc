@@ -430,6 +430,13 @@ TEST_F(ControllerTest, AddsPartitionsAndTellsOnlyThoseThatAreNew) {
   EXPECT_EQ(enlarge("a", 3).error, ErrorCode::kInvalidPartitions);
   EXPECT_EQ(enlarge("a", 2).error, ErrorCode::kInvalidPartitions);
   EXPECT_EQ(enlarge("none", 2).error, ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_EQ(enlarge("a", INT32_MIN).error, ErrorCode::kInvalidPartitions);  // whose difference to 3 has no place in 32 bits
+  EXPECT_EQ(enlarge("a", INT32_MAX).error, ErrorCode::kInvalidPartitions);
+  NewTopic huge;
+  huge.name = "huge";
+  huge.partitions = INT32_MAX;
+  huge.replication_factor = 1;
+  EXPECT_EQ(create(huge).error, ErrorCode::kInvalidPartitions);
 }
 
 TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {

@@ -1,5 +1,10 @@
 #include "controller/elections.h"
 
+#include <algorithm>
+#include <set>
+
+#include "model/error_code.h"
+
 namespace odradek::controller {
 
 Leadership leadership_of(const PartitionRecord& partition) { return {partition.leader, partition.isr, partition.recovering}; }
@@ -48,6 +53,33 @@ std::optional<Leadership> elect_for_reassignment(const PartitionRecord& partitio
     if (online(target) && contains(partition.isr, target)) return Leadership{target, partition.isr, partition.recovering};
   }
   return std::nullopt;
+}
+
+std::string explain(ErrorCode error) {
+  switch (error) {
+    case ErrorCode::kElectionNotNeeded: return "Leader election not needed for topic partition.";
+    case ErrorCode::kEligibleLeadersNotAvailable: return "Eligible topic partition leaders are not available.";
+    case ErrorCode::kPreferredLeaderNotAvailable: return "The preferred leader was not available.";
+    case ErrorCode::kUnknownTopicOrPartition: return "The partition does not exist.";
+    case ErrorCode::kNoReassignmentInProgress: return "No partition reassignment is in progress.";
+    case ErrorCode::kNotController: return "This is not the correct controller for this cluster.";
+    default: return std::string(name_of(error));
+  }
+}
+
+std::string explain_reassignment(ErrorCode error, const std::vector<BrokerId>& targets, const std::vector<BrokerId>& live) {
+  if (error != ErrorCode::kInvalidReplicaAssignment) return explain(error);
+  auto join = [](const std::vector<BrokerId>& brokers) {
+    std::string text;
+    for (BrokerId id : brokers) text += (text.empty() ? "" : ", ") + std::to_string(id.value);
+    return text;
+  };
+  if (targets.empty()) return "Empty replica list specified in partition reassignment.";
+  if (std::set<BrokerId>(targets.begin(), targets.end()).size() != targets.size()) {
+    return "Duplicate replica ids in partition reassignment replica list: " + join(targets);
+  }
+  if (std::any_of(targets.begin(), targets.end(), [](BrokerId id) { return id.value < 0; })) return "Invalid broker id in replica list: " + join(targets);
+  return "Replica assignment has brokers that are not alive. Replica list: " + join(targets) + ", live broker list: " + join(live);
 }
 
 }  // namespace odradek::controller

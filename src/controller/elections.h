@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "controller/state.h"
@@ -30,5 +31,9 @@ Leadership elect_among_online(const PartitionRecord& partition, const Online& on
 std::optional<Leadership> elect_preferred(const PartitionRecord& partition, const Online& online);
 // The first of `targets` that is online and in sync. The ISR stays.
 std::optional<Leadership> elect_for_reassignment(const PartitionRecord& partition, const std::vector<BrokerId>& targets, const Online& online);
+
+// What an administrator reads about a refused election or reassignment.
+std::string explain(ErrorCode error);
+std::string explain_reassignment(ErrorCode error, const std::vector<BrokerId>& targets, const std::vector<BrokerId>& live);
 
 }  // namespace odradek::controller

@@ -369,7 +369,7 @@ Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest
     auto& result = response.replica_election_results.back().partition_result.emplace_back();
     result.partition_id = tp.partition;
     result.error_code = wire(error);
-    if (error != ErrorCode::kNone) result.error_message = std::string(name_of(error));
+    if (error != ErrorCode::kNone) result.error_message = explain(error);
   }
   reply(std::move(response));
 }

@@ -1,5 +1,6 @@
 // Replicas move: targets join, catch up, take over; the others leave. Source: interbroker.md §11, behaviours.md §13 (KIP-455).
 #include <algorithm>
+#include <map>
 
 #include "base/log.h"
 #include "controller/controller_impl.h"
@@ -157,23 +158,29 @@ Async<void> Controller::Impl::handle_alter_reassignments(protocol::AlterPartitio
     response.error_code = wire(ErrorCode::kNotController);
     co_return reply(std::move(response));
   }
+  // A partition named twice counts as named last.
+  std::map<TopicPartition, std::optional<std::vector<BrokerId>>> wanted;
   for (const auto& topic : request.topics) {
-    auto& answer = response.responses.emplace_back();
-    answer.name = topic.name;
     for (const auto& partition : topic.partitions) {
-      std::optional<std::vector<BrokerId>> targets;
-      if (partition.replicas) {
-        targets.emplace();
-        for (int32_t id : *partition.replicas) targets->push_back({id});
-      }
-      TopicPartition tp{topic.name, partition.partition_index};
-      ErrorCode error = ErrorCode::kNotController;
-      if (in_office()) error = co_await start_reassignment(tp, targets);
-      auto& result = answer.partitions.emplace_back();
-      result.partition_index = tp.partition;
-      result.error_code = wire(error);
-      if (error != ErrorCode::kNone) result.error_message = std::string(name_of(error));
+      auto& targets = wanted[{topic.name, partition.partition_index}];
+      targets.reset();
+      if (!partition.replicas) continue;
+      targets.emplace();
+      for (int32_t id : *partition.replicas) targets->push_back({id});
     }
+  }
+  for (const auto& [tp, targets] : wanted) {
+    ErrorCode error = ErrorCode::kNotController;
+    if (in_office()) error = co_await start_reassignment(tp, targets);
+    if (response.responses.empty() || response.responses.back().name != tp.topic) response.responses.emplace_back().name = tp.topic;
+    auto& result = response.responses.back().partitions.emplace_back();
+    result.partition_index = tp.partition;
+    result.error_code = wire(error);
+    result.error_message.reset();
+    if (error == ErrorCode::kNone) continue;
+    std::vector<BrokerId> live;
+    for (const auto& [id, broker] : state.live) live.push_back(id);
+    result.error_message = explain_reassignment(error, targets.value_or(std::vector<BrokerId>{}), live);
   }
   reply(std::move(response));
 }

@@ -38,6 +38,15 @@ Outcome& refuse(Outcome& outcome, const Error& error) {
   return refuse(outcome, error.code, error.what);
 }
 
+// No node of the tree names more partitions than this, and no request may make the broker hold more.
+constexpr int64_t kMaxPartitions = 100'000;
+
+std::string join(const std::vector<BrokerId>& brokers) {
+  std::string text;
+  for (BrokerId id : brokers) text += fmt::format("{}{}", text.empty() ? "" : ", ", id.value);
+  return text;
+}
+
 // The names of topics meet in metric names, where . and _ are the same.
 std::string collision_form(std::string name) {
   std::replace(name.begin(), name.end(), '.', '_');
@@ -51,15 +60,18 @@ Result<Assignment> check_assignment(const NewTopic& topic) {
       return fail(ErrorCode::kInvalidReplicaAssignment, fmt::format("Duplicate partition {} in the replica assignment.", index));
     }
     std::set<BrokerId> distinct(replicas.begin(), replicas.end());
-    if (replicas.empty() || distinct.size() != replicas.size() || distinct.begin()->value < 0) {
-      return fail(ErrorCode::kInvalidReplicaAssignment, fmt::format("Duplicate, missing or negative broker in the replica assignment of partition {}.", index));
+    if (distinct.size() != replicas.size()) {
+      return fail(ErrorCode::kInvalidReplicaAssignment, fmt::format("Duplicate replica assignment found: {} -> {}", index, join(replicas)));
+    }
+    if (replicas.empty() || distinct.begin()->value < 0) {
+      return fail(ErrorCode::kInvalidReplicaAssignment, fmt::format("Missing or negative broker in the replica assignment of partition {}.", index));
     }
   }
   int32_t expected = 0;
   for (const auto& [index, replicas] : assignment) {
-    if (index != expected++) return fail(ErrorCode::kInvalidReplicaAssignment, "Partitions should be a consecutive 0-based integer sequence.");
+    if (index != expected++) return fail(ErrorCode::kInvalidReplicaAssignment, "partitions should be a consecutive 0-based integer sequence");
     if (replicas.size() != assignment.begin()->second.size()) {
-      return fail(ErrorCode::kInvalidReplicaAssignment, "All partitions should have the same number of replicas.");
+      return fail(ErrorCode::kInvalidReplicaAssignment, "All partitions should have the same number of replicas");
     }
   }
   return assignment;
@@ -116,9 +128,11 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       const NewTopic& topic = topics[i];
       TopicCreated& result = results[i];
       if (count[topic.name] > 1) {
-        refuse(result, ErrorCode::kInvalidRequest, "Duplicate topic name.");
+        refuse(result, ErrorCode::kInvalidRequest, "Found multiple entries for this topic.");
       } else if (std::string fault = topic_name_fault(topic.name); !fault.empty()) {
         refuse(result, ErrorCode::kInvalidTopicException, std::move(fault));
+      } else if (topic.name == kKraftMetadataTopic) {
+        refuse(result, ErrorCode::kInvalidRequest, fmt::format("Creation of internal topic {} is prohibited.", topic.name));
       } else if (names.contains(topic.name)) {
         refuse(result, ErrorCode::kTopicAlreadyExists, fmt::format("Topic '{}' already exists.", topic.name));
       } else if (auto other = by_collision_form.find(collision_form(topic.name)); other != by_collision_form.end()) {
@@ -160,6 +174,10 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       assignment = std::move(*checked);
     } else {
       int32_t partitions = topic.partitions == -1 ? broker_config->get_int("num.partitions") : topic.partitions;
+      if (partitions > kMaxPartitions) {
+        refuse(result, ErrorCode::kInvalidPartitions, fmt::format("A topic has at most {} partitions.", kMaxPartitions));
+        co_return;
+      }
       int32_t replicas = topic.replication_factor == -1 ? broker_config->get_int("default.replication.factor") : topic.replication_factor;
       auto assigned = assign_replicas(live_brokers(), partitions, replicas, runtime.random());
       if (!assigned) {
@@ -253,7 +271,7 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       auto topic = co_await tree.exists(paths::topic(topics[i]));
       if (!topic) {
         if (topic.error() == StoreError::kNoNode) {
-          refuse(results[i], ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.");
+          results[i].error = ErrorCode::kUnknownTopicOrPartition;
         } else {
           refuse(results[i], metadata::to_error(topic.error(), "read topic " + topics[i]));
         }
@@ -304,31 +322,46 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       co_return;
     }
     auto present = static_cast<int32_t>(node->partitions.size());
-    int32_t more = wanted.total - present;
-    if (more <= 0) {
+    if (wanted.total > kMaxPartitions) {
+      refuse(result, ErrorCode::kInvalidPartitions, fmt::format("A topic has at most {} partitions.", kMaxPartitions));
+      co_return;
+    }
+    if (wanted.total <= present) {
       refuse(result, ErrorCode::kInvalidPartitions,
-             more == 0 ? fmt::format("Topic already has {} partitions.", present)
+             wanted.total == present ? fmt::format("Topic already has {} partitions.", present)
                        : fmt::format("Topic currently has {} partitions, which is higher than the requested {}.", present, wanted.total));
       co_return;
     }
+    const int32_t more = wanted.total - present;
     auto brokers = live_brokers();
     const std::vector<BrokerId>& first = node->partitions.begin()->second;
     std::vector<std::vector<BrokerId>> added;
     if (wanted.assignment) {
+      std::vector<BrokerId> unknown;
+      for (const auto& replicas : *wanted.assignment) {
+        for (BrokerId id : replicas) {
+          auto is_it = [&](const BrokerRack& broker) { return broker.id == id; };
+          if (std::none_of(brokers.begin(), brokers.end(), is_it) && std::find(unknown.begin(), unknown.end(), id) == unknown.end()) unknown.push_back(id);
+        }
+      }
+      if (!unknown.empty()) {
+        refuse(result, ErrorCode::kInvalidReplicaAssignment, fmt::format("Unknown broker(s) in replica assignment: {}.", join(unknown)));
+        co_return;
+      }
       if (wanted.assignment->size() != static_cast<size_t>(more)) {
         refuse(result, ErrorCode::kInvalidReplicaAssignment,
                fmt::format("Increasing the number of partitions by {} but {} assignments provided.", more, wanted.assignment->size()));
         co_return;
       }
+      int32_t index = present;
       for (const auto& replicas : *wanted.assignment) {
+        const int32_t partition = index++;
         std::set<BrokerId> distinct(replicas.begin(), replicas.end());
-        bool known = std::all_of(replicas.begin(), replicas.end(), [&](BrokerId id) {
-          return std::any_of(brokers.begin(), brokers.end(), [&](const BrokerRack& broker) { return broker.id == id; });
-        });
-        if (replicas.empty() || distinct.size() != replicas.size()) {
-          refuse(result, ErrorCode::kInvalidReplicaAssignment, "Duplicate or missing broker in a replica assignment.");
-        } else if (!known) {
-          refuse(result, ErrorCode::kInvalidReplicaAssignment, "Unknown broker in a replica assignment.");
+        if (replicas.empty()) {
+          refuse(result, ErrorCode::kInvalidReplicaAssignment, fmt::format("Cannot have replication factor of 0 for partition id {}.", partition));
+        } else if (distinct.size() != replicas.size()) {
+          refuse(result, ErrorCode::kInvalidReplicaAssignment,
+                 fmt::format("Duplicate brokers not allowed in replica assignment: {} for partition id {}.", join(replicas), partition));
         } else if (replicas.size() != first.size()) {
           refuse(result, ErrorCode::kInvalidReplicaAssignment, "Inconsistent replication factor between partitions.");
         }

@@ -6,7 +6,7 @@ namespace odradek {
 
 std::string topic_name_fault(std::string_view name) {
   if (name.empty()) return "Topic name is invalid: the empty string is not allowed";
-  if (name == "." || name == "..") return "Topic name is invalid: '.' or '..' is not allowed";
+  if (name == "." || name == "..") return "Topic name is invalid: '" + std::string(name) + "' is not allowed";
   if (name.size() > 249) {
     return "Topic name is invalid: the length of '" + std::string(name.substr(0, 300)) + "' is longer than the max allowed length 249";
   }

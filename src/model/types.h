@@ -44,6 +44,7 @@ std::string topic_name_fault(std::string_view name);
 bool is_internal_topic(std::string_view name);
 inline constexpr std::string_view kGroupMetadataTopic = "__consumer_offsets";
 inline constexpr std::string_view kTransactionStateTopic = "__transaction_state";
+inline constexpr std::string_view kKraftMetadataTopic = "__cluster_metadata";  // of KRaft's controllers; no broker makes it
 
 // Java's String.hashCode over UTF-16 units of UTF-8 `text`, and Kafka's partition of a coordinator topic for a group or
 // transactional id: abs(hash) % partitions, with abs(INT_MIN) = 0.

@@ -276,16 +276,14 @@ class Writer {
 // kUnsupportedVersion with the message's name.
 Result<void> unsupported(std::string_view message, int16_t version);
 
-// The body of a message, without its header. Errors: kUnsupportedVersion, else kInvalidRequest with the field's name; bytes
-// behind the message are an error. Records in the message point into `body`.
+// The body of a message, without its header. Errors: kUnsupportedVersion, else kInvalidRequest with the field's name. Bytes
+// behind the message are ignored, as Kafka does: librdkafka leaves three behind its Metadata request for all topics. Records in
+// the message point into `body`.
 template <class M>
 Result<M> decode_body(MutableByteView body, int16_t version) {
   Reader reader(body);
   Result<M> message(tl::in_place);
   if (auto read = message->decode(reader, version); !read) return fail(std::move(read.error()));
-  if (reader.remaining() != 0) {
-    return fail(ErrorCode::kInvalidRequest, std::string(M::kName) + ": " + std::to_string(reader.remaining()) + " bytes too many");
-  }
   return message;
 }
 

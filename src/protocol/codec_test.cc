@@ -90,6 +90,15 @@ TEST(Codec, KnownTagInAVersionWithoutItIsKeptAsUnknown) {
   EXPECT_FALSE(newer);  // the body has a replica id that v17 lacks
 }
 
+TEST(Codec, BytesBehindTheMessageAreIgnored) {
+  // librdkafka: a place for the count of four bytes, of which null takes one; then the flags and no tags; what is left follows.
+  Bytes body{0, 1, 0, 0, 0, 0, 0};
+  auto request = decode_body<MetadataRequest>(body, 12);
+  ASSERT_TRUE(request);
+  EXPECT_FALSE(request->topics);
+  EXPECT_TRUE(request->allow_auto_topic_creation);
+}
+
 TEST(Codec, TagsThatDoNotRiseAreRefused) {
   // ApiVersionsResponse v3: error, no keys, throttle time, two tags 9.
   Bytes body{0, 0, 1, 0, 0, 0, 0, 2, 9, 0, 9, 0};

@@ -48,6 +48,9 @@ class FetchSession {
   int64_t used_ms = 0;
   size_t cached_size = 0;
 
+  // As in Kafka any negative one means none.
+  static LeaderEpoch epoch_of(int32_t asked) { return {std::max(asked, kNoLeaderEpoch.value)}; }
+
   uint32_t add_topic(std::string name, const Uuid& topic_id) REQUIRES(mutex) {
     if (!free_topics_.empty()) {
       uint32_t at = free_topics_.back();
@@ -114,9 +117,9 @@ class FetchSession {
         known.fetch_offset = {asked.fetch_offset};
         known.log_start_offset = {asked.log_start_offset};
         // In another epoch a follower has started anew, and may have skipped what it was told.
-        if (known.current_leader_epoch.value != asked.current_leader_epoch) known.told_high_watermark = {-1};
-        known.current_leader_epoch = {asked.current_leader_epoch};
-        known.last_fetched_epoch = {asked.last_fetched_epoch};
+        if (known.current_leader_epoch != epoch_of(asked.current_leader_epoch)) known.told_high_watermark = {-1};
+        known.current_leader_epoch = epoch_of(asked.current_leader_epoch);
+        known.last_fetched_epoch = epoch_of(asked.last_fetched_epoch);
       }
       if (topics_[at].partitions == 0) drop_topic(at);
     }
@@ -147,8 +150,8 @@ class FetchSession {
     data.max_bytes = asked.partition_max_bytes;
     data.fetch_offset = {asked.fetch_offset};
     data.log_start_offset = {asked.log_start_offset};
-    data.current_leader_epoch = {asked.current_leader_epoch};
-    data.last_fetched_epoch = {asked.last_fetched_epoch};
+    data.current_leader_epoch = epoch_of(asked.current_leader_epoch);
+    data.last_fetched_epoch = epoch_of(asked.last_fetched_epoch);
     return data;
   }
 

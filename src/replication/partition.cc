@@ -455,7 +455,7 @@ ReadResult Partition::read(const ReadParams& params) const {
     return none;
   };
   if (params.from < result.log_start_offset) return out_of_range();
-  // Before the look at the log's end: who has more than that hears where the logs part.
+  // Before the end of the log: who has read beyond it, from a leader that lost records, must learn where to go back to.
   if (params.last_fetched_epoch != kNoLeaderEpoch) {
     auto [epoch, end] = log.end_offset_for_epoch(params.last_fetched_epoch);
     if (epoch == kNoLeaderEpoch || end.value < 0) return out_of_range();

@@ -312,6 +312,11 @@ TEST_F(PartitionTest, AReaderWhoseLogDepartedIsToldWhere) {
   ASSERT_TRUE(other_epoch.diverging);
   EXPECT_EQ(other_epoch.diverging->epoch, LeaderEpoch{0});
   EXPECT_EQ(ask(3, 7).error, ErrorCode::kOffsetOutOfRange);
+  ReadResult beyond_the_end = ask(9, 2);  // its leader lost records: it must learn so, not start anew
+  EXPECT_EQ(beyond_the_end.error, ErrorCode::kNone);
+  ASSERT_TRUE(beyond_the_end.diverging);
+  EXPECT_EQ(beyond_the_end.diverging->epoch, LeaderEpoch{2});
+  EXPECT_EQ(beyond_the_end.diverging->end, Offset{5});
 }
 
 TEST_F(PartitionTest, OffsetsAreListedUpToWhatTheReaderMaySee) {

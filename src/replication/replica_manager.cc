@@ -698,7 +698,9 @@ FetchOutcome ReplicaManager::read(const FetchParams& params, std::span<const Fet
       continue;
     }
     outcome.results[i] = ReadResult{};
-    outcome.results[i].error = error;
+    // Kafka asks for patience only from a follower that named the epoch.
+    const bool unknown = error == ErrorCode::kUnknownLeaderEpoch && asked.current_leader_epoch == kNoLeaderEpoch;
+    outcome.results[i].error = unknown ? ErrorCode::kNotLeaderOrFollower : error;
     outcome.satisfied = true;
   }
   return outcome;
