@@ -255,7 +255,7 @@ TEST_F(DataPath, WhatIsNotServedOrCannotBeReadClosesTheConnection) {
 
 TEST_F(DataPath, WhileClientsWaitForTheClusterItsControllerIsHeard) {
   dispatcher.hold_clients();
-  Outcome& waiting = send(produce_request("t", 0, make_batch(0, 1)), 11);
+  Outcome& waiting = send(produce_request("t", 0, make_batch(1)), 11);
   UpdateMetadataRequest update;
   update.controller_epoch = 2;
   update.controller_id = 1;
@@ -265,12 +265,12 @@ TEST_F(DataPath, WhileClientsWaitForTheClusterItsControllerIsHeard) {
   dispatcher.serve_clients();
   disk.runtime.run_until_idle();
   EXPECT_EQ(answer_to<ProduceResponse>(waiting).responses.at(0).partition_responses.at(0).error_code, 0);
-  EXPECT_EQ(produce("t", 0, make_batch(0, 1)), ErrorCode::kNone) << "nobody waits any more";
+  EXPECT_EQ(produce("t", 0, make_batch(1)), ErrorCode::kNone) << "nobody waits any more";
 }
 
 TEST_F(DataPath, ClientsThatWaitedInVainAreClosed) {
   dispatcher.hold_clients();
-  Outcome& waiting = send(produce_request("t", 0, make_batch(0, 1)), 11);
+  Outcome& waiting = send(produce_request("t", 0, make_batch(1)), 11);
   dispatcher.refuse_held();
   EXPECT_EQ(waiting.end, Outcome::End::kClosed);
 }
