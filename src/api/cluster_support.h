@@ -50,7 +50,7 @@ class BrokerRuntime : public base::Runtime {
 // One life of a broker.
 struct TestBroker {
   TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& files, int64_t epoch, const storage::LogConfig& log_config,
-             replication::FetcherOptions fetcher, int64_t lag_ms);
+             replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config);
   ~TestBroker();
 
   TestCluster& cluster;
@@ -64,7 +64,7 @@ struct TestBroker {
   std::unique_ptr<replication::AlterPartitionChannel> alter_partition;
   std::unique_ptr<replication::ReplicaManager> replicas;
   replication::FetchSessionCache sessions;
-  config::ConfigHolder config{config::BrokerConfig::defaults()};
+  config::ConfigHolder config;
   std::unique_ptr<Services> services;
   std::unique_ptr<Dispatcher> dispatcher;
 
@@ -76,6 +76,7 @@ struct TestClusterOptions {
   int brokers = 3;
   storage::LogConfig log;
   replication::FetcherOptions fetcher;
+  config::Properties broker_config;
   int64_t lag_ms = 10'000;
   uint64_t seed = 1;
 };
@@ -136,6 +137,9 @@ class TestCluster {
     return produce(tp, replication::testing::make_batch(records), acks);
   }
 
+  // A consumer's fetch, without a network.
+  protocol::FetchResponse ask(int32_t id, const protocol::FetchRequest& request, int16_t version);
+
   void run() { runtime.run_until_idle(); }
   void advance(int64_t ms) { runtime.advance(ms); }
   // All bytes of the records of a replica.
@@ -162,6 +166,7 @@ class TestCluster {
   void tell(BrokerId id, UniqueFunction<void(replication::ReplicaManager&)> what);
   int64_t one_way();
 
+  std::deque<Bytes> consumed_;  // what answers point into
   const TestClusterOptions options_;
   std::map<BrokerId, Machine> machines_;
   std::set<BrokerId> live_;  // as the controller knows them

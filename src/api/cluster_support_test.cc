@@ -24,13 +24,14 @@ constexpr int32_t kControllerEpoch = 1;
 // --- broker -------------------------------------------------------------------------------------------------------------------------
 
 TestBroker::TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& files, int64_t epoch, const storage::LogConfig& log_config,
-                       replication::FetcherOptions fetcher, int64_t lag_ms)
+                       replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config)
     : cluster(cluster),
       id(id),
       epoch(epoch),
       runtime(cluster.runtime, files),
       metrics(runtime.clock()),
-      sessions(runtime.clock(), runtime.random(), 100) {
+      sessions(runtime.clock(), runtime.random(), 100),
+      config(*config::BrokerConfig::make(broker_config)) {
   storage::LogManagerOptions options;
   options.dirs = {"/data"};
   logs = std::make_unique<storage::LogManager>(runtime, options, metrics);
@@ -97,7 +98,8 @@ TestCluster::~TestCluster() {
 
 void TestCluster::start(int32_t id) {
   Machine& machine = machines_[{id}];
-  machine.broker = std::make_unique<TestBroker>(*this, BrokerId{id}, machine.files, ++epochs_, options_.log, options_.fetcher, options_.lag_ms);
+  machine.broker = std::make_unique<TestBroker>(*this, BrokerId{id}, machine.files, ++epochs_, options_.log, options_.fetcher, options_.lag_ms,
+                                                options_.broker_config);
 }
 
 void TestCluster::kill(int32_t id, bool power_cut) {
@@ -344,6 +346,17 @@ std::shared_ptr<TestCluster::Produced> TestCluster::produce(const TopicPartition
   replicas.wait_for_acks(params, partitions, std::move(outcome.results),
                          [produced](std::vector<replication::ProduceResult> results) { produced->result = results[0].error; });
   return produced;
+}
+
+protocol::FetchResponse TestCluster::ask(int32_t id, const protocol::FetchRequest& request, int16_t version) {
+  auto connection = std::make_shared<Connection>(*this, BrokerId{id}, BrokerId{id});
+  protocol::FetchResponse response;
+  connection->send(protocol::ApiKey::kFetch, version, protocol::encode_body(request, version), [&](Result<Bytes> body) {
+    ASSERT_TRUE(body) << body.error().what;
+    response = *protocol::decode_body<protocol::FetchResponse>(consumed_.emplace_back(std::move(*body)), version);
+  });
+  run();
+  return response;
 }
 
 Bytes TestCluster::content(int32_t id, const TopicPartition& tp) {

@@ -9,6 +9,7 @@
 #include "api/old_fetch.h"
 #include "base/clock.h"
 #include "base/executor.h"
+#include "config/config.h"
 #include "metadata/image.h"
 #include "protocol/messages/fetch.h"
 #include "replication/fetch_pipeline.h"
@@ -62,6 +63,8 @@ ErrorCode resolve(Services& services, const metadata::ClusterImage& image, int16
 }
 
 constexpr int16_t kFirstWithZstd = 10;
+constexpr int16_t kFirstWithPreferredReplica = 11;
+constexpr std::string_view kRackAware = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 // What a client of an old version may not have, or has to have in another format. `converted`: filled in place of the slice.
 // What it may not have counts more than any other error, as in Kafka.
@@ -110,6 +113,7 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
     entry.high_watermark = result.high_watermark.value;
     entry.last_stable_offset = result.last_stable_offset.value;
     entry.log_start_offset = result.log_start_offset.value;
+    entry.preferred_read_replica = result.preferred_replica.value;
     if (result.diverging) {
       entry.diverging_epoch.epoch = result.diverging->epoch.value;
       entry.diverging_epoch.end_offset = result.diverging->end.value;
@@ -233,6 +237,11 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   const bool follower = params.replica_id.value >= 0;
   if (follower) params.received_ms = received_ms;
   if (asked.isolation_level < 0 || asked.isolation_level > 1) return refuse_all(std::move(request), asked);
+  // Consumers that can be told of a nearer replica may also ask one (KIP-392).
+  params.leader_only = follower || version < kFirstWithPreferredReplica;
+  if (!params.leader_only && !asked.rack_id.empty() && services.config.current()->get_string("replica.selector.class") == kRackAware) {
+    params.rack = asked.rack_id;
+  }
 
   pending.request = std::move(request);
   pending.context = services.fetch_sessions.open(asked, version);

@@ -309,6 +309,45 @@ TEST_P(Replication, TheNumberOfFetchersChangesWhileRecordsFlow) {
   }
 }
 
+// KIP-392: the leader names the replica in the consumer's rack, and that one answers up to its high watermark.
+TEST_P(Replication, AConsumerWithARackReadsFromTheReplicaInIt) {
+  TestClusterOptions options = brokers();
+  options.broker_config = {{"replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"}};
+  TestCluster cluster(options);
+  cluster.rack_of = [](int32_t id) { return "rack" + std::to_string(id); };
+  cluster.create(kTp, {1, 2, 3});
+  cluster.advance(2000);
+  cluster.produce(kTp, 4);
+  cluster.advance(1000);
+  auto consume = [&](int32_t from, const std::string& rack, int64_t offset) {
+    protocol::FetchRequest request;
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 20;
+    request.rack_id = rack;
+    auto& topic = request.topics.emplace_back();
+    topic.topic_id = cluster.state(kTp).topic_id;
+    auto& partition = topic.partitions.emplace_back();
+    partition.fetch_offset = offset;
+    partition.partition_max_bytes = 1 << 20;
+    return cluster.ask(from, request, 13).responses.at(0).partitions.at(0);
+  };
+  auto answer = consume(1, "rack3", 0);
+  EXPECT_EQ(answer.preferred_read_replica, 3);
+  EXPECT_EQ(answer.records.size(), 0u);
+  EXPECT_EQ(answer.high_watermark, 4);
+  EXPECT_EQ(consume(1, "rack1", 0).preferred_read_replica, -1);
+  EXPECT_GT(consume(1, "rack1", 0).records.size(), 0u);
+  EXPECT_GT(consume(1, "elsewhere", 0).records.size(), 0u);
+  answer = consume(3, "rack3", 0);
+  EXPECT_EQ(answer.error_code, 0);
+  EXPECT_GT(answer.records.size(), 0u);
+  // One that has left the ISR is not named.
+  cluster.cut(1, 3);
+  cluster.produce(kTp, 1, 1);
+  cluster.advance(30'000);
+  EXPECT_EQ(consume(1, "rack3", 0).preferred_read_replica, -1);
+}
+
 TEST_P(Replication, ALostSessionIsMadeAgain) {
   TestCluster cluster(brokers(2));
   cluster.create(kTp, {1, 2});

@@ -1,6 +1,7 @@
 #include "app/controller_link.h"
 
 #include "base/log.h"
+#include "base/mutex.h"
 
 namespace odradek::app {
 
@@ -34,6 +35,8 @@ struct ControllerLink::State {
   static void send(std::shared_ptr<State> self, Request request, Done<Response> done, AskLocal ask_local) {
     base::Executor& executor = self->executor;
     executor.post([self = std::move(self), request = std::move(request), done = std::move(done), ask_local]() mutable {
+      base::MutexLock lock(self->mutex);
+      if (self->stopped) return done(fail(ErrorCode::kNotController, "the broker stops"));
       auto now = self->image.current();
       if (now->controller() == self->options.self) return ask_local(self->local, std::move(request), std::move(done));
       const metadata::BrokerImage* controller = now->find_broker(now->controller());
@@ -52,6 +55,8 @@ struct ControllerLink::State {
   metadata::ImageHolder& image;
   controller::Controller& local;
   const ControllerLinkOptions options;
+  base::Mutex mutex;  // held by each task: the end waits for the one that runs, later ones touch nothing
+  bool stopped GUARDED_BY(mutex) = false;
   BrokerId to = kNoBroker;
   std::unique_ptr<client::BrokerLink> link;
 };
@@ -59,7 +64,11 @@ struct ControllerLink::State {
 ControllerLink::ControllerLink(base::Executor& metadata, net::Links& links, metadata::ImageHolder& image, controller::Controller& local,
                                ControllerLinkOptions options)
     : state_(std::make_shared<State>(metadata, links, image, local, std::move(options))) {}
-ControllerLink::~ControllerLink() = default;
+ControllerLink::~ControllerLink() {
+  base::MutexLock lock(state_->mutex);
+  state_->stopped = true;
+  state_->link.reset();
+}
 
 void ControllerLink::send(protocol::AlterPartitionRequest request, Done<protocol::AlterPartitionResponse> done) {
   using Response = protocol::AlterPartitionResponse;

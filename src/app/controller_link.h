@@ -28,7 +28,7 @@ class ControllerLink : public replication::AlterPartitionChannel, public metadat
   template <class Response>
   using Done = UniqueFunction<void(Result<Response>)>;
 
-  // `local`: this broker's own, asked while the image names this broker. All outlive this and the executor's last task.
+  // `local`: this broker's own, asked while the image names this broker. All outlive this; links and the executor also its last task.
   ControllerLink(base::Executor& metadata, net::Links& links, metadata::ImageHolder& image, controller::Controller& local, ControllerLinkOptions options);
   ~ControllerLink() override;
 

@@ -167,12 +167,16 @@ Result<std::string> Node::Parts::identify() {
   std::string known_cluster = known->cluster_id.value_or("");
   auto zookeeper = zookeeper_settings(*config.current());
   auto limit = std::chrono::milliseconds(zookeeper ? zookeeper->connection_timeout_ms : 30'000);
-  auto connected = wait_for<controller::Connected>(
-      waiter, [&](auto reply) { membership->connect(known_cluster, std::move(reply)); }, "opening the metadata store", limit);
-  if (!connected && zookeeper && connected.error().code == ErrorCode::kRequestTimedOut) {
+  auto session = wait_for<void>(waiter, [&](auto reply) { membership->open_session(std::move(reply)); }, "opening the metadata store", limit);
+  if (!session && zookeeper && session.error().code == ErrorCode::kRequestTimedOut) {
     return fail(ErrorCode::kRequestTimedOut, "ZooKeeper at " + zookeeper->store.connect + " (zookeeper.connect) did not answer within " +
                                                  std::to_string(limit.count()) + " ms (zookeeper.connection.timeout.ms): is it running, and is that its address?");
   }
+  if (!session) return fail(session.error());
+  // What is read then takes as long as it takes: the cluster may be large.
+  constexpr std::chrono::minutes kEnterWait{5};
+  auto connected = wait_for<controller::Connected>(
+      waiter, [&](auto reply) { membership->connect(known_cluster, std::move(reply)); }, "reading the cluster's settings", kEnterWait);
   if (!connected) return fail(connected.error());
   if (!known_cluster.empty() && known_cluster != connected->cluster_id) {
     return fail(ErrorCode::kInconsistentClusterId, "the log dirs belong to cluster " + known_cluster + " (meta.properties), the metadata store to " +

@@ -498,9 +498,9 @@ inline constexpr auto kBrokerKeys = [] {
              "Time between writes of the high watermark checkpoint."),
     works("replica.lag.time.max.ms", kLong, "30000", "", kHigh, kReadOnly,
              "A follower that has not caught up for this long leaves the ISR."),
-    harmless("replica.selector.class", kString, nullptr, "", kMedium, kReadOnly,
-             "Java class that sends consumers to a near replica.",
-             "Consumers are served by leaders."),
+    works("replica.selector.class", kString, nullptr, "", kMedium, kReadOnly,
+             "org.apache.kafka.common.replica.RackAwareReplicaSelector: consumers with a client.rack are sent to an in-sync replica in it. Unset, or "
+             "any other class: they read from the leader."),
     works("replica.socket.receive.buffer.bytes", kInt, "-1", "", kHigh, kReadOnly,
              "Receive buffer of a follower's connections; -1: the system's own sizing."),
     works("replica.socket.timeout.ms", kInt, "30000", "", kHigh, kReadOnly,

@@ -24,6 +24,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
     if (now == SessionState::kConnecting) disconnects.fetch_add(1, std::memory_order_relaxed);
     if (now == SessionState::kExpired) expirations.fetch_add(1, std::memory_order_relaxed);
     log::at("metadata", well ? log::Level::kInfo : log::Level::kWarn, "the session is {}", name_of(now));
+    if (now == SessionState::kConnected && opening) std::exchange(opening, {})(Result<void>());
     if (now == SessionState::kConnected && connecting) {
       metadata::spawn(enter(shared_from_this()));
     } else if (now == SessionState::kConnected && expired) {
@@ -35,6 +36,13 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
       if (controller != nullptr) controller->on_session_expired();
       store.open({});
     }
+  }
+
+  void open() {
+    if (std::exchange(opened, true)) return;
+    store.open([weak = weak_from_this()](SessionState now) {
+      if (auto self = weak.lock()) self->on_session(now);
+    });
   }
 
   Async<void> enter([[maybe_unused]] std::shared_ptr<Impl> self) {
@@ -128,6 +136,8 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
   metadata::TreeClient tree;
 
   std::string known_cluster_id;
+  bool opened = false;
+  UniqueFunction<void(Result<void>)> opening;
   UniqueFunction<void(Result<Connected>)> connecting;
   metadata::BrokerInfo info;
   Controller* controller = nullptr;  // from join() on
@@ -148,9 +158,18 @@ void Membership::connect(std::string known_cluster_id, UniqueFunction<void(Resul
   impl_->executor.post([impl = impl_, known_cluster_id = std::move(known_cluster_id), done = std::move(done)]() mutable {
     impl->known_cluster_id = std::move(known_cluster_id);
     impl->connecting = std::move(done);
-    impl->store.open([weak = std::weak_ptr<Impl>(impl)](SessionState now) {
-      if (auto self = weak.lock()) self->on_session(now);
-    });
+    if (impl->opened && impl->store.state() == SessionState::kConnected) {
+      metadata::spawn(impl->enter(impl));
+    } else {
+      impl->open();
+    }
+  });
+}
+
+void Membership::open_session(UniqueFunction<void(Result<void>)> done) {
+  impl_->executor.post([impl = impl_, done = std::move(done)]() mutable {
+    impl->opening = std::move(done);
+    impl->open();
   });
 }
 

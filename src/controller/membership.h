@@ -31,7 +31,9 @@ class Membership {
   Membership(base::Runtime& runtime, base::Executor& metadata, metadata::Store& store, metadata::ConfigStore& configs);
   ~Membership();
 
-  // Session, base paths, cluster id (`known_cluster_id`: that of meta.properties, written if the tree is new; "" if none), configs.
+  // Returns when there is a session.
+  void open_session(UniqueFunction<void(Result<void>)> done);
+  // Session, if there is none yet, base paths, cluster id (`known_cluster_id`: that of meta.properties, written if the tree is new; "" if none), configs.
   void connect(std::string known_cluster_id, UniqueFunction<void(Result<Connected>)> done);
   // Registers and runs for office; `on_epoch` hears the broker epoch of this and every later registration before the controller starts.
   // Errors: kDuplicateBrokerRegistration; kInvalidConfig (the cluster has transactions).

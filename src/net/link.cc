@@ -464,12 +464,10 @@ void LinkState::break_now(Error why) {
 }
 
 void LinkState::fail_all(Error why) {
-  {
-    base::MutexLock lock(mutex);
-    if (broken) return;
-    break_now(std::move(why));
-  }
-  thread.close(shared_from_this());
+  base::MutexLock lock(mutex);
+  if (broken) return;
+  break_now(std::move(why));
+  thread.close(shared_from_this());  // under the mutex: close() waits for it, and the thread may be gone after that
 }
 
 void LinkState::close() {
@@ -505,14 +503,12 @@ void LinkState::arm_timer() {
 }
 
 void LinkState::on_timer() {
-  {
-    base::MutexLock lock(mutex);
-    timer = 0;
-    if (broken) return;
-    if (earliest_ns() > runtime.clock().monotonic_ns()) return arm_timer();
-    break_now({ErrorCode::kRequestTimedOut, name + (connected ? ": no answer in time" : ": not connected in time")});
-  }
-  thread.close(shared_from_this());
+  base::MutexLock lock(mutex);
+  timer = 0;
+  if (broken) return;
+  if (earliest_ns() > runtime.clock().monotonic_ns()) return arm_timer();
+  break_now({ErrorCode::kRequestTimedOut, name + (connected ? ": no answer in time" : ": not connected in time")});
+  thread.close(shared_from_this());  // under the mutex, as in fail_all()
 }
 
 void LinkState::start_timer() {

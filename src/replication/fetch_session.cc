@@ -166,7 +166,7 @@ class FetchSession {
     for (uint32_t at = first_; at != kNowhere && i < results.size(); at = entries_[at].next, ++i) {
       SessionPartition& data = entries_[at].data;
       const ReadResult& result = results[i];
-      bool news = result.records.size > 0 || result.diverging.has_value() || result.high_watermark != data.told_high_watermark ||
+      bool news = result.records.size > 0 || result.diverging.has_value() || result.preferred_replica != kNoBroker || result.high_watermark != data.told_high_watermark ||
                   result.log_start_offset != data.told_log_start;
       data.told_high_watermark = result.high_watermark;
       data.told_log_start = result.log_start_offset;

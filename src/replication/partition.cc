@@ -540,6 +540,18 @@ Result<EpochEnd> Partition::end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch 
   return EpochEnd{epoch, end};
 }
 
+std::vector<ReplicaView> Partition::replicas_holding(Offset from, int64_t now_ms) const {
+  std::vector<ReplicaView> views;
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kLeader) return views;
+  for (const Remote& remote : remotes_) {
+    if (contains(isr_, remote.id) && remote.log_end >= from && remote.log_start <= from) {
+      views.push_back({remote.id, remote.log_end, now_ms - remote.last_caught_up_ms});
+    }
+  }
+  return views;
+}
+
 Offset Partition::low_watermark() const {
   base::MutexLock lock(mutex_);
   if (log_owner_ == nullptr) return {-1};

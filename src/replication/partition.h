@@ -70,6 +70,14 @@ struct ReadResult {
   base::FileSlice records;  // size 0: nothing
   Offset next_offset{-1};   // behind the records
   base::FileSlice cold;     // to be loaded before trying again; nothing was read
+  BrokerId preferred_replica = kNoBroker;  // nearer to the reader, who asks there from now on; nothing was read
+};
+
+// A replica in sync from which a consumer could read.
+struct ReplicaView {
+  BrokerId id;
+  Offset log_end{-1};
+  int64_t caught_up_ms_ago = 0;
 };
 
 // What the answer to an append waits for.
@@ -210,6 +218,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Moves the log start; -1 = to the high watermark. Answer: where it is now to be on every replica.
   // Errors: kOffsetOutOfRange above the high watermark, kPolicyViolation without a delete policy.
   Result<Offset> delete_records(Offset before);
+  // The followers in sync that hold `from` (KIP-392). Nothing unless this broker leads.
+  std::vector<ReplicaView> replicas_holding(Offset from, int64_t now_ms) const;
   // Smallest log start over the live replicas.
   Offset low_watermark() const;
 

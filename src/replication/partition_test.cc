@@ -231,6 +231,62 @@ TEST_F(PartitionTest, AnAnswerForAnotherEpochOrAnOlderStateChangesNothing) {
   EXPECT_EQ(partition.isr(), ids({1, 2}));
 }
 
+// Source: Kafka fences fetches of a former registration by the broker epoch that they name.
+TEST_F(PartitionTest, AFetchOfAFormerLifeOfAFollowerIsRefused) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(2), ErrorCode::kNone);
+  auto says = [&](int64_t broker_epoch, int64_t end) {
+    return partition.record_follower_fetch({2}, {.log_end = {end}, .log_start = {0}, .broker_epoch = broker_epoch}, log->log_end_offset(), now_ms).error;
+  };
+  EXPECT_EQ(says(7, 0), ErrorCode::kNone);
+  EXPECT_EQ(says(9, 1), ErrorCode::kNone);
+  EXPECT_EQ(says(7, 2), ErrorCode::kNotLeaderOrFollower);
+  EXPECT_EQ(high_watermark(), 1);
+  EXPECT_EQ(says(-1, 2), ErrorCode::kNone);
+}
+
+TEST_F(PartitionTest, TheTimeThatTheLeaderHeldAFetchIsNotTheFollowers) {
+  lead(0, {1, 2}, {1, 2});
+  fetched(2, 0);
+  ASSERT_EQ(append(2), ErrorCode::kNone);
+  now_ms += kLagMs;
+  // It came long ago and is looked at only now; then its records have to be read from the disk.
+  partition.record_follower_fetch({2}, {.log_end = {0}, .log_start = {0}, .held_ms = kLagMs / 2}, log->log_end_offset(), now_ms);
+  partition.hold_follower({2}, now_ms);
+  now_ms += kLagMs;
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  fetched(2, 0);  // the hold ends
+  now_ms += kLagMs / 2;
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  now_ms += 1;
+  std::string why;
+  ASSERT_TRUE(partition.shrink_isr(now_ms, &why));
+  EXPECT_NE(why.find("2 ends at 0 of 2"), std::string::npos) << why;
+}
+
+// A log of before there were epochs is believed up to its high watermark.
+TEST_F(PartitionTest, AFollowerWithoutEpochsStartsAtItsHighWatermark) {
+  auto changed = partition.become_follower(make_state(2, 3, {2}, {1, 2}), log, Offset{0});
+  ASSERT_TRUE(changed);
+  Bytes batches;
+  for (int64_t i : {0, 1}) {
+    Bytes batch = make_batch(2, 10, {.leader_epoch = kNoLeaderEpoch});
+    record::set_base_offset(batch, {2 * i});
+    batches.insert(batches.end(), batch.begin(), batch.end());
+  }
+  ASSERT_TRUE(partition.append_as_follower(batches, {3}, {2}, {0}));
+  ASSERT_EQ(log->latest_epoch(), kNoLeaderEpoch);
+  EXPECT_EQ(partition.start_following({3}).value_or(Offset{-1}), Offset{2});
+  EXPECT_EQ(log->log_end_offset(), Offset{2});
+  // With epochs nothing is cut before the leader says where both part.
+  log->assign_epoch_start({3}, {2});
+  Bytes batch = make_batch(2, 10, {.leader_epoch = {3}});
+  record::set_base_offset(batch, {2});
+  ASSERT_TRUE(partition.append_as_follower(batch, {3}, {2}, {0}));
+  EXPECT_EQ(partition.start_following({3}).value_or(Offset{-1}), Offset{4});
+  EXPECT_EQ(partition.start_following({2}).error().code, ErrorCode::kNotLeaderOrFollower);
+}
+
 TEST_F(PartitionTest, ALeaderAndIsrThatIsNotNewerIsRefused) {
   lead(4, {1}, {1});
   EXPECT_EQ(partition.become_leader(make_state(1, 4, {1}, {1}), log, {0}, now_ms).error().code, ErrorCode::kStaleControllerEpoch);

@@ -617,6 +617,23 @@ Result<Offset> ReplicaManager::append_internal(const TopicPartition& tp, Bytes b
 
 // --- fetch --------------------------------------------------------------------------------------------------------------------
 
+// As Kafka's RackAwareReplicaSelector: the leader if it is in the rack or nobody is, else who has most of those that are.
+BrokerId ReplicaManager::nearer_replica(const Partition& partition, Offset from, const std::string& rack) const {
+  const auto image = image_.current();
+  auto in_rack = [&](BrokerId id) {
+    const auto* broker = image->find_broker(id);
+    return broker != nullptr && broker->rack == rack;
+  };
+  if (in_rack(options_.self)) return kNoBroker;
+  const ReplicaView* best = nullptr;
+  const auto views = partition.replicas_holding(from, runtime_.clock().monotonic_ms());
+  for (const ReplicaView& view : views) {
+    if (!in_rack(view.id)) continue;
+    if (best == nullptr || std::tuple(view.log_end, -view.caught_up_ms_ago, view.id) > std::tuple(best->log_end, -best->caught_up_ms_ago, best->id)) best = &view;
+  }
+  return best == nullptr ? kNoBroker : best->id;
+}
+
 FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
   FetchOutcome outcome;
   outcome.results.reserve(partitions.size());
@@ -637,7 +654,17 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
     read.max_bytes = static_cast<int32_t>(std::clamp<int64_t>(left, 0, std::max(asked.max_bytes, 0)));
     read.current_leader_epoch = asked.current_leader_epoch;
     read.last_fetched_epoch = asked.last_fetched_epoch;
+    const BrokerId nearer = params.rack.empty() ? kNoBroker : nearer_replica(*asked.partition, asked.fetch_offset, params.rack);
+    if (nearer != kNoBroker) {
+      read.max_bytes = 0;
+      read.at_least_one_batch = false;
+    }
     ReadResult& result = outcome.results.emplace_back(asked.partition->read(read));
+    read.at_least_one_batch = params.at_least_one_batch && bytes == 0;
+    if (nearer != kNoBroker && result.error == ErrorCode::kNone) {
+      result.preferred_replica = nearer;
+      outcome.satisfied = true;
+    }
     TopicCounters* counters = asked.partition->counters();
     if (counters != nullptr) counters->fetch_requests->inc();
     if (result.cold.size > 0) outcome.cold.push_back(std::move(result.cold));

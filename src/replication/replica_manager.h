@@ -111,6 +111,7 @@ struct FetchParams {
   bool at_least_one_batch = true;  // KIP-74
   IsolationLevel isolation = IsolationLevel::kReadUncommitted;
   bool leader_only = true;  // false: a follower answers too (KIP-392)
+  std::string rack;         // of a consumer that may be sent to a replica in it; empty: it reads here
   int64_t received_ms = 0;  // when the request came, or was looked at last; 0: not said
   ReadBound bound() const {
     if (replica_id != kNoBroker) return ReadBound::kLogEnd;
@@ -244,6 +245,7 @@ class ReplicaManager : public LiveBrokers {
   ErrorCode stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) REQUIRES(apply_mutex_);
   void tell(UniqueFunction<void(LeadershipListener&)> what) REQUIRES(apply_mutex_);
   void count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before);
+  BrokerId nearer_replica(const Partition& partition, Offset from, const std::string& rack) const;
   FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
   void take_offline(const std::vector<TopicPartition>& partitions);
   void shrink_isrs();

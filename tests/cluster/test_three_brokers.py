@@ -124,8 +124,7 @@ def failures(cluster):
     print(f"{check(cluster, topic, [java, other], [reader])} acknowledged records checked", flush=True)
     print(f"{cluster.compare_logs(topic)} bytes are the same on three brokers", flush=True)
     assert [node.server.metric("kafka_controller_kafkacontroller_activecontrollercount") for node in cluster].count(1) == 1
-    for node in cluster:
-        assert node.server.metric("kafka_server_replicamanager_underreplicatedpartitions") == 0
+    cluster.wait(lambda: not any(node.server.metric("kafka_server_replicamanager_underreplicatedpartitions") for node in cluster), "all topics are in sync everywhere")
 
 
 with Cluster({1: "odradek", 2: "odradek", 3: "odradek"}, {"auto.create.topics.enable": "true", "default.replication.factor": "3"}, start=False) as cluster:
