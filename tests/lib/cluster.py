@@ -79,7 +79,7 @@ class Node:
         return self.server is not None and self.server.alive()
 
     def launch(self):
-        """Starts the process and does not wait: wait_started() does, so that several can start at once."""
+        """Starts the process and does not wait: wait_started() does, so that several can start at once. It ends with the thread that calls this."""
         assert not self.alive(), f"{self} runs"
         count = str(min(3, len(self.cluster.nodes)))
         settings = {"offsets.topic.replication.factor": count, "transaction.state.log.replication.factor": count, **COMMON, **self.cluster.properties,
@@ -91,7 +91,8 @@ class Node:
         else:
             listeners = f"PLAINTEXT://{self.address}"
             self.server = Broker({"broker.id": str(self.id), "listeners": listeners, "zookeeper.connect": at, "log.dirs": ",".join(map(str, self.dirs)), **settings},
-                                 directory=self.folder, env=self.env, host=self.host, prefix=self.prefix)
+                                 directory=self.folder, env=self.env, host=self.host,
+                                 prefix=[*self.prefix, "setpriv", "--pdeathsig", "KILL"])
         self.server.launch()
 
     def wait_started(self):
