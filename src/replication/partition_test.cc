@@ -368,6 +368,11 @@ TEST_F(PartitionTest, AReaderWhoseLogDepartedIsToldWhere) {
   ASSERT_TRUE(other_epoch.diverging);
   EXPECT_EQ(other_epoch.diverging->epoch, LeaderEpoch{0});
   EXPECT_EQ(ask(3, 7).error, ErrorCode::kOffsetOutOfRange);
+  // Beyond the end too: the end is not where both part.
+  ReadResult beyond = ask(9, 0);
+  ASSERT_TRUE(beyond.diverging);
+  EXPECT_EQ(beyond.diverging->end, Offset{3});
+  EXPECT_EQ(ask(9, -1).error, ErrorCode::kOffsetOutOfRange);
 }
 
 TEST_F(PartitionTest, OffsetsAreListedUpToWhatTheReaderMaySee) {
