@@ -128,6 +128,23 @@ TEST_F(FetchSessions, AnErrorIsToldAgainAndItsEndToo) {
   EXPECT_EQ(answer(quiet_again, {quiet()}), Names{});
 }
 
+// A follower takes no high watermark from an answer that says where it departed, or that overtook its new epoch.
+TEST_F(FetchSessions, WhatAFollowerMayHaveSkippedIsToldAgain) {
+  const int32_t id = new_session({{"a", 0, 0}}, 12, 2);
+  ReadResult departed = quiet();
+  departed.diverging = EpochEnd{{0}, {3}};
+  FetchContext first = open(make_request(id, 1, {}), 12);
+  EXPECT_EQ(answer(first, {departed}), Names{"a-0"});
+  FetchContext second = open(make_request(id, 2, {{"a", 0, 0}}), 12);
+  EXPECT_EQ(answer(second, {quiet()}), Names{"a-0"});
+  FetchContext third = open(make_request(id, 3, {{"a", 0, 0}}), 12);
+  EXPECT_EQ(answer(third, {quiet()}), Names{});
+  FetchRequest in_new_epoch = make_request(id, 4, {{"a", 0, 0}});
+  in_new_epoch.topics[0].partitions[0].current_leader_epoch = 5;
+  FetchContext fourth = open(std::move(in_new_epoch), 12);
+  EXPECT_EQ(answer(fourth, {quiet()}), Names{"a-0"});
+}
+
 TEST_F(FetchSessions, PartitionsComeChangeAndGo) {
   const int32_t id = new_session({{"a", 0, 0}, {"b", 0, 0}});
   FetchContext context = open(make_request(id, 1, {{"a", 0, 7}, {"c", 2, 1}}, {{"b", 0, 0}, {"nowhere", 0, 0}}));

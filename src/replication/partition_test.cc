@@ -373,6 +373,11 @@ TEST_F(PartitionTest, AReaderWhoseLogDepartedIsToldWhere) {
   ASSERT_TRUE(beyond_the_end.diverging);
   EXPECT_EQ(beyond_the_end.diverging->epoch, LeaderEpoch{2});
   EXPECT_EQ(beyond_the_end.diverging->end, Offset{5});
+  // Beyond the end too: the end is not where both part.
+  ReadResult beyond = ask(9, 0);
+  ASSERT_TRUE(beyond.diverging);
+  EXPECT_EQ(beyond.diverging->end, Offset{3});
+  EXPECT_EQ(ask(9, -1).error, ErrorCode::kOffsetOutOfRange);
 }
 
 TEST_F(PartitionTest, OffsetsAreListedUpToWhatTheReaderMaySee) {
