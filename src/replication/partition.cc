@@ -350,8 +350,9 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const Fo
   remote->last_fetch_leader_end = leader_end;
   remote->last_fetch_ms = now_ms;
 
-  if (!proposed_isr_ && !waiting_for_controller_ && !contains(isr_, follower) && offset >= high_watermark() &&
-      offset.value >= epoch_start_.load(std::memory_order_relaxed) && live_.is_alive(follower)) {
+  remote->waits_to_join = may_join(*remote);
+  if (remote->waits_to_join && !proposed_isr_ && !waiting_for_controller_ && live_.is_alive(follower)) {
+    remote->waits_to_join = false;
     std::vector<BrokerId> isr = isr_;
     isr.push_back(follower);
     effect.change = propose(std::move(isr));
@@ -363,6 +364,23 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const Fo
 void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
   base::MutexLock lock(mutex_);
   if (Remote* remote = find_remote(follower); remote != nullptr && !remote->holding_since_ms) remote->holding_since_ms = now_ms;
+}
+
+bool Partition::may_join(const Remote& remote) const {
+  return !contains(isr_, remote.id) && remote.log_end >= high_watermark() && remote.log_end.value >= epoch_start_.load(std::memory_order_relaxed);
+}
+
+std::optional<IsrChange> Partition::expand_isr() {
+  base::MutexLock lock(mutex_);
+  if (role() != Role::kLeader || proposed_isr_ || waiting_for_controller_) return std::nullopt;
+  std::vector<BrokerId> isr = isr_;
+  for (Remote& remote : remotes_) {
+    if (!remote.waits_to_join || !live_.is_alive(remote.id)) continue;
+    remote.waits_to_join = false;
+    if (may_join(remote)) isr.push_back(remote.id);
+  }
+  if (isr.size() == isr_.size()) return std::nullopt;
+  return propose(std::move(isr));
 }
 
 std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why) {

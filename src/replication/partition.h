@@ -191,6 +191,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void hold_follower(BrokerId follower, int64_t now_ms);
   // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight. `why`: in words, for the log.
   std::optional<IsrChange> shrink_isr(int64_t now_ms, std::string* why = nullptr);
+  // A follower whose fetch could not be followed by its entry at once. It need not fetch again: a pipelined one that has nothing new to
+  // say of this partition does not name it.
+  std::optional<IsrChange> expand_isr();
   // The controller's answer to the change in flight. On success: what the partition now is. True: the high watermark advanced.
   bool on_isr_changed(LeaderEpoch leader_epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch);
   // wait_for_controller: a new LeaderAndIsr will say what holds; else the committed ISR does.
@@ -260,6 +263,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset last_fetch_leader_end{0};
     int64_t held_ms = 0;                        // by this broker, since it had caught up
     std::optional<int64_t> holding_since_ms;
+    bool waits_to_join = false;  // it had caught up, but another change was in flight, or it was not known to be alive
   };
 
   static constexpr uint64_t kRoleMask = 3;
@@ -288,6 +292,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);  // the committed one and the change in flight
   bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
   int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
+  bool may_join(const Remote& remote) const REQUIRES(mutex_);
   IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
   void note_end(Offset leader_end) REQUIRES(mutex_);
   // When the leader's log ended at or below `end` last, as far as it is remembered; -1: it is not.

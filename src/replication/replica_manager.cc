@@ -232,6 +232,7 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       metrics_(std::make_shared<ReplicaMetrics>(metrics)) {
   isr_updates_ = std::make_unique<IsrUpdates>(runtime, *executor_, options_.self, [this](const auto& partition, const auto& before) {
     count_isr_change(partition, before);
+    expand_isr(partition);
     Wakeups wakeups;
     wakeups.add(partition);
   });
@@ -264,7 +265,7 @@ ReplicaManager::~ReplicaManager() {
 void ReplicaManager::start() {
   metrics_->open([this] { return partitions(); });
   isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
-                                                    [this] { shrink_isrs(); });
+                                                    [this] { check_isrs(); });
   // On another thread: the one that reports may be one that the partitions wait for.
   logs_.on_dir_offline([this](const std::string&, const std::vector<TopicPartition>& lost, bool) {
     control_executor_->post([this, lost] {
@@ -799,14 +800,23 @@ void ReplicaManager::submit(const std::shared_ptr<Partition>& partition, IsrChan
   isr_updates_->submit(partition, log != nullptr ? log->topic_id() : Uuid{}, std::move(change));
 }
 
-void ReplicaManager::shrink_isrs() {
+void ReplicaManager::check_isrs() {
   const int64_t now_ms = runtime_.clock().monotonic_ms();
   for (const auto& partition : partitions()) {
     std::string why;
     if (auto change = partition->shrink_isr(now_ms, &why)) {
       log::info("replication", "{}: out of sync: {}; ISR to be {}", partition->name().to_string(), why, to_text(change->isr));
       submit(partition, std::move(*change));
+    } else {
+      expand_isr(partition);
     }
+  }
+}
+
+void ReplicaManager::expand_isr(const std::shared_ptr<Partition>& partition) {
+  if (auto change = partition->expand_isr()) {
+    log::info("replication", "{}: followers that have caught up waited; ISR to be {}", partition->name().to_string(), to_text(change->isr));
+    submit(partition, std::move(*change));
   }
 }
 

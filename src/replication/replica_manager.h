@@ -248,7 +248,8 @@ class ReplicaManager : public LiveBrokers {
   BrokerId nearer_replica(const Partition& partition, Offset from, const std::string& rack) const;
   FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
   void take_offline(const std::vector<TopicPartition>& partitions);
-  void shrink_isrs();
+  void check_isrs();
+  void expand_isr(const std::shared_ptr<Partition>& partition);
   void submit(const std::shared_ptr<Partition>& partition, IsrChange change);
 
   base::Runtime& runtime_;

@@ -565,6 +565,27 @@ TEST_F(ReplicaManagerTest, IsrChangesGoToTheControllerOneRequestAtATime) {
   EXPECT_EQ(channel.requests.size(), 3u);
 }
 
+TEST_F(ReplicaManagerTest, AFollowerThatCaughtUpWhileAChangeWasInFlightJoinsWithoutAnotherFetch) {
+  ASSERT_EQ(lead(0, 0, {1}, {1, 2, 3}), ErrorCode::kNone);
+  follower_fetch(2, 0, 0);
+  ASSERT_EQ(channel.requests.size(), 1u);
+  follower_fetch(3, 0, 0);
+  ASSERT_EQ(channel.requests.size(), 1u);
+  protocol::AlterPartitionResponse response;
+  auto& topic = response.topics.emplace_back();
+  topic.topic_id = channel.requests[0].topics.at(0).topic_id;
+  auto& entry = topic.partitions.emplace_back();
+  entry.leader_id = 1;
+  entry.isr = {1, 2};
+  entry.partition_epoch = 1;
+  channel.waiting.back()(std::move(response));
+  disk.runtime.run_until_idle();
+  ASSERT_EQ(channel.requests.size(), 2u);
+  std::vector<int32_t> isr;
+  for (const auto& broker : channel.requests[1].topics.at(0).partitions.at(0).new_isr_with_epochs) isr.push_back(broker.broker_id);
+  EXPECT_EQ(isr, (std::vector<int32_t>{1, 2, 3}));
+}
+
 TEST_F(ReplicaManagerTest, AFollowerThatFallsBehindIsReportedByTheTimer) {
   ASSERT_EQ(lead(0, 0, {1, 2}, {1, 2}), ErrorCode::kNone);
   { auto outcome = produce(0, 1); }
