@@ -88,7 +88,8 @@ class Producer:
                 else:
                     kind, *words = line.split()
                     if kind == "acked":
-                        self.acked[words[2]] = (int(words[0]), int(words[1]))
+                        # Where a broker calls a repetition a duplicate, librdkafka takes it as delivered without an offset.
+                        self.acked[words[2]] = None if words[1] == "None" else (int(words[0]), int(words[1]))
                     elif kind == "failed":
                         self.failed[words[0]] = words[1]
                     elif kind == "done":
