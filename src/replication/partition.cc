@@ -455,6 +455,12 @@ ReadResult Partition::read(const ReadParams& params) const {
   ReadResult result;
   const uint64_t word = word_.load(std::memory_order_acquire);
   if (result.error = check_word(word, params.current_leader_epoch, params.leader_only); result.error != ErrorCode::kNone) return result;
+  // A follower that has not heard its leader in this epoch only knows an old high watermark, below what consumers have seen (Kafka's serves it).
+  if (params.bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kFollower &&
+      heard_in_.load(std::memory_order_acquire) != epoch_of(word).value) {
+    result.error = ErrorCode::kNotLeaderOrFollower;
+    return result;
+  }
   storage::Log& log = *log_.load(std::memory_order_acquire);
 
   const Offset high_watermark = this->high_watermark();
@@ -647,6 +653,7 @@ Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpo
       log.update_high_watermark(reachable);
       done.high_watermark_advanced = true;
     }
+    heard_in_.store(expected.value, std::memory_order_release);
   }
   const Offset start = std::min(leader_log_start, high_watermark());
   if (start > log.log_start_offset()) {

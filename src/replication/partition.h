@@ -308,6 +308,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   mutable std::atomic<uint32_t> appenders_{0};
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<int64_t> epoch_start_{0};     // log end when the epoch began here
+  std::atomic<int32_t> heard_in_{-1};       // follower: last epoch in which its leader told it a high watermark
   std::atomic<int32_t> leading_since_{-1};  // first epoch of this unbroken leadership
   std::atomic<int32_t> isr_size_{0};        // of the committed ISR: checked against min.insync.replicas by appends
   std::atomic<int32_t> replica_count_{0};
