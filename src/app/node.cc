@@ -238,10 +238,10 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
       group_config(*settings));
   groups->register_metrics(registry);
   replicas->add_listener(*groups);
-  image.subscribe([this](const metadata::ImageChange& change) {
+  image.subscribe([this, shared_tree = zookeeper_settings(*settings).has_value()](const metadata::ImageChange& change) {
     if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
     for (const TopicPartition& tp : change.deleted_partitions) config_store->forget_topic(tp.topic);
-    if (change.now->find_topic(kTransactionStateTopic) != nullptr && !warned_of_transactions.exchange(true)) {
+    if (shared_tree && change.now->find_topic(kTransactionStateTopic) != nullptr && !warned_of_transactions.exchange(true)) {
       log::error("app", "another broker has made {}: this version does not serve transactions, a partition of it that is led here refuses its producers; "
                         "stop this broker before transactions are used", kTransactionStateTopic);
     }
@@ -320,6 +320,8 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
   std::chrono::milliseconds limit(30'000);
   if (auto zookeeper = zookeeper_settings(*settings)) {
     // The server measures in ticks of its own, and may have started late.
+    options.refuse_transactions = true;
+    for (const auto& log : parts.logs->all()) options.holds_transactions |= log->name().topic == kTransactionStateTopic;
     options.wait_for_former_ms = int64_t{zookeeper->store.session_timeout_ms} * 3 / 2;
     limit += std::chrono::milliseconds(options.wait_for_former_ms);
   }

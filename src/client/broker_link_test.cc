@@ -101,10 +101,10 @@ class BrokerLinkTest : public testing::Test, public net::Links {
   }
   ApiKey next_key() { return static_cast<ApiKey>(wire_->sent.front().header.request_api_key); }
 
+  std::vector<Result<LinkAnswer<ControlledShutdownResponse>>> answers_;  // first: what the others end with still writes to it
   base::ManualRuntime runtime_;
   std::unique_ptr<base::Executor> executor_ = runtime_.make_executor("test", 1);
   std::shared_ptr<FakeLink::Wire> wire_ = std::make_shared<FakeLink::Wire>();
-  std::vector<Result<LinkAnswer<ControlledShutdownResponse>>> answers_;
 };
 
 TEST_F(BrokerLinkTest, FixedVersionsAreSentAtOnceAndSeveralAreOnTheWay) {

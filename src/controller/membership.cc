@@ -62,6 +62,12 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
     auto topic = co_await tree.exists(metadata::paths::topic(kTransactionStateTopic));
     if (!topic && topic.error() == metadata::StoreError::kNoNode) co_return Result<void>();
     if (!topic) co_return fail(metadata::to_error(topic.error(), "look for transactions"));
+    if (options.holds_transactions) {
+      auto alive = co_await tree.children(metadata::paths::kBrokerIds);
+      if (!alive) co_return fail(metadata::to_error(alive.error(), "look for other brokers"));
+      const std::string self = std::to_string(info.id.value);
+      if (std::all_of(alive->names.begin(), alive->names.end(), [&](const std::string& id) { return id == self; })) co_return Result<void>();
+    }
     co_return fail(ErrorCode::kInvalidConfig,
                    fmt::format("this cluster has the topic {}, so producers use transactions, and this version does not serve them: keep this broker on Apache "
                                "Kafka, or join a cluster that has no transactions",
@@ -70,7 +76,7 @@ struct Membership::Impl : std::enable_shared_from_this<Membership::Impl> {
 
   Async<Result<void>> register_now() {
     // Once in, it stays: leaving a cluster in the middle would take its replicas away.
-    if (registered_session == 0) {
+    if (registered_session == 0 && options.refuse_transactions) {
       auto none = co_await check_transactions();
       if (!none) co_return none;
     }

@@ -24,6 +24,10 @@ struct Connected {
 struct JoinOptions {
   // How long the node of a session that nobody holds any more is waited for: that of this broker before it crashed.
   int64_t wait_for_former_ms = 0;
+  // The tree may be shared with brokers that serve transactions: a cluster that has any is refused. Not with a tree of its own (log dirs
+  // adopted from Kafka), nor where this broker holds the transactions' log itself and nobody else is alive: nobody can go on with them.
+  bool refuse_transactions = false;
+  bool holds_transactions = false;
 };
 
 class Membership {
