@@ -630,12 +630,15 @@ TEST_F(ControllerTest, StaysOutOfAClusterThatHasTransactions) {
   runtime_.run_until_idle();
   ASSERT_EQ(made.error, ErrorCode::kNone) << made.message;
   BrokerInfo info{{0}, {{"PLAINTEXT", "127.0.0.1", 9090, SecurityProtocol::kPlaintext}}, {}, -1};
-  std::optional<Result<void>> joined;
-  second.membership.join(info, *second.controller, {}, [](int64_t) {}, [&](Result<void> result) { joined = std::move(result); });
-  runtime_.run_until_idle();
-  ASSERT_TRUE(joined && !*joined);
-  EXPECT_EQ(joined->error().code, ErrorCode::kInvalidConfig);
-  EXPECT_NE(joined->error().what.find("__transaction_state"), std::string::npos) << joined->error().what;
+  for (bool holds : {false, true}) {  // a transactions' log of its own does not help while another broker is alive
+    std::optional<Result<void>> joined;
+    second.membership.join(info, *second.controller, {.refuse_transactions = true, .holds_transactions = holds}, [](int64_t) {},
+                           [&](Result<void> result) { joined = std::move(result); });
+    runtime_.run_until_idle();
+    ASSERT_TRUE(joined && !*joined);
+    EXPECT_EQ(joined->error().code, ErrorCode::kInvalidConfig);
+    EXPECT_NE(joined->error().what.find("__transaction_state"), std::string::npos) << joined->error().what;
+  }
   EXPECT_EQ(data_of("/brokers/ids/0"), "NO_NODE");
 }
 
