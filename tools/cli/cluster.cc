@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/plan_command.h"
+#include "cli/subcommand.h"
 
 namespace odradek::cli {
 namespace {
@@ -247,12 +248,7 @@ void add_cluster(CLI::App& app, int& exit_code) {
   CLI::App* family = app.add_subcommand("cluster", "The brokers of a cluster: how they are, empty one, give a new one its share");
   family->require_subcommand(1);
   auto sub_of = [&](const char* name, const char* full_name, const char* help, const char* footer, int (*run)(Command&)) {
-    auto command = std::make_shared<Command>(full_name);
-    CLI::App* sub = family->add_subcommand(name, help);
-    command->session.add_options(*sub);
-    sub->footer(footer);
-    sub->callback([command, run, &exit_code] { exit_code = run(*command); });
-    return std::pair{sub, command};
+    return add_subcommand(*family, exit_code, name, full_name, help, footer, run);
   };
   sub_of("status", "cluster status", "Brokers with their shares, and what is not as it should be, in numbers", "Example:\n  odradek cluster status --json", status);
   {

@@ -7,6 +7,7 @@
 #include "cli/admin.h"
 #include "cli/commands.h"
 #include "cli/group_state.h"
+#include "cli/subcommand.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/list_groups.h"
 
@@ -159,12 +160,7 @@ void add_group(CLI::App& app, int& exit_code) {
   CLI::App* family = app.add_subcommand("group", "Consumer groups: members, offsets, lag; move offsets, delete groups");
   family->require_subcommand(1);
   auto add = [&](const char* name, const char* full_name, const char* help, const char* footer, int (*run)(Command&)) {
-    auto command = std::make_shared<Command>(full_name);
-    CLI::App* sub = family->add_subcommand(name, help);
-    command->session.add_options(*sub);
-    sub->footer(footer);
-    sub->callback([command, run, &exit_code] { exit_code = run(*command); });
-    return std::pair{sub, command};
+    return add_subcommand(*family, exit_code, name, full_name, help, footer, run);
   };
   add("list", "group list", "All groups with their states", "Example:\n  odradek group list", list);
   {

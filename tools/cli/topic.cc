@@ -5,6 +5,7 @@
 
 #include "cli/admin.h"
 #include "cli/commands.h"
+#include "cli/subcommand.h"
 #include "client/offsets.h"
 #include "protocol/messages/create_partitions.h"
 #include "protocol/messages/create_topics.h"
@@ -246,12 +247,7 @@ void add_topic(CLI::App& app, int& exit_code) {
   CLI::App* family = app.add_subcommand("topic", "Create, list, describe, change, delete and move topics");
   family->require_subcommand(1);
   auto add = [&](const char* name, const char* full_name, const char* help, const char* footer, int (*run)(Command&)) {
-    auto command = std::make_shared<Command>(full_name);
-    CLI::App* sub = family->add_subcommand(name, help);
-    command->session.add_options(*sub);
-    sub->footer(footer);
-    sub->callback([command, run, &exit_code] { exit_code = run(*command); });
-    return std::pair{sub, command};
+    return add_subcommand(*family, exit_code, name, full_name, help, footer, run);
   };
   {
     auto [sub, command] = add("create", "topic create", "Make a topic", "Example:\n  odradek topic create orders --partitions 6 --config retention.ms=86400000", create);

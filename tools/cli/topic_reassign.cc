@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/plan_command.h"
+#include "cli/subcommand.h"
 
 namespace odradek::cli {
 namespace {
@@ -178,12 +179,7 @@ void add_topic_reassign(CLI::App& topic, int& exit_code) {
   CLI::App* family = topic.add_subcommand("reassign", "Move replicas between brokers: plan, execute, watch, cancel, throttle");
   family->require_subcommand(1);
   auto add = [&](const char* name, const char* full_name, const char* help, const char* footer, int (*run)(Command&)) {
-    auto command = std::make_shared<Command>(full_name);
-    CLI::App* sub = family->add_subcommand(name, help);
-    command->session.add_options(*sub);
-    sub->footer(footer);
-    sub->callback([command, run, &exit_code] { exit_code = run(*command); });
-    return std::pair{sub, command};
+    return add_subcommand(*family, exit_code, name, full_name, help, footer, run);
   };
   {
     auto [sub, command] = add("plan", "topic reassign plan", "A plan that spreads replicas evenly over brokers and racks and moves the least data",
