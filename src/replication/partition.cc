@@ -11,6 +11,9 @@ namespace odradek::replication {
 
 namespace {
 
+// How long a producer goes on sending what a former leader did not acknowledge: delivery.timeout.ms of Kafka's client.
+constexpr int64_t kEarlierMayComeMs = 120'000;
+
 constexpr int64_t kLatest = -1, kEarliest = -2, kMaxTimestamp = -3, kEarliestLocal = -4;
 
 bool contains(const std::vector<BrokerId>& list, BrokerId id) { return std::find(list.begin(), list.end(), id) != list.end(); }
@@ -80,10 +83,15 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
   base::MutexLock change(change_mutex_);
   if (auto legal = check_change(state); !legal) return legal;
   const bool led_before = is_leader();
+  const bool takes_over = role() == Role::kFollower;
   close_gate();
   base::MutexLock lock(mutex_);
   take_state(state, std::move(log), high_watermark);
   now_ms_ = std::max(now_ms_, now_ms);
+  if (takes_over) {
+    took_over_ms_ = now_ms_;
+    took_over_lately_.store(true, std::memory_order_relaxed);
+  }
 
   const Offset start = log_owner_->log_end_offset();
   log_owner_->assign_epoch_start(state.leader_epoch, start);
@@ -209,7 +217,9 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
   }
 
   storage::Log& log = *log_.load(std::memory_order_acquire);
-  auto info = log.append_as_leader(records, epoch, options);
+  storage::AppendOptions how = options;
+  how.earlier_may_be_on_the_way = took_over_lately_.load(std::memory_order_relaxed);
+  auto info = log.append_as_leader(records, epoch, how);
   if (!info) return tl::unexpected<storage::AppendError>(std::move(info.error()));
   need.required = info->last_offset + 1;
   if (need.flushed != AckNeed::Flushed::kNowhere && log.flushed_offset() < need.required) log.request_flush();
@@ -387,6 +397,7 @@ std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why)
   base::MutexLock lock(mutex_);
   if (role() != Role::kLeader) return std::nullopt;
   now_ms_ = std::max(now_ms_, now_ms);
+  if (now_ms_ - took_over_ms_ >= kEarlierMayComeMs) took_over_lately_.store(false, std::memory_order_relaxed);
   const Offset end = log_owner_->log_end_offset();
   note_end(end);
   if (proposed_isr_ || waiting_for_controller_) return std::nullopt;

@@ -310,6 +310,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int64_t> epoch_start_{0};     // log end when the epoch began here
   std::atomic<int32_t> heard_in_{-1};       // follower: last epoch in which its leader told it a high watermark
   std::atomic<int32_t> leading_since_{-1};  // first epoch of this unbroken leadership
+  // A producer's first requests may be on their way to the former leader while its next ones come here already. Kafka takes these, as any
+  // sequence of a producer it does not know, and refuses the first ones for ever; here they are OUT_OF_ORDER_SEQUENCE_NUMBER until then.
+  std::atomic<bool> took_over_lately_{false};
   std::atomic<int32_t> isr_size_{0};        // of the committed ISR: checked against min.insync.replicas by appends
   std::atomic<int32_t> replica_count_{0};
   std::atomic<int32_t> flushing_copies_{1};             // members of the ISR that say what they have flushed, this broker too
@@ -330,6 +333,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
   std::vector<Remote> remotes_ GUARDED_BY(mutex_);
   int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
+  int64_t took_over_ms_ GUARDED_BY(mutex_) = 0;
   // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
   // is a round trip behind for ever; it has caught up with what there was then.
   std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);

@@ -214,6 +214,38 @@ TEST_F(PartitionTest, OnlyAFollowerThatLagsBehindLeavesTheIsr) {
   EXPECT_TRUE(partition.is_under_replicated());
 }
 
+// Its first requests went to the former leader, which refuses them only when it hears that it leads no more; Kafka takes the later ones first.
+TEST_F(PartitionTest, ALeaderThatTookOverTakesNoLaterBatchOfAProducerBeforeItsFirst) {
+  auto produce = [&](int32_t sequence) {
+    Bytes batch = make_batch(1, 10, {.producer_id = {7}, .producer_epoch = 0, .base_sequence = sequence});
+    auto appended = partition.append_as_leader(batch, 1, kNoLeaderEpoch, {});
+    return appended ? ErrorCode::kNone : appended.error().error.code;
+  };
+  follow(2, 0);
+  lead(1, {1}, {1, 2});
+  EXPECT_EQ(produce(1), ErrorCode::kOutOfOrderSequenceNumber);
+  EXPECT_EQ(produce(0), ErrorCode::kNone);
+  EXPECT_EQ(produce(1), ErrorCode::kNone);
+}
+
+TEST_F(PartitionTest, AnUnknownProducerMayBeginAnywhereWhereNoOtherLedOrLongAfter) {
+  auto produce = [&](int64_t producer) {
+    Bytes batch = make_batch(1, 10, {.producer_id = {producer}, .producer_epoch = 0, .base_sequence = 5});
+    auto appended = partition.append_as_leader(batch, 1, kNoLeaderEpoch, {});
+    return appended ? ErrorCode::kNone : appended.error().error.code;
+  };
+  lead(0, {1}, {1, 2});
+  EXPECT_EQ(produce(7), ErrorCode::kNone);
+  follow(2, 1);
+  lead(2, {1}, {1, 2});
+  EXPECT_EQ(produce(8), ErrorCode::kOutOfOrderSequenceNumber);
+  lead(3, {1}, {1, 2});  // it still leads
+  EXPECT_EQ(produce(8), ErrorCode::kOutOfOrderSequenceNumber);
+  now_ms += 120'000;
+  partition.shrink_isr(now_ms);
+  EXPECT_EQ(produce(8), ErrorCode::kNone);
+}
+
 TEST_F(PartitionTest, AFollowerThatKeepsReachingTheEndOfItsFormerFetchCountsAsCaughtUp) {
   lead(0, {1, 2}, {1, 2});
   for (int i = 0; i < 20; ++i) {

@@ -78,7 +78,7 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
       info.duplicate = true;
       return info;
     }
-    if (auto legal = producers_.check(batch, !client); !legal) return refuse(std::move(legal.error()));
+    if (auto legal = producers_.check(batch, !client, options.earlier_may_be_on_the_way); !legal) return refuse(std::move(legal.error()));
   }
   if (full) {
     producers_.note_refused(batch);

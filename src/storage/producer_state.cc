@@ -39,7 +39,7 @@ const ProducerBatch* ProducerStateManager::find_duplicate(const record::BatchHea
   return found->second.find(batch.base_sequence(), batch.last_sequence());
 }
 
-Result<void> ProducerStateManager::check(const record::BatchView& batch, bool epoch_only) const {
+Result<void> ProducerStateManager::check(const record::BatchView& batch, bool epoch_only, bool from_zero) const {
   if (!batch.has_producer()) return {};
   auto found = producers_.find(batch.producer_id().value);
   const Producer* known = found == producers_.end() ? nullptr : &found->second;
@@ -66,6 +66,10 @@ Result<void> ProducerStateManager::check(const record::BatchView& batch, bool ep
     }
   }
   if (!epoch_only && known == nullptr) {
+    if (from_zero && batch.base_sequence() != 0) {
+      return fail(ErrorCode::kOutOfOrderSequenceNumber,
+                  "sequence " + std::to_string(batch.base_sequence()) + " of " + who() + ": what comes before it has not come to this leader yet");
+    }
     auto refused = refused_.find(batch.producer_id().value);
     if (refused != refused_.end() && refused->second.epoch == batch.producer_epoch() && refused->second.first_sequence != batch.base_sequence()) {
       return fail(ErrorCode::kOutOfOrderSequenceNumber, "sequence " + std::to_string(batch.base_sequence()) + " of " + who() + ": sequence " +

@@ -16,6 +16,7 @@ using record::AppendError;
 struct AppendOptions {
   record::AppendOrigin origin = record::AppendOrigin::kClient;
   int16_t produce_version = 11;
+  bool earlier_may_be_on_the_way = false;  // what a former leader refuses comes here yet: a producer unknown to this log begins at sequence 0
 };
 
 struct AppendInfo {
