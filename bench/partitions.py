@@ -57,6 +57,7 @@ def wait_for_all(port, partitions, records):
                     if any(end != records for _, _, _, end in found):
                         raise RuntimeError(f"{name}: an end is not {records}")
                     left.discard(topic)
+            time.sleep(0.02)
             if time.monotonic() - begin > 120:
                 raise RuntimeError(f"{len(left)} topics are not served after 120 s")
     return time.monotonic() - begin
