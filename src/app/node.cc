@@ -79,7 +79,12 @@ struct Node::Parts {
   std::shared_ptr<const storage::LogConfig> log_config(std::string_view topic) const {
     return std::make_shared<const storage::LogConfig>(storage::make_log_config(topic_config(topic)));
   }
-  bool unclean_election(std::string_view topic) const { return topic_config(topic).get_bool("unclean.leader.election.enable"); }
+  // Asked for each partition when this broker becomes the controller: cheap where the topic says nothing of its own.
+  bool unclean_election(std::string_view topic) const {
+    constexpr const char* kKey = "unclean.leader.election.enable";
+    auto overrides = config_store->topic(topic);
+    return overrides && overrides->contains(kKey) ? topic_config(topic).get_bool(kKey) : config.current()->get_bool(kKey);
+  }
 
   Result<std::string> identify();
   void make_rooms(const std::string& cluster_id);
@@ -362,7 +367,7 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
     return {};
   }
 
-  constexpr std::chrono::milliseconds kLoadWait{300};
+  constexpr std::chrono::milliseconds kLoadWait{150};
 
   // After a restart the controller names brokers first and partitions a moment later: clients must not hear meanwhile that their
   // topics are unknown. Logs of topics that are being deleted never show up, so this has an end.

@@ -274,6 +274,7 @@ void ReplicaManager::start() {
   logs_.on_dir_offline([this](const std::string&, const std::vector<TopicPartition>& lost, bool) {
     control_executor_->post([this, lost] {
       take_offline(lost);
+      apply_deferred();
       if (options_.on_log_dirs_changed) options_.on_log_dirs_changed();
     });
   });
@@ -452,7 +453,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
 
   if (log == nullptr) {
     if (auto deferred = defer_one(tp, topic_id, state)) return *deferred;
-    auto opened = logs_.get_or_create(tp, topic_id, options_.log_config(tp.topic), state.is_new);
+    auto opened = logs_.get_or_create(tp, topic_id, logs_.find(tp) == nullptr ? options_.log_config(tp.topic) : nullptr, state.is_new);
     if (!opened) {
       log::error("replication", "{}: {}", tp.to_string(), opened.error().what);
       return opened.error().code;

@@ -27,7 +27,7 @@ std::optional<UnloadedLog> LoadQueue::take(uint32_t dir) {
     while (!names->empty()) {
       auto found = entries_.find(names->front());
       names->pop_front();
-      if (found == entries_.end() || found->second.phase == Phase::kLoading) continue;
+      if (found == entries_.end() || found->second.phase >= Phase::kLoading) continue;
       found->second.phase = Phase::kLoading;
       return found->second.log;
     }
@@ -50,6 +50,14 @@ bool LoadQueue::done(const TopicPartition& tp) {
   return erase(tp);
 }
 
+void LoadQueue::give_up(const TopicPartition& tp) {
+  base::MutexLock lock(mutex_);
+  auto found = entries_.find(tp);
+  if (found == entries_.end()) return;
+  found->second.phase = Phase::kGivenUp;
+  changed_.notify_all();
+}
+
 void LoadQueue::hasten(const TopicPartition& tp) {
   if (empty()) return;
   base::MutexLock lock(mutex_);
@@ -64,28 +72,29 @@ std::optional<UnloadedLog> LoadQueue::claim(const TopicPartition& tp) {
   base::MutexLock lock(mutex_);
   auto found = entries_.find(tp);
   if (found == entries_.end()) return std::nullopt;
-  if (found->second.phase != Phase::kLoading) {
+  if (found->second.phase < Phase::kLoading) {
     UnloadedLog log = std::move(found->second.log);
     erase(tp);
     return log;
   }
-  while (entries_.contains(tp)) lock.wait(changed_);
+  while (is_being_loaded(tp)) lock.wait(changed_);
   return std::nullopt;
 }
 
 void LoadQueue::wait_for(const TopicPartition& tp) {
   if (empty()) return;
   base::MutexLock lock(mutex_);
-  for (;;) {
-    auto found = entries_.find(tp);
-    if (found == entries_.end() || (cancelled_ && found->second.phase != Phase::kLoading)) return;
-    lock.wait(changed_);
-  }
+  while (is_being_loaded(tp) || (!cancelled_ && is_waiting(tp))) lock.wait(changed_);
 }
 
-void LoadQueue::wait_for_all() {
-  base::MutexLock lock(mutex_);
-  while (!entries_.empty()) lock.wait(changed_);
+bool LoadQueue::is_being_loaded(const TopicPartition& tp) const {
+  auto found = entries_.find(tp);
+  return found != entries_.end() && found->second.phase == Phase::kLoading;
+}
+
+bool LoadQueue::is_waiting(const TopicPartition& tp) const {
+  auto found = entries_.find(tp);
+  return found != entries_.end() && found->second.phase < Phase::kLoading;
 }
 
 void LoadQueue::cancel() {

@@ -2,7 +2,7 @@
 // in these files until the log itself can say it.
 //   add()... → take() → (load) → done()
 // Order: those that somebody asked for, then internal topics (groups wait for them), then as they were added.
-// Thread: any. No lock is held outside a call but by the wait functions.
+// Thread: any. Only claim() and wait_for() wait, and not where all tasks run on one thread: there nothing is half loaded between two tasks.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -32,15 +32,16 @@ class LoadQueue {
   void add(UnloadedLog log);
   // The next log of this dir; it is being loaded from now on, until done(). Nullopt: nothing is left to begin.
   std::optional<UnloadedLog> take(uint32_t dir);
-  // Loaded, or given up. True: it was the last one of its dir. Does nothing if it is not here.
+  // Loaded. True: it was the last one of its dir. Does nothing if it is not here.
   bool done(const TopicPartition& tp);
+  // Its dir has failed: nobody waits for it any more, and it stays here until drop().
+  void give_up(const TopicPartition& tp);
   // Loads it before the others. Does nothing if it is not waiting.
   void hasten(const TopicPartition& tp);
   // Takes it out, so that nobody begins to load it; if that has begun, waits for its end. Nullopt: it was not here or is loaded.
   std::optional<UnloadedLog> claim(const TopicPartition& tp);
   // Waits until it is loaded or given up, or will not be because of cancel().
   void wait_for(const TopicPartition& tp);
-  void wait_for_all();
   // take() gives nothing any more; what was not begun stays known.
   void cancel();
   // All of a dir that failed, also what is being loaded, are gone from here.
@@ -54,7 +55,7 @@ class LoadQueue {
   std::vector<UnloadedLog> of(uint32_t dir) const;
 
  private:
-  enum class Phase : uint8_t { kWaiting, kHastened, kLoading };
+  enum class Phase : uint8_t { kWaiting, kHastened, kLoading, kGivenUp };
   struct Entry {
     UnloadedLog log;
     Phase phase = Phase::kWaiting;
@@ -65,6 +66,8 @@ class LoadQueue {
     size_t left = 0;  // entries of this dir
   };
   Lane& lane(uint32_t dir) REQUIRES(mutex_);
+  bool is_being_loaded(const TopicPartition& tp) const REQUIRES(mutex_);
+  bool is_waiting(const TopicPartition& tp) const REQUIRES(mutex_);
   bool erase(const TopicPartition& tp) REQUIRES(mutex_);
 
   mutable base::Mutex mutex_;

@@ -60,7 +60,8 @@ struct LogManager::Impl final : LogDir::Owner {
 
   Result<void> find_logs(Dir& dir, base::Executor& loaders);
   void load_next(Dir& dir);
-  void load_one(Dir& dir, const UnloadedLog& found);
+  // False: its dir has failed.
+  bool load_one(Dir& dir, const UnloadedLog& found);
   void loaded(Dir& dir, const TopicPartition& tp);
   void end_loaders();
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);
@@ -228,12 +229,12 @@ std::shared_ptr<const LogConfig> LogManager::Impl::config_of(const std::string& 
 void LogManager::Impl::load_next(Dir& dir) {
   auto next = loading.take(dir.dir->number());
   if (!next) return;
-  load_one(dir, *next);
-  loaded(dir, next->name);
+  if (load_one(dir, *next)) return loaded(dir, next->name);
+  loading.give_up(next->name);  // on_failure() comes and tells of it
 }
 
-void LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
-  if (!dir.dir->online()) return;
+bool LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
+  if (!dir.dir->online()) return false;
   const TopicPartition& tp = found.name;
   const std::string folder = dir.dir->path() + "/" + tp.to_string();
   const LoadOptions load{dir.was_clean, found.recovery_point.value_or(Offset{0}), found.log_start.value_or(Offset{0}), found.high_watermark.value_or(Offset{0}),
@@ -241,20 +242,20 @@ void LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
   auto config = config_of(tp.topic);
   auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
   if (!loaded) {
-    if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
     // A file that is not what it should be: nothing here may be believed.
     Error error = loaded.error();
-    error.os_error = EIO;
-    return dir.dir->fail(error);
+    if (!is_disk_failure(error)) error.os_error = EIO;
+    dir.dir->fail(error);
+    return false;
   }
   auto log = std::make_shared<Log>(dir.dir, tp, folder, config, std::move(*loaded));
-  if (!register_log(log)) return;
+  if (!register_log(log)) return false;
   // They may have changed while it was not yet among those that are told.
   if (auto now = config_of(tp.topic); now != config) log->update_config(std::move(now));
   log->note_loaded();
+  return true;
 }
 
-// Loaded or not: nobody waits for it any more.
 void LogManager::Impl::loaded(Dir& dir, const TopicPartition& tp) {
   const bool last = loading.done(tp);
   if (last) log::info("storage", "log dir {}: all logs loaded after {} ms", dir.dir->path(), runtime.clock().monotonic_ms() - began_ms);
@@ -436,8 +437,7 @@ Result<void> LogManager::write_identity(const std::string& cluster_id, BrokerId 
 Result<void> LogManager::start(ConfigResolver resolver) {
   if (auto begun = begin(std::move(resolver)); !begun) return begun;
   Impl& impl = *impl_;
-  impl.end_loaders();
-  impl.loading.wait_for_all();
+  impl.end_loaders();  // all is loaded then; what is not was in a dir that has failed
   if (!impl.any_online()) return fail(ErrorCode::kKafkaStorageError, "every log dir has failed; server.log says why");
   log::info("storage", "{} logs loaded in {} ms", size(), impl.runtime.clock().monotonic_ms() - impl.began_ms);
   return {};

@@ -67,7 +67,7 @@ struct LogDirDescription {
 class LogManager {
  public:
   using ConfigResolver = std::function<std::shared_ptr<const LogConfig>(const std::string& topic)>;
-  // A log that was found at start is ready, or given up because its dir failed. On a recovery thread.
+  // A log that was found at start is ready. On a recovery thread.
   using Loaded = std::function<void(const TopicPartition& tp)>;
   // Called once per failed dir, on the scheduler's thread, with the partitions that were in it, loaded or not.
   using DirOffline = std::function<void(const std::string& path, const std::vector<TopicPartition>& partitions, bool any_dir_left)>;
@@ -108,7 +108,7 @@ class LogManager {
   std::shared_ptr<Log> find(const TopicPartition& tp) const;
   // A new log goes to the online dir with the fewest partitions; no fsync on the calling thread. `is_new`: the partition was just
   // created; if not and some dir is offline, the log may be there: kKafkaStorageError. A zero topic id: none.
-  // A log that is being loaded is waited for.
+  // A log that is being loaded is waited for. `config`: of a new log only.
   // Errors: kKafkaStorageError; kInconsistentTopicId: the log has another id.
   Result<std::shared_ptr<Log>> get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
                                              bool is_new = false);
