@@ -204,9 +204,18 @@ TEST_F(Loading, SettingsThatChangeMeanwhileReachTheLog) {
   kill_and_begin();
   LogConfig changed;
   changed.retention_ms = 4'711;
-  disk.config = std::make_shared<LogConfig>(changed);
-  disk.manager->configs_changed();
+  // In the middle of the load of one: it began with the old ones, and is not yet among those that are given new ones.
+  disk.files.set_fault([&](base::FileCall, const std::string& path) {
+    if (path.starts_with("/data/t-1/") && disk.config->retention_ms != 4'711) {
+      disk.config = std::make_shared<LogConfig>(changed);
+      disk.manager->configs_changed();
+      for (const auto& log : disk.manager->all()) log->update_config(disk.config);
+    }
+    return 0;
+  });
   disk.runtime.run_until_idle();
+  disk.files.set_fault(nullptr);
+  ASSERT_EQ(disk.manager->size(), 3u);
   for (const auto& log : disk.manager->all()) EXPECT_EQ(log->config()->retention_ms, 4'711);
 }
 
