@@ -12,16 +12,24 @@
 #include "controller/topic_admin.h"
 #include "metadata/image.h"
 #include "protocol/messages/metadata.h"
+#include "replication/replica_manager.h"
 
 namespace odradek::api {
 
 namespace {
 
+bool is_loading(const Services& services, const std::string& topic, int32_t partition, bool hasten) {
+  return hasten ? services.replicas.hasten(topic, partition) : services.replicas.is_loading(topic, partition);
+}
+
 using protocol::MetadataRequest;
 using protocol::MetadataResponse;
 using Topic = MetadataResponse::MetadataResponseTopic;
 
-void fill(Topic& to, const metadata::TopicImage& topic, const metadata::ClusterImage& image, const request::RequestContext& request) {
+// `named`: the client asks for this topic. Its partitions whose logs are still being loaded here come next; until they can be served
+// they have no leader for clients, so that these wait without sending anything.
+void fill(Topic& to, const metadata::TopicImage& topic, const metadata::ClusterImage& image, const request::RequestContext& request, const Services& services,
+          bool named) {
   const int16_t version = request.version();
   to.name = topic.name;
   to.topic_id = topic.id;
@@ -50,7 +58,7 @@ void fill(Topic& to, const metadata::TopicImage& topic, const metadata::ClusterI
     }
     const metadata::BrokerImage* leader = image.find_broker(partition.leader);
     ErrorCode error = ErrorCode::kNone;
-    if (leader == nullptr) {
+    if (leader == nullptr || (partition.leader == services.self && is_loading(services, topic.name, partition.index, named))) {
       error = ErrorCode::kLeaderNotAvailable;
     } else if (leader->endpoint(request.connection().listener) == nullptr) {
       error = version < 6 ? ErrorCode::kLeaderNotAvailable : ErrorCode::kListenerNotFound;
@@ -116,7 +124,7 @@ void handle_metadata(Services& services, request::RequestPtr request) {
   if (all) {
     const auto known = image->topics();
     topics.reserve(known.size());
-    for (const auto& topic : known) fill(topics.emplace_back(), *topic, *image, *asking->request);
+    for (const auto& topic : known) fill(topics.emplace_back(), *topic, *image, *asking->request, services, false);
     return release(services, asking);
   }
   // Topics are found by their ids from v12 on; who names an id, or neither id nor name, before that is refused as a whole.
@@ -145,7 +153,7 @@ void handle_metadata(Services& services, request::RequestPtr request) {
       if (wanted.topic_id.is_zero() || !seen_ids.insert(wanted.topic_id).second) continue;
       auto& row = topics.emplace_back();
       if (const metadata::TopicImage* topic = image->find_topic(wanted.topic_id)) {
-        fill(row, *topic, *image, *asking->request);
+        fill(row, *topic, *image, *asking->request, services, true);
       } else {
         row.name = std::nullopt;
         row.topic_id = wanted.topic_id;
@@ -156,7 +164,7 @@ void handle_metadata(Services& services, request::RequestPtr request) {
     if (!seen.insert(*wanted.name).second) continue;
     auto& row = topics.emplace_back();
     if (const metadata::TopicImage* topic = image->find_topic(*wanted.name)) {
-      fill(row, *topic, *image, *asking->request);
+      fill(row, *topic, *image, *asking->request, services, true);
       continue;
     }
     row.name = *wanted.name;

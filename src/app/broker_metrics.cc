@@ -153,6 +153,7 @@ std::vector<std::string> BrokerMetrics::not_ready() const {
   if (controller_.counts().offline_partitions > 0) {
     reasons.push_back(std::to_string(controller_.counts().offline_partitions) + " partitions have no leader");
   }
+  if (const size_t loading = logs_.loading(); loading > 0) reasons.push_back(std::to_string(loading) + " logs are still being loaded; their partitions are not served yet");
   if (logs_.has_offline_dir()) reasons.push_back("a log dir is offline; server.log names it");
   return reasons;
 }

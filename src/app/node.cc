@@ -79,7 +79,12 @@ struct Node::Parts {
   std::shared_ptr<const storage::LogConfig> log_config(std::string_view topic) const {
     return std::make_shared<const storage::LogConfig>(storage::make_log_config(topic_config(topic)));
   }
-  bool unclean_election(std::string_view topic) const { return topic_config(topic).get_bool("unclean.leader.election.enable"); }
+  // Asked for each partition when this broker becomes the controller: cheap where the topic says nothing of its own.
+  bool unclean_election(std::string_view topic) const {
+    constexpr const char* kKey = "unclean.leader.election.enable";
+    auto overrides = config_store->topic(topic);
+    return overrides && overrides->contains(kKey) ? topic_config(topic).get_bool(kKey) : config.current()->get_bool(kKey);
+  }
 
   Result<std::string> identify();
   void make_rooms(const std::string& cluster_id);
@@ -149,7 +154,7 @@ Result<void> Node::open(const OpenStore& open_store) {
   log::info("app", "broker {} of cluster {}", parts.self.value, *cluster_id);
 
   parts.follow_config_changes();
-  if (auto loaded = parts.logs->start([&parts](const std::string& topic) { return parts.log_config(topic); }); !loaded) return loaded;
+  if (auto found = parts.logs->begin([&parts](const std::string& topic) { return parts.log_config(topic); }); !found) return found;
   parts.scrubber = std::make_unique<storage::Scrubber>(parts.runtime, *parts.logs, storage::make_scrubber_options(*parts.config.current()), parts.registry);
   parts.scrubber->start();
   parts.cleaner = std::make_unique<storage::Cleaner>(parts.runtime, *parts.logs, storage::make_cleaner_options(*parts.config.current()), parts.registry);
@@ -277,6 +282,7 @@ void Node::Parts::follow_config_changes() {
     using metadata::EntityType;
     if (entity.type == EntityType::kTopic) {
       auto settings = log_config(entity.name);
+      logs->configs_changed();
       for (const auto& log : logs->all()) {
         if (log->name().topic == entity.name) take_log_config(*log, settings);
       }
@@ -302,6 +308,7 @@ void Node::Parts::follow_config_changes() {
 // Defaults of topics may have changed.
 void Node::Parts::renew_log_configs() {
   absl::flat_hash_map<std::string, std::shared_ptr<const storage::LogConfig>> by_topic;
+  logs->configs_changed();
   for (const auto& log : logs->all()) {
     auto& settings = by_topic[log->name().topic];
     if (!settings) settings = log_config(log->name().topic);
@@ -321,7 +328,7 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
   if (auto zookeeper = zookeeper_settings(*settings)) {
     // The server measures in ticks of its own, and may have started late.
     options.refuse_transactions = true;
-    for (const auto& log : parts.logs->all()) options.holds_transactions |= log->name().topic == kTransactionStateTopic;
+    for (const TopicPartition& tp : parts.logs->partitions()) options.holds_transactions |= tp.topic == kTransactionStateTopic;
     options.wait_for_former_ms = int64_t{zookeeper->store.session_timeout_ms} * 3 / 2;
     limit += std::chrono::milliseconds(options.wait_for_former_ms);
   }
@@ -360,11 +367,13 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
     return {};
   }
 
+  constexpr std::chrono::milliseconds kLoadWait{150};
+
   // After a restart the controller names brokers first and partitions a moment later: clients must not hear meanwhile that their
   // topics are unknown. Logs of topics that are being deleted never show up, so this has an end.
   constexpr std::chrono::milliseconds kTopicsWait{5'000};
   std::set<std::string> here;
-  for (const auto& log : parts.logs->all()) here.insert(log->name().topic);
+  for (const TopicPartition& tp : parts.logs->partitions()) here.insert(tp.topic);
   auto shown = wait_for<bool>(
       parts.waiter,
       [&](auto reply) {
@@ -376,6 +385,8 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
       },
       "the controller's word on the topics here", 2 * kTopicsWait);
   if (!shown || !*shown) log::warn("app", "some log folders here belong to topics that the cluster does not have");
+  // A partition is served when its log is ready. Where all are ready in a moment, no client need hear of those that are not.
+  parts.waiter.wait([&parts](Task done) { parts.replicas->when_loaded(std::move(done)); }, kLoadWait);
   parts.dispatcher->serve_clients();
   return {};
 }

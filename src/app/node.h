@@ -47,7 +47,8 @@ class Node {
   // Without leave(): as after a crash, nothing is written.
   ~Node();
 
-  // Locks the log dirs, opens the tree, checks who this is, loads and recovers the logs. Errors: one line for the operator.
+  // Locks the log dirs, opens the tree, checks who this is, begins to load and recover the logs: a partition is served when its own is
+  // ready. Errors: one line for the operator.
   Result<void> open(const OpenStore& open_store);
   // Registers under these addresses and returns when this broker knows itself and a controller. `registered` runs as soon as requests may
   // come: the controller's, which this waits for, and others, which wait for this.

@@ -306,12 +306,23 @@ Async<void> Controller::Impl::take_office() {
   RequestBatch greeting;
   greeting.update_brokers();
   send(greeting);
+  // First what needs another leader: it is written to again a whole round of requests earlier.
+  std::vector<TopicPartition> partitions = state.all_partitions();
+  std::vector<TopicPartition> unsettled;
+  for (const TopicPartition& tp : partitions) {
+    const PartitionRecord* record = state.find(tp);
+    if (!record->has_state || state.is_deleting(tp.topic)) continue;
+    if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
+  }
+  co_await settle_partitions(std::move(unsettled));
+  if (!in_office()) co_return;
   // Everything that stands, so that brokers hear what they may have missed.
   RequestBatch all;
-  std::vector<TopicPartition> partitions = state.all_partitions();
   std::vector<TopicPartition> without_state;
   for (const TopicPartition& tp : partitions) {
-    if (state.find(tp)->has_state) {
+    const PartitionRecord* record = state.find(tp);
+    if (record == nullptr) continue;
+    if (record->has_state) {
       all.leader_and_isr_to_replicas(state, tp);
       all.update_metadata(tp);
     } else if (!state.is_deleting(tp.topic)) {
@@ -320,14 +331,6 @@ Async<void> Controller::Impl::take_office() {
   }
   send(all);
   co_await create_partitions(std::move(without_state));
-  if (!in_office()) co_return;
-  std::vector<TopicPartition> unsettled;
-  for (const TopicPartition& tp : partitions) {
-    const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || !record->has_state || state.is_deleting(tp.topic)) continue;
-    if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
-  }
-  co_await settle_partitions(std::move(unsettled));
   if (!in_office()) co_return;
   for (const TopicPartition& tp : state.all_partitions()) {
     const PartitionRecord* record = state.find(tp);

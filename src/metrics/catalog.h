@@ -252,6 +252,8 @@ inline constexpr MetricDef kOfflineLogDirectoryCount{"kafka_log_logmanager_offli
     "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Log dirs that failed."};
 inline constexpr MetricDef kLogDirectoryOffline{"kafka_log_logmanager_logdirectoryoffline", Kind::kGauge, "", "logdirectory",
     "kafka.log:type=LogManager,name=LogDirectoryOffline", "1: this log dir failed."};
+inline constexpr MetricDef kRemainingLogsToRecover{"kafka_log_logmanager_remaininglogstorecover", Kind::kGauge, "", "dir",
+    "kafka.log:type=LogManager,name=remainingLogsToRecover", "Logs found at start that are not loaded yet; their partitions are not served."};
 
 // --- groups
 inline constexpr MetricDef kNumGroups{"kafka_coordinator_group_groupmetadatamanager_numgroups", Kind::kGauge, "", "",

@@ -183,13 +183,25 @@ void FetchLane::stop_watching(Fetch& fetch) {
   fetch.flush_watch.reset();
 }
 
+namespace {
+constexpr int64_t kFirstHurriedMs = 20;
+
+// The leader has not heard of its leadership yet, most often.
+bool is_usual(ErrorCode code) {
+  return code == ErrorCode::kUnknownLeaderEpoch || code == ErrorCode::kUnknownTopicId || code == ErrorCode::kNotLeaderOrFollower ||
+         code == ErrorCode::kUnknownTopicOrPartition;
+}
+}  // namespace
+
 // --- pauses -----------------------------------------------------------------------------------------------------------------------
 
 void FetchLane::delay(Fetch& fetch) {
   leave_session(fetch);
   fetch.state = State::kDelayed;
   ++fetch.delays;
-  context_->runtime.timers().after(std::chrono::milliseconds(options_.backoff_ms),
+  int64_t pause_ms = options_.backoff_ms;
+  if (is_usual(fetch.last_error) && (kFirstHurriedMs << fetch.hurried) < pause_ms) pause_ms = kFirstHurriedMs << fetch.hurried++;
+  context_->runtime.timers().after(std::chrono::milliseconds(pause_ms),
                                    later(fetch, [delays = fetch.delays](FetchLane& lane, Fetch& fetch) {
                                      if (fetch.state != State::kDelayed || fetch.delays != delays) return;
                                      fetch.started ? lane.resume(fetch) : lane.start(fetch);
@@ -228,10 +240,7 @@ void FetchLane::pause(const Error& error) {
 void FetchLane::note_error(Fetch& fetch, ErrorCode code, std::string_view what) {
   if (fetch.last_error == code) return;
   fetch.last_error = code;
-  // A leader that has not heard of its leadership yet is no news.
-  const bool usual = code == ErrorCode::kUnknownLeaderEpoch || code == ErrorCode::kUnknownTopicId || code == ErrorCode::kNotLeaderOrFollower ||
-                     code == ErrorCode::kUnknownTopicOrPartition;
-  log::at("replication", usual ? log::Level::kInfo : log::Level::kError, "{}: {} at offset {}: {}{}{}; trying again", label_, fetch.tp().to_string(),
+  log::at("replication", is_usual(code) ? log::Level::kInfo : log::Level::kError, "{}: {} at offset {}: {}{}{}; trying again", label_, fetch.tp().to_string(),
           fetch.position.value, name_of(code), what.empty() ? "" : ": ", what);
 }
 

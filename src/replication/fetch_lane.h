@@ -2,7 +2,8 @@
 // A state machine: events come in on one executor (partitions, answers, timers), requests go out by links; nothing waits but for
 // the disk (appends, truncations). A partition that fails pauses by itself, the others go on.
 // Rules: interbroker.md §7. Start at the log end, or at the high watermark if the log knows no epochs. A diverging epoch cuts the log
-// to where both agree; OFFSET_OUT_OF_RANGE asks the leader for its ends. An error of a partition pauses it for replica.fetch.backoff.ms;
+// to where both agree; OFFSET_OUT_OF_RANGE asks the leader for its ends. An error of a partition pauses it for replica.fetch.backoff.ms
+// (first for less, where leader and follower have only not heard of an election at the same moment: what is written waits for it);
 // a lost connection pauses all. FENCED_LEADER_EPOCH in the epoch that is followed, or an offline log dir, ends a partition until the
 // controller says more (it counts as failed).
 //
@@ -119,6 +120,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
     std::shared_ptr<FlushWatch> flush_watch;  // shared with the partition's wait list
     uint64_t life = 0;           // tells answers about it from those about a former one
     uint64_t delays = 0;         // how often it was delayed: a timer of an older one is void
+    int hurried = 0;             // delays in a row that were short ones
     ErrorCode last_error = ErrorCode::kNone;
     std::atomic<int64_t> lag{0};
     std::atomic<bool> failed{false};

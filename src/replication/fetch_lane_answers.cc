@@ -99,6 +99,7 @@ void FetchLane::on_records(Fetch& fetch, FetchResponse::PartitionData& data) {
     return on_log_error(fetch, {ErrorCode::kCorruptMessage, "records without a whole batch"});
   }
   fetch.last_error = ErrorCode::kNone;
+  fetch.hurried = 0;
   if (done->info.size_bytes > 0) context_->on_bytes(done->info.size_bytes);
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();

@@ -12,6 +12,8 @@ class LeadershipListener {
   virtual ~LeadershipListener() = default;
   // This broker leads `tp` in `epoch`. Comes again, with a higher epoch, when it goes on leading in a new epoch.
   virtual void on_leader(const TopicPartition& tp, LeaderEpoch epoch) = 0;
+  // This broker leads `tp` in `epoch`, but its log is still being loaded: on_leader() with the same epoch follows, or one of the others.
+  virtual void on_loading(const TopicPartition&, LeaderEpoch) {}
   // Another broker (or nobody) leads `tp`; this one keeps a copy.
   virtual void on_follower(const TopicPartition& tp, LeaderEpoch epoch) = 0;
   // The replica is gone from here: stopped by the controller, deleted, or its log dir failed.

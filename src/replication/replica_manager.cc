@@ -249,6 +249,7 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
 }
 
 ReplicaManager::~ReplicaManager() {
+  logs_.on_loaded(nullptr);
   logs_.on_dir_offline(nullptr);
   logs_.on_room(nullptr);
   metrics_->close();
@@ -266,10 +267,14 @@ void ReplicaManager::start() {
   metrics_->open([this] { return partitions(); });
   isr_timer_ = std::make_unique<base::PeriodicTask>(runtime_, *executor_, std::chrono::milliseconds(std::max<int64_t>(options_.replica_lag_time_max_ms / 2, 1)),
                                                     [this] { check_isrs(); });
+  some_loading_.store(true, std::memory_order_release);
+  logs_.on_loaded([this](const TopicPartition& tp) { on_loaded(tp); });
+  control_executor_->post([this] { apply_deferred(); });  // perhaps nothing is left to wait for
   // On another thread: the one that reports may be one that the partitions wait for.
   logs_.on_dir_offline([this](const std::string&, const std::vector<TopicPartition>& lost, bool) {
     control_executor_->post([this, lost] {
       take_offline(lost);
+      apply_deferred();
       if (options_.on_log_dirs_changed) options_.on_log_dirs_changed();
     });
   });
@@ -302,7 +307,18 @@ std::shared_ptr<Partition> ReplicaManager::find(std::string_view topic, int32_t 
 ErrorCode ReplicaManager::look_up(std::string_view topic, int32_t partition, std::shared_ptr<Partition>& found) const {
   found = find(topic, partition);
   if (found != nullptr) return ErrorCode::kNone;
+  hasten(topic, partition);
   return image_.current()->find_partition(topic, partition) != nullptr ? ErrorCode::kNotLeaderOrFollower : ErrorCode::kUnknownTopicOrPartition;
+}
+
+bool ReplicaManager::is_loading(std::string_view topic, int32_t partition) const {
+  return some_loading_.load(std::memory_order_acquire) && find(topic, partition) == nullptr;
+}
+
+bool ReplicaManager::hasten(std::string_view topic, int32_t partition) const {
+  if (!is_loading(topic, partition)) return false;
+  logs_.hasten({std::string(topic), partition});
+  return true;
 }
 
 Result<std::shared_ptr<Partition>> ReplicaManager::leader_or_error(const TopicPartition& tp, LeaderEpoch current_leader_epoch) const {
@@ -436,7 +452,8 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   if (std::find(state.replicas.begin(), state.replicas.end(), options_.self) == state.replicas.end()) return ErrorCode::kUnknownTopicOrPartition;
 
   if (log == nullptr) {
-    auto opened = logs_.get_or_create(tp, topic_id, options_.log_config(tp.topic), state.is_new);
+    if (auto deferred = defer_one(tp, topic_id, state)) return *deferred;
+    auto opened = logs_.get_or_create(tp, topic_id, logs_.find(tp) == nullptr ? options_.log_config(tp.topic) : nullptr, state.is_new);
     if (!opened) {
       log::error("replication", "{}: {}", tp.to_string(), opened.error().what);
       return opened.error().code;
@@ -466,6 +483,76 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
   if (!leads && fetchers_ != nullptr) fetchers_->follow({partition, log->topic_id(), state.leader_epoch}, state.leader);
   tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
   return ErrorCode::kNone;
+}
+
+std::optional<ErrorCode> ReplicaManager::defer_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state) {
+  if (!logs_.is_loading(tp)) return std::nullopt;
+  auto before = deferred_.find(tp);
+  if (before != deferred_.end()) {
+    const bool same_epoch = state.leader_epoch == before->second.state.leader_epoch;
+    if (same_epoch && before->second.topic_id.is_zero() && !topic_id.is_zero()) {
+      before->second.topic_id = topic_id;
+      return ErrorCode::kNone;
+    }
+    if (state.leader_epoch <= before->second.state.leader_epoch) return ErrorCode::kStaleControllerEpoch;
+  }
+  deferred_[tp] = {topic_id, state};
+  if (state.leader == options_.self) {
+    tell([&](LeadershipListener& listener) { listener.on_loading(tp, state.leader_epoch); });
+  } else {
+    tell([&](LeadershipListener& listener) { listener.on_follower(tp, state.leader_epoch); });
+  }
+  return ErrorCode::kNone;
+}
+
+// On a recovery thread, for each log: those that are ready when the control thread looks are taken at once.
+void ReplicaManager::on_loaded(const TopicPartition& tp) {
+  bool first;
+  {
+    base::MutexLock lock(loaded_mutex_);
+    first = loaded_.empty();
+    loaded_.push_back(tp);
+  }
+  if (first) control_executor_->post([this] { apply_deferred(); });
+}
+
+void ReplicaManager::when_loaded(Task done) {
+  {
+    base::MutexLock lock(apply_mutex_);
+    when_loaded_.push_back(std::move(done));
+  }
+  apply_deferred();
+}
+
+void ReplicaManager::apply_deferred() {
+  std::vector<TopicPartition> loaded;
+  std::vector<Task> waiting;
+  struct Run {
+    std::vector<Task>& tasks;
+    ~Run() {
+      for (Task& task : tasks) task();
+    }
+  } run_unlocked{waiting};
+  Wakeups wakeups;
+  base::MutexLock lock(apply_mutex_);
+  {
+    base::MutexLock taking(loaded_mutex_);
+    loaded.swap(loaded_);
+  }
+  for (const TopicPartition& tp : loaded) {
+    auto found = deferred_.find(tp);
+    if (found == deferred_.end()) continue;  // not yet told of it, or it has failed
+    const Deferred deferred = std::move(found->second);
+    deferred_.erase(found);
+    const ErrorCode error = apply_one(tp, deferred.topic_id, deferred.state, wakeups);
+    if (error == ErrorCode::kNone) continue;
+    log::error("replication", "{}: its log is loaded, but it is not served: {}", tp.to_string(), name_of(error));
+    tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
+  }
+  if (fetchers_ != nullptr) fetchers_->apply();
+  if (logs_.loading() > 0 || !deferred_.empty()) return;
+  some_loading_.store(false, std::memory_order_release);
+  waiting.swap(when_loaded_);
 }
 
 protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaRequest& request) {
@@ -501,6 +588,11 @@ protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaR
 
 ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) {
   std::shared_ptr<Partition> partition = find(tp);
+  if (auto deferred = deferred_.find(tp); deferred != deferred_.end()) {
+    if (epoch.value >= 0 && epoch < deferred->second.state.leader_epoch) return ErrorCode::kFencedLeaderEpoch;
+    deferred_.erase(deferred);
+    tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
+  }
   if (partition != nullptr) {
     if (partition->role() == Role::kOffline) return ErrorCode::kKafkaStorageError;
     // -1: a controller without epochs; -2: the topic is being deleted.
@@ -516,7 +608,7 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     base::WriterLock lock(map_mutex_);
     map_.erase(KeyView{tp.topic, tp.partition});
   }
-  if (logs_.find(tp) == nullptr) return ErrorCode::kNone;
+  if (!logs_.is_loading(tp) && logs_.find(tp) == nullptr) return ErrorCode::kNone;
   auto removed = logs_.remove_async(tp);
   if (!removed) {
     log::error("replication", "{}: {}", tp.to_string(), removed.error().what);
@@ -833,6 +925,12 @@ void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions)
   base::MutexLock lock(apply_mutex_);
   for (const TopicPartition& tp : partitions) {
     std::shared_ptr<Partition> partition = find(tp);
+    if (partition == nullptr && deferred_.erase(tp) > 0) {
+      partition = std::make_shared<Partition>(tp, options_.self, *this, options_.replica_lag_time_max_ms);
+      partition->set_counters(metrics_->of_topic(tp.topic));
+      base::WriterLock map_lock(map_mutex_);
+      map_[Key{tp.topic, tp.partition}] = partition;
+    }
     if (partition == nullptr || partition->role() == Role::kOffline) continue;
     if (fetchers_ != nullptr) fetchers_->forget(tp);
     partition->stop(true);

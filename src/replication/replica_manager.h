@@ -141,6 +141,12 @@ class ReplicaManager : public LiveBrokers {
   std::shared_ptr<Partition> find(const TopicPartition& tp) const { return find(tp.topic, tp.partition); }
   // kNone and the partition (of any role); kNotLeaderOrFollower: the cluster knows it, it is not here; kUnknownTopicOrPartition.
   ErrorCode look_up(std::string_view topic, int32_t partition, std::shared_ptr<Partition>& found) const;
+  // The logs here are still being loaded, that of this partition among them: it is served soon.
+  bool is_loading(std::string_view topic, int32_t partition) const;
+  // The same; and its log is loaded before the others.
+  bool hasten(std::string_view topic, int32_t partition) const;
+  // `done` runs once, when every log that was found at start is loaded and what the controller said of it is applied: on this thread or any.
+  void when_loaded(Task done);
   // A leader whose epoch is `current_leader_epoch` (-1: any), else the error for the client.
   Result<std::shared_ptr<Partition>> leader_or_error(const TopicPartition& tp, LeaderEpoch current_leader_epoch) const;
   std::vector<std::shared_ptr<Partition>> partitions() const;
@@ -149,6 +155,7 @@ class ReplicaManager : public LiveBrokers {
   bool is_alive(BrokerId broker) const override;
 
   // --- from the controller: one at a time inside; may open logs, so not on a handler thread ---------------------------------------
+  // The state of a partition whose log is still being loaded is kept and applied when the log is ready; the controller hears kNone.
   base::Executor& control_executor() { return *control_executor_; }  // one thread: requests from the network keep their order
   protocol::LeaderAndIsrResponse apply(const protocol::LeaderAndIsrRequest& request);
   protocol::StopReplicaResponse apply(const protocol::StopReplicaRequest& request);
@@ -217,6 +224,12 @@ class ReplicaManager : public LiveBrokers {
   class ParkedFetch;
   class ParkedDelete;
 
+  // What the controller said of a partition whose log was not loaded yet.
+  struct Deferred {
+    Uuid topic_id;
+    PartitionState state;
+  };
+
   struct Key {
     std::string topic;
     int32_t partition;
@@ -242,6 +255,10 @@ class ReplicaManager : public LiveBrokers {
   // kNone: taken. The others as interbroker.md §2.
   ErrorCode take_controller_epoch(int32_t epoch) REQUIRES(apply_mutex_);
   ErrorCode apply_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state, Wakeups& wakeups) REQUIRES(apply_mutex_);
+  // Nullopt: its log is not being loaded.
+  std::optional<ErrorCode> defer_one(const TopicPartition& tp, const Uuid& topic_id, const PartitionState& state) REQUIRES(apply_mutex_);
+  void on_loaded(const TopicPartition& tp);
+  void apply_deferred();
   ErrorCode stop_one(const TopicPartition& tp, LeaderEpoch epoch, bool remove, Wakeups& wakeups) REQUIRES(apply_mutex_);
   void tell(UniqueFunction<void(LeadershipListener&)> what) REQUIRES(apply_mutex_);
   void count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before);
@@ -270,6 +287,13 @@ class ReplicaManager : public LiveBrokers {
   base::Mutex apply_mutex_;  // one request of the controller at a time; listeners are called under it
   int32_t controller_epoch_ GUARDED_BY(apply_mutex_) = -1;
   std::vector<LeadershipListener*> listeners_ GUARDED_BY(apply_mutex_);
+  absl::flat_hash_map<TopicPartition, Deferred> deferred_ GUARDED_BY(apply_mutex_);
+
+  std::vector<Task> when_loaded_ GUARDED_BY(apply_mutex_);
+
+  base::Mutex loaded_mutex_;
+  std::vector<TopicPartition> loaded_ GUARDED_BY(loaded_mutex_);  // since apply_deferred() looked last
+  std::atomic<bool> some_loading_{false};  // logs, or what was deferred until they are ready
 
   const std::shared_ptr<ReplicaMetrics> metrics_;  // shared with the counters of its topics
   mutable base::SharedMutex map_mutex_;

@@ -37,7 +37,7 @@ IndexFile::~IndexFile() { cache_.closed(*this); }
 
 bool IndexFile::try_close_file() {
   if (!mutex_.try_lock()) return false;
-  bool may = !unsynced_ || preallocated_;
+  bool may = !unsynced_ || preallocated_ || !written_here_;
   if (may) file_ = nullptr;
   mutex_.unlock();
   return may;
@@ -91,14 +91,14 @@ Result<void> IndexFile::append(ByteView entry, int32_t max_bytes) {
   CHECK(entry.size() == entry_size_);
   base::MutexLock lock(mutex_);
   if (auto counted = ensure_counted(); !counted) return counted;
-  if (!preallocated_) {
+  if (!preallocated_ && !rewriting_) {
     if (auto grown = preallocate(max_bytes); !grown && is_disk_failure(grown.error())) return grown;
   }
   trim_due_ = false;
   pending_.insert(pending_.end(), entry.begin(), entry.end());
   std::copy(entry.begin(), entry.end(), last_.begin());
   last_known_ = true;
-  if (pending_count() < kPending) return {};
+  if (rewriting_ || pending_count() < kPending) return {};
   // Without room or descriptors they wait in memory; a sync of the index needs them written.
   auto written = write_pending();
   return written || is_disk_failure(written.error()) ? written : Result<void>();
@@ -107,7 +107,7 @@ Result<void> IndexFile::append(ByteView entry, int32_t max_bytes) {
 Result<void> IndexFile::write_pending() {
   if (pending_.empty()) return {};
   if (auto opened = open(); !opened) return opened;
-  unsynced_ = true;
+  unsynced_ = written_here_ = true;
   if (auto put = file_->pwrite(static_cast<int64_t>(written_) * entry_size_, pending_); !put) return put;
   written_ += pending_count();
   pending_.clear();
@@ -209,7 +209,7 @@ Result<void> IndexFile::truncate(uint32_t count) {
   pending_.clear();
   written_ = count;
   identity_ = new_identity();
-  unsynced_ = true;
+  unsynced_ = written_here_ = true;
   if (auto opened = open(); !opened) return opened;
   if (preallocated_) return {};
   return file_->truncate(static_cast<int64_t>(count) * entry_size_);
@@ -223,6 +223,7 @@ Result<void> IndexFile::trim() {
 }
 
 Result<void> IndexFile::trim_now() {
+  if (rewriting_) return end_rewrite();
   if (!trim_due_) return {};
   if (pending_.empty() && !preallocated_) {
     trim_due_ = false;
@@ -232,7 +233,7 @@ Result<void> IndexFile::trim_now() {
   if (auto opened = open(); !opened) return opened;
   if (auto cut = file_->truncate(static_cast<int64_t>(written_) * entry_size_); !cut) return cut;
   preallocated_ = trim_due_ = false;
-  unsynced_ = true;
+  unsynced_ = written_here_ = true;
   return {};
 }
 
@@ -255,17 +256,42 @@ Result<void> IndexFile::sync() {
   return synced;
 }
 
-Result<void> IndexFile::reset() {
+void IndexFile::begin_rewrite() {
   base::MutexLock lock(mutex_);
-  if (auto opened = open(); !opened) return opened;
-  if (auto cut = file_->truncate(0); !cut) return cut;
-  counted_ = true;
-  preallocated_ = false;
-  unsynced_ = true;
+  rewriting_ = counted_ = true;
+  preallocated_ = trim_due_ = false;
   written_ = 0;
   pending_.clear();
   last_known_ = false;
   identity_ = new_identity();
+}
+
+Result<void> IndexFile::end_rewrite() {
+  if (auto opened = open(); !opened) return opened;
+  auto size = file_->size();
+  if (!size) return fail(std::move(size.error()));
+  const auto wanted = static_cast<int64_t>(pending_.size());
+  bool same = *size >= wanted;
+  if (same && wanted > 0) {
+    Bytes found(pending_.size());
+    auto got = file_->pread(0, found);
+    if (!got) return fail(std::move(got.error()));
+    same = *got == found.size() && std::equal(found.begin(), found.end(), pending_.begin());
+  }
+  // What is left by a crash in between is a shorter index, never one that points elsewhere.
+  if (*size > wanted || (!same && *size > 0)) {
+    unsynced_ = written_here_ = true;
+    if (auto cut = file_->truncate(same ? wanted : 0); !cut) return cut;
+  }
+  if (!same) {
+    unsynced_ = written_here_ = true;
+    if (auto put = file_->pwrite(0, pending_); !put) return put;
+  }
+  if (!unsynced_) written_here_ = false;
+  unsynced_ = true;
+  written_ = pending_count();
+  std::vector<uint8_t>().swap(pending_);
+  rewriting_ = preallocated_ = trim_due_ = false;
   return {};
 }
 

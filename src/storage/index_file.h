@@ -43,8 +43,9 @@ class IndexFile : private FileCache::Client {
   // Writes what is pending and cuts the preallocated rest off; without room the next sync does. Next append preallocates again.
   Result<void> trim();
   Result<void> sync();
-  // The file is empty, whatever was in it.
-  Result<void> reset();
+  // What is in the file counts no more. The entries that follow are kept in memory until trim() or sync(), which write them if the file does
+  // not hold just these already: after a kill it nearly always does. Opens nothing.
+  void begin_rewrite();
   // The file gets another name; nobody opens it under the old one meanwhile. A missing file is not an error.
   Result<void> move_to(std::string path);
   // Its folder has another name.
@@ -57,6 +58,7 @@ class IndexFile : private FileCache::Client {
   Result<void> preallocate(int32_t max_bytes) REQUIRES(mutex_);
   Result<void> write_pending() REQUIRES(mutex_);
   Result<void> trim_now() REQUIRES(mutex_);
+  Result<void> end_rewrite() REQUIRES(mutex_);
   uint32_t pending_count() const REQUIRES(mutex_) { return static_cast<uint32_t>(pending_.size() / entry_size_); }
   // The entry `at` of the file, which has `written`; valid until the thread's next call.
   Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written) const;
@@ -71,7 +73,9 @@ class IndexFile : private FileCache::Client {
   bool counted_ GUARDED_BY(mutex_) = false;
   bool preallocated_ GUARDED_BY(mutex_) = false;
   bool trim_due_ GUARDED_BY(mutex_) = false;  // there was no room for it yet: the next sync does it
+  bool rewriting_ GUARDED_BY(mutex_) = false;
   bool unsynced_ GUARDED_BY(mutex_) = false;
+  bool written_here_ GUARDED_BY(mutex_) = true;  // what is unsynced; else by a former process: no failure is told to this one's descriptors
   uint32_t written_ GUARDED_BY(mutex_) = 0;     // entries in the file
   std::vector<uint8_t> pending_ GUARDED_BY(mutex_);  // entries behind them
   std::array<uint8_t, kMaxEntrySize> last_ GUARDED_BY(mutex_){};

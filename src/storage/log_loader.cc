@@ -72,6 +72,7 @@ class Loader {
   std::map<Offset, Kinds> found_;
   std::vector<Offset> snapshot_files_;
   bool has_epochs_ = false, has_metadata_ = false;
+  bool untouched_ = true;  // recovery found nothing behind the recovery point
   bool producers_at_end_ = false;  // recovery has brought them there
   LoadedLog log_;
 };
@@ -244,6 +245,11 @@ Result<void> Loader::recover_segment(size_t at) {
   if (!recovered) return fail(std::move(recovered.error()));
   log_.log_end = recovered->next_offset;
   log_.producers.set_end(log_.log_end);
+  if (recovered->truncated_bytes == 0 && log_.log_end <= options_.recovery_point) {
+    segment.assume_records_synced();
+    return {};
+  }
+  untouched_ = false;
   segment.assume_synced(false);
   // A file with unflushed data stays open. Where a recovery has more of them than the process may open, it does their flush itself.
   if (dir_->cache().is_overfull()) {
@@ -276,10 +282,21 @@ Result<void> Loader::recover() {
     log_.segments[i]->assume_synced(i + 1 < first || log_.segments[first]->base_offset() < options_.recovery_point);
   }
   const Offset from = log_.segments[first]->base_offset();
+  const bool with_index = log_.segments[first]->has_offset_index();
+  // A snapshot between there and the recovery point was written of records that are still there.
+  std::vector<Offset> later;
+  while (!log_.snapshots.empty() && log_.snapshots.back() > from && log_.snapshots.back() <= options_.recovery_point) {
+    later.push_back(log_.snapshots.back());
+    log_.snapshots.pop_back();
+  }
   // Epochs that begin in what is walked are found there again.
   std::vector<std::shared_ptr<Segment>> before(log_.segments.begin(), log_.segments.begin() + static_cast<ptrdiff_t>(first));
   auto loaded = load_producers(*dir_, folder_, before, log_.log_start, from, log_.snapshots, log_.producers);
   if (!loaded) return loaded;
+  for (Offset offset : later) {
+    auto place = std::lower_bound(log_.snapshots.begin(), log_.snapshots.end(), offset);
+    if (place == log_.snapshots.end() || *place != offset) log_.snapshots.insert(place, offset);
+  }
   for (size_t i = first; i < log_.segments.size(); ++i) {
     if (auto recovered = recover_segment(i); !recovered) return recovered;
     if (i + 1 < log_.segments.size()) {
@@ -295,7 +312,8 @@ Result<void> Loader::recover() {
     }
   }
   producers_at_end_ = true;
-  log_.directory_changed = true;
+  // Where nothing lies behind the recovery point, the flush that set it made the names durable too.
+  if (!untouched_ || first + 1 != log_.segments.size() || from >= options_.recovery_point || !with_index) log_.directory_changed = true;
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "metrics/registry.h"
 #include "storage/checkpoint.h"
 #include "storage/flusher.h"
+#include "storage/load_queue.h"
 #include "storage/log_dir.h"
 #include "storage/log_loader.h"
 #include "storage/meta_properties.h"
@@ -35,7 +36,7 @@ struct LogManager::Impl final : LogDir::Owner {
     std::shared_ptr<LogDir> dir;  // shared with its logs, see Log
     std::unique_ptr<base::FileLock> lock;
     bool was_clean = false;
-    bool loaded = false;  // every log here was loaded
+    std::atomic<bool> close_failed{false};  // of some log here
     base::Mutex checkpoint_mutex;  // one writer of the checkpoint files at a time
     // Names that stand in some checkpoint file, and what the files say (to write them only when they change).
     absl::flat_hash_set<TopicPartition> checkpointed GUARDED_BY(checkpoint_mutex);
@@ -57,9 +58,19 @@ struct LogManager::Impl final : LogDir::Owner {
   std::vector<std::shared_ptr<Log>> logs_in(const LogDir& dir) const;
   std::vector<std::shared_ptr<Log>> all() const;
 
-  Result<void> load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver);
-  void load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config);
-  void register_log(std::shared_ptr<Log> log);
+  Result<void> find_logs(Dir& dir, base::Executor& loaders);
+  void load_next(Dir& dir);
+  // False: its dir has failed.
+  bool load_one(Dir& dir, const UnloadedLog& found);
+  void loaded(Dir& dir, const TopicPartition& tp);
+  void end_loaders();
+  std::shared_ptr<const LogConfig> config_of(const std::string& topic);
+  // False: its dir has failed meanwhile.
+  bool register_log(std::shared_ptr<Log> log);
+  bool any_online() const {
+    return std::any_of(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return dir->online(); });
+  }
+  OffsetMap unloaded_offsets(const Dir& dir, Changed what) const;
   void delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms);
   Result<void> checkpoint(Dir& dir, Changed what);
   Result<void> checkpoint_all(Dir& dir);
@@ -84,15 +95,26 @@ struct LogManager::Impl final : LogDir::Owner {
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them
   absl::flat_hash_set<TopicPartition> lost GUARDED_BY(map_mutex);                        // were in a dir that failed
 
+  LoadQueue loading;  // a log is in `logs` before it leaves this
+  base::Mutex loaders_mutex;
+  std::vector<std::unique_ptr<base::Executor>> loaders GUARDED_BY(loaders_mutex);  // while something loads
+  int64_t began_ms = 0;
+
+  // Settings of topics while logs load: one object for all logs of a topic.
+  base::Mutex config_mutex;
+  ConfigResolver resolver GUARDED_BY(config_mutex);
+  absl::flat_hash_map<std::string, std::shared_ptr<const LogConfig>> configs GUARDED_BY(config_mutex);  // shared by the logs
+  uint64_t config_changes GUARDED_BY(config_mutex) = 0;
+
   base::Mutex create_mutex;  // one creation or deletion at a time
-  base::Mutex start_mutex;
-  std::vector<std::string> start_errors GUARDED_BY(start_mutex);
   bool locked = false;
   bool started = false;
   bool stopped = false;
 
   base::Mutex listener_mutex;
   DirOffline offline_listener GUARDED_BY(listener_mutex);
+  base::Mutex loaded_mutex;
+  Loaded loaded_listener GUARDED_BY(loaded_mutex);
   std::function<void()> room_listener GUARDED_BY(listener_mutex);
 
   std::unique_ptr<base::Executor> scheduler;
@@ -124,6 +146,9 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
       sinks[1]->add({dir->path()}, dir->reserve().bytes());
     }
   }));
+  registrations.push_back(metrics.collector(metrics::kRemainingLogsToRecover, [this](metrics::SampleSink& sink) {
+    for (const auto& dir : log_dirs) sink.add({dir->path()}, static_cast<int64_t>(loading.size(dir->number())));
+  }));
   registrations.push_back(metrics.collector(metrics::kLogDirectoryOffline, [this](metrics::SampleSink& sink) {
     for (const auto& dir : log_dirs) sink.add({dir->path()}, int64_t{!dir->online()});
   }));
@@ -153,6 +178,8 @@ LogManager::Impl::~Impl() {
   }
   retention_task.reset();
   expiry_task.reset();
+  loading.cancel();
+  end_loaders();
   for (auto& dir : log_dirs) dir->detach();
   scheduler.reset();
 }
@@ -174,31 +201,85 @@ std::vector<std::shared_ptr<Log>> LogManager::Impl::logs_in(const LogDir& dir) c
   return found;
 }
 
-void LogManager::Impl::register_log(std::shared_ptr<Log> log) {
-  entry_of(log->dir()).partitions.fetch_add(1, std::memory_order_relaxed);
+bool LogManager::Impl::register_log(std::shared_ptr<Log> log) {
   base::WriterLock lock(map_mutex);
+  // Under the lock: on_failure() comes behind it and finds the log, or has set the dir offline before.
+  if (!log->dir().online()) return false;
   logs[log->name()] = std::move(log);
+  return true;
 }
 
 // --- start ------------------------------------------------------------------------------------------------------------------
 
-void LogManager::Impl::load_one(Dir& dir, const TopicPartition& tp, const LoadOptions& load, std::shared_ptr<const LogConfig> config) {
-  if (!dir.dir->online()) return;
-  const std::string folder = dir.dir->path() + "/" + tp.to_string();
-  auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
-  if (!loaded) {
-    if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
-    // A file that is not what it should be: nothing here may be believed.
-    Error error = loaded.error();
-    error.os_error = EIO;
-    return dir.dir->fail(error);
+std::shared_ptr<const LogConfig> LogManager::Impl::config_of(const std::string& topic) {
+  uint64_t changes;
+  ConfigResolver resolve;
+  {
+    base::MutexLock lock(config_mutex);
+    if (auto known = configs.find(topic); known != configs.end()) return known->second;
+    changes = config_changes;
+    resolve = resolver;
   }
-  auto log = std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*loaded));
-  register_log(log);
-  log->note_loaded();
+  auto config = resolve(topic);
+  base::MutexLock lock(config_mutex);
+  if (changes != config_changes) return config;
+  return configs.try_emplace(topic, std::move(config)).first->second;
 }
 
-Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const ConfigResolver& resolver) {
+void LogManager::Impl::load_next(Dir& dir) {
+  auto next = loading.take(dir.dir->number());
+  if (!next) return;
+  if (load_one(dir, *next)) return loaded(dir, next->name);
+  loading.give_up(next->name);  // on_failure() comes and tells of it
+}
+
+bool LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
+  if (!dir.dir->online()) return false;
+  const TopicPartition& tp = found.name;
+  const std::string folder = dir.dir->path() + "/" + tp.to_string();
+  const LoadOptions load{dir.was_clean, found.recovery_point.value_or(Offset{0}), found.log_start.value_or(Offset{0}), found.high_watermark.value_or(Offset{0}),
+                         found.cleaned.value_or(Offset{-1})};
+  auto config = config_of(tp.topic);
+  auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
+  if (!loaded) {
+    // A file that is not what it should be: nothing here may be believed.
+    Error error = loaded.error();
+    if (!is_disk_failure(error)) error.os_error = EIO;
+    dir.dir->fail(error);
+    return false;
+  }
+  auto log = std::make_shared<Log>(dir.dir, tp, folder, config, std::move(*loaded));
+  if (!register_log(log)) return false;
+  // They may have changed while it was not yet among those that are told.
+  if (auto now = config_of(tp.topic); now != config) log->update_config(std::move(now));
+  log->note_loaded();
+  return true;
+}
+
+void LogManager::Impl::loaded(Dir& dir, const TopicPartition& tp) {
+  const bool last = loading.done(tp);
+  if (last) log::info("storage", "log dir {}: all logs loaded after {} ms", dir.dir->path(), runtime.clock().monotonic_ms() - began_ms);
+  {
+    base::MutexLock lock(loaded_mutex);
+    if (loaded_listener) loaded_listener(tp);
+  }
+  if (loading.empty()) scheduler->post([this] { end_loaders(); });
+}
+
+// Waits for what they do.
+void LogManager::Impl::end_loaders() {
+  std::vector<std::unique_ptr<base::Executor>> ending;
+  {
+    base::MutexLock lock(loaders_mutex);
+    ending = std::move(loaders);
+    loaders.clear();
+  }
+  ending.clear();
+  base::MutexLock lock(config_mutex);
+  configs.clear();
+}
+
+Result<void> LogManager::Impl::find_logs(Dir& dir, base::Executor& loaders) {
   base::FileSystem& files = runtime.files();
   // The marker counts once: it is gone for good before a log is touched.
   std::string marker = file_in(dir, kCleanShutdownFile);
@@ -236,21 +317,17 @@ Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const
   if (!entries) return fail(std::move(entries.error()));
   auto offset_in = [](const OffsetMap& map, const TopicPartition& tp) {
     auto found = map.find(tp);
-    return found == map.end() ? Offset{0} : found->second;
+    return found == map.end() ? std::nullopt : std::optional(found->second);
   };
-  absl::flat_hash_map<std::string, std::shared_ptr<const LogConfig>> configs;
+  size_t count = 0;
   for (const auto& entry : *entries) {
     if (!entry.is_directory) continue;
     TopicPartition tp;
     switch (parse_folder(entry.name, tp)) {
-      case FolderKind::kLive: {
-        auto& config = configs[tp.topic];
-        if (config == nullptr) config = resolver(tp.topic);
-        LoadOptions load{dir.was_clean, offset_in(recovery_points, tp), offset_in(log_starts, tp), offset_in(high_watermarks, tp)};
-        if (auto found = cleaned.find(tp); found != cleaned.end()) load.cleaned = found->second;
-        loaders.post([this, &dir, tp, load, config] { load_one(dir, tp, load, config); });
+      case FolderKind::kLive:
+        loading.add({tp, dir.dir->number(), offset_in(recovery_points, tp), offset_in(log_starts, tp), offset_in(high_watermarks, tp), offset_in(cleaned, tp)});
+        ++count;
         break;
-      }
       case FolderKind::kDeleted: delete_folder_later(dir, dir.dir->path() + "/" + entry.name, 0); break;
       case FolderKind::kFuture:
       case FolderKind::kStray:
@@ -260,6 +337,8 @@ Result<void> LogManager::Impl::load_dir(Dir& dir, base::Executor& loaders, const
       case FolderKind::kForeign: break;
     }
   }
+  dir.partitions.store(static_cast<int>(count), std::memory_order_relaxed);
+  for (size_t i = 0; i < count; ++i) loaders.post([this, &dir] { load_next(dir); });
   return {};
 }
 
@@ -356,10 +435,23 @@ Result<void> LogManager::write_identity(const std::string& cluster_id, BrokerId 
 }
 
 Result<void> LogManager::start(ConfigResolver resolver) {
+  if (auto begun = begin(std::move(resolver)); !begun) return begun;
+  Impl& impl = *impl_;
+  impl.end_loaders();  // all is loaded then; what is not was in a dir that has failed
+  if (!impl.any_online()) return fail(ErrorCode::kKafkaStorageError, "every log dir has failed; server.log says why");
+  log::info("storage", "{} logs loaded in {} ms", size(), impl.runtime.clock().monotonic_ms() - impl.began_ms);
+  return {};
+}
+
+Result<void> LogManager::begin(ConfigResolver resolver) {
   Impl& impl = *impl_;
   CHECK(!impl.started);
   if (auto locked = lock_dirs(); !locked) return locked;
-  const int64_t began = impl.runtime.clock().monotonic_ms();
+  impl.began_ms = impl.runtime.clock().monotonic_ms();
+  {
+    base::MutexLock lock(impl.config_mutex);
+    impl.resolver = std::move(resolver);
+  }
 
   // A partition in two dirs: nobody knows which one counts.
   absl::flat_hash_map<std::string, std::string> seen;
@@ -386,33 +478,52 @@ Result<void> LogManager::start(ConfigResolver resolver) {
       }
     }
   }
-  {
-    std::vector<std::unique_ptr<base::Executor>> loaders;
-    for (auto& dir : impl.dirs) {
-      if (!dir->dir->online()) continue;
-      loaders.push_back(impl.runtime.make_executor("log-recovery-" + std::to_string(dir->dir->number()), impl.options.recovery_threads_per_dir));
-      auto loading = impl.load_dir(*dir, *loaders.back(), resolver);
-      if (!loading) {
-        if (is_disk_full(loading.error())) loading.error().os_error = EIO;  // not even what a start needs fits
-        dir->dir->fail(loading.error());
-      }
-    }
-    // Their destructors wait for all of it.
-  }
-  bool any = false;
   for (auto& dir : impl.dirs) {
-    dir->loaded = dir->dir->online();
-    any |= dir->loaded;
+    if (!dir->dir->online()) continue;
+    auto loaders = impl.runtime.make_executor("log-recovery-" + std::to_string(dir->dir->number()), impl.options.recovery_threads_per_dir);
+    auto found = impl.find_logs(*dir, *loaders);
+    if (!found) {
+      if (is_disk_full(found.error())) found.error().os_error = EIO;  // not even what a start needs fits
+      dir->dir->fail(found.error());
+    }
+    base::MutexLock lock(impl.loaders_mutex);
+    impl.loaders.push_back(std::move(loaders));
   }
-  if (!any) return fail(ErrorCode::kKafkaStorageError, "every log dir has failed; server.log says why");
+  if (!impl.any_online()) return fail(ErrorCode::kKafkaStorageError, "every log dir has failed; server.log says why");
   impl.started = true;
   auto every = [](int64_t ms) { return std::chrono::milliseconds(ms); };
   impl.retention_task = std::make_unique<base::PeriodicTask>(impl.runtime, *impl.scheduler, every(impl.options.retention_check_interval_ms),
                                                              [&impl] { impl.retention(); });
   impl.expiry_task = std::make_unique<base::PeriodicTask>(impl.runtime, *impl.scheduler, every(impl.options.producer_expiry_check_interval_ms),
                                                           [&impl] { impl.expire_producers(); });
-  log::info("storage", "{} logs loaded in {} ms", size(), impl.runtime.clock().monotonic_ms() - began);
+  // No log at all: else the last one ends them.
+  if (impl.loading.empty()) impl.scheduler->post([&impl] { impl.end_loaders(); });
   return {};
+}
+
+bool LogManager::is_loading(const TopicPartition& tp) const { return impl_->loading.contains(tp); }
+size_t LogManager::loading() const { return impl_->loading.size(); }
+void LogManager::hasten(const TopicPartition& tp) { impl_->loading.hasten(tp); }
+
+void LogManager::on_loaded(Loaded callback) {
+  base::MutexLock lock(impl_->loaded_mutex);
+  impl_->loaded_listener = std::move(callback);
+}
+
+void LogManager::configs_changed() {
+  base::MutexLock lock(impl_->config_mutex);
+  ++impl_->config_changes;
+  impl_->configs.clear();
+}
+
+std::vector<TopicPartition> LogManager::partitions() const {
+  // In this order: what is loaded meanwhile is in both.
+  absl::flat_hash_set<TopicPartition> names;
+  for (const auto& dir : impl_->log_dirs) {
+    for (auto& log : impl_->loading.of(dir->number())) names.insert(std::move(log.name));
+  }
+  for (const auto& log : impl_->all()) names.insert(log->name());
+  return {names.begin(), names.end()};
 }
 
 // --- stop -------------------------------------------------------------------------------------------------------------------
@@ -427,6 +538,9 @@ void LogManager::stop() {
     base::MutexLock lock(impl.alive->mutex);
     impl.alive->stopped = true;
   }
+  // What was not begun stays as the former process left it.
+  impl.loading.cancel();
+  impl.end_loaders();
   {
     std::vector<std::unique_ptr<base::Executor>> closers;
     for (auto& dir : impl.dirs) {
@@ -438,7 +552,7 @@ void LogManager::stop() {
           auto closed = log->close_cleanly();
           if (closed) return;
           log::error("storage", "{}: {}", log->name().to_string(), closed.error().what);
-          dir->loaded = false;  // no marker: recovered at the next start
+          dir->close_failed = true;  // no marker: recovered at the next start
         });
       }
     }
@@ -446,7 +560,10 @@ void LogManager::stop() {
   for (auto& dir : impl.dirs) {
     if (!dir->dir->online()) continue;
     auto written = impl.checkpoint_all(*dir);
-    if (written && dir->loaded) {
+    // A log that was not looked at is as clean as its dir was.
+    const bool clean = !dir->close_failed && (dir->was_clean || impl.loading.size(dir->dir->number()) == 0);
+    if (!clean) log::warn("storage", "log dir {} was not recovered as a whole: the next start goes on with it", dir->dir->path());
+    if (written && clean) {
       written = base::write_file_atomically(impl.runtime.files(), impl.file_in(*dir, kCleanShutdownFile), as_bytes(kCleanShutdownContent));
     }
     if (!written) dir->dir->fail(written.error());
@@ -456,11 +573,28 @@ void LogManager::stop() {
 
 // --- checkpoints ------------------------------------------------------------------------------------------------------------
 
+OffsetMap LogManager::Impl::unloaded_offsets(const Dir& dir, Changed what) const {
+  OffsetMap offsets;
+  for (const UnloadedLog& log : loading.of(dir.dir->number())) {
+    const std::optional<Offset>* offset = nullptr;
+    switch (what) {
+      case Changed::kHighWatermark: offset = &log.high_watermark; break;
+      case Changed::kRecoveryPoint: offset = &log.recovery_point; break;
+      case Changed::kLogStart: offset = &log.log_start; break;
+      case Changed::kCleaned: offset = &log.cleaned; break;
+    }
+    if (offset->has_value()) offsets[log.name] = **offset;
+  }
+  return offsets;
+}
+
 Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
   base::MutexLock lock(dir.checkpoint_mutex);
   dir.dir->clear_changed(what);  // before the offsets are read: a later change asks for another checkpoint
-  OffsetMap offsets;
+  // In this order: a log that is loaded meanwhile is in both, and knows better.
+  OffsetMap offsets = unloaded_offsets(dir, what);
   for (const auto& log : logs_in(*dir.dir)) {
+    offsets.erase(log->name());
     switch (what) {
       case Changed::kHighWatermark: offsets[log->name()] = log->high_watermark(); break;
       case Changed::kRecoveryPoint: offsets[log->name()] = log->recovery_point(); break;
@@ -490,6 +624,7 @@ Result<void> LogManager::Impl::checkpoint_all(Dir& dir) {
   }
   base::MutexLock lock(dir.checkpoint_mutex);
   dir.checkpointed.clear();
+  for (const auto& log : loading.of(dir.dir->number())) dir.checkpointed.insert(log.name);
   for (const auto& log : logs_in(*dir.dir)) dir.checkpointed.insert(log->name());
   return {};
 }
@@ -547,6 +682,9 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
                                                        bool is_new) {
   Impl& impl = *impl_;
   base::MutexLock creating(impl.create_mutex);
+  impl.loading.hasten(tp);
+  impl.loading.wait_for(tp);
+  if (impl.loading.contains(tp)) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " is not loaded any more: the broker stops");
   if (auto log = find(tp)) {
     if (!topic_id.is_zero() && !log->topic_id().is_zero() && log->topic_id() != topic_id) {
       return fail(ErrorCode::kInconsistentTopicId, tp.to_string() + " has topic id " + log->topic_id().to_string() + " on the disk, not " +
@@ -587,7 +725,8 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   if (!created) return failed(std::move(created.error()));
   auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
   if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
-  impl.register_log(log);
+  if (!impl.register_log(log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
+  target->partitions.fetch_add(1, std::memory_order_relaxed);
   return log;
 }
 
@@ -603,15 +742,19 @@ void LogManager::Impl::delete_folder_later(Dir& dir, const std::string& path, in
 Result<void> LogManager::remove_async(const TopicPartition& tp) {
   Impl& impl = *impl_;
   base::MutexLock creating(impl.create_mutex);
-  auto log = find(tp);
-  if (log == nullptr) return {};
-  log->stop_appends();
-  Impl::Dir& dir = impl.entry_of(log->dir());
+  std::optional<UnloadedLog> unloaded = impl.loading.claim(tp);
+  if (unloaded && impl.loading.empty()) impl.scheduler->post([&impl] { impl.end_loaders(); });
+  auto log = unloaded ? nullptr : find(tp);
+  if (log == nullptr && !unloaded) return {};
+  if (log != nullptr) log->stop_appends();
+  Impl::Dir& dir = unloaded ? *impl.dirs[unloaded->dir] : impl.entry_of(log->dir());
+  const std::string path = unloaded ? dir.dir->path() + "/" + tp.to_string() : log->path();
+  const int64_t delay_ms = (unloaded ? impl.config_of(tp.topic) : log->config())->file_delete_delay_ms;
   std::string suffix = "." + base::random_uuid(impl.runtime.random()).to_hex() + std::string(kDeleteSuffix);
   std::string name = tp.topic.substr(0, kLongestName - suffix.size() - std::to_string(tp.partition).size() - 1) + "-" + std::to_string(tp.partition);
   std::string renamed = dir.dir->path() + "/" + name + suffix;
-  auto done = impl.runtime.files().rename(log->path(), renamed);
-  {
+  auto done = impl.runtime.files().rename(path, renamed);
+  if (log != nullptr) {
     base::WriterLock lock(impl.map_mutex);
     impl.logs.erase(tp);
   }
@@ -620,13 +763,13 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
     dir.dir->fail(done.error());
     return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
   }
-  log->renamed_to(renamed);
+  if (log != nullptr) log->renamed_to(renamed);
   dir.dir->flusher().post([&impl, &dir] {
     auto synced = impl.runtime.files().sync_directory(dir.dir->path());
     if (synced) synced = impl.checkpoint_all(dir);
     if (!synced) dir.dir->fail(synced.error());
   });
-  impl.delete_folder_later(dir, renamed, log->config()->file_delete_delay_ms);
+  impl.delete_folder_later(dir, renamed, delay_ms);
   return {};
 }
 
@@ -660,11 +803,18 @@ void LogManager::Impl::on_failure(LogDir& dir) {
         lost.insert(log->first);
         logs.erase(log++);
       }
+      for (const UnloadedLog& log : loading.of(dir.number())) {
+        if (lost.insert(log.name).second) partitions.push_back(log.name);
+      }
     }
+    loading.drop(dir.number());
     std::sort(partitions.begin(), partitions.end());
     bool any_left = std::any_of(log_dirs.begin(), log_dirs.end(), [](const auto& d) { return d->online(); });
-    base::MutexLock lock(listener_mutex);
-    if (offline_listener) offline_listener(dir.path(), partitions, any_left);
+    {
+      base::MutexLock lock(listener_mutex);
+      if (offline_listener) offline_listener(dir.path(), partitions, any_left);
+    }
+    if (loading.empty()) end_loaders();
   });
 }
 

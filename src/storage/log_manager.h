@@ -1,5 +1,7 @@
 // All logs of this broker: its log dirs, what is loaded and recovered at start, checkpoints, retention, deletion, clean stop.
-//   lock_dirs() → read_identity() → write_identity() → start() → ... → stop()
+//   lock_dirs() → read_identity() → write_identity() → begin() → ... → stop()
+// After begin() the logs are loaded and recovered in the background, and each one is here for use as soon as it is ready; what the
+// checkpoints say of the others stays in them. A stop meanwhile leaves what was not looked at as it was.
 // A log dir that fails I/O goes offline for good: its logs refuse everything, the callback names them, the other dirs go on.
 // Files: disk.md §1-§5. Thread: find() from any, without waiting for a disk; the rest as said.
 #pragma once
@@ -65,7 +67,9 @@ struct LogDirDescription {
 class LogManager {
  public:
   using ConfigResolver = std::function<std::shared_ptr<const LogConfig>(const std::string& topic)>;
-  // Called once per failed dir, on the scheduler's thread, with the partitions that were in it.
+  // A log that was found at start is ready. On a recovery thread.
+  using Loaded = std::function<void(const TopicPartition& tp)>;
+  // Called once per failed dir, on the scheduler's thread, with the partitions that were in it, loaded or not.
   using DirOffline = std::function<void(const std::string& path, const std::vector<TopicPartition>& partitions, bool any_dir_left)>;
 
   LogManager(base::Runtime& runtime, LogManagerOptions options, metrics::Registry& metrics);
@@ -81,23 +85,40 @@ class LogManager {
   // Into each dir that has none. Errors: kInconsistentClusterId or another broker id: the text says which file.
   Result<void> write_identity(const std::string& cluster_id, BrokerId broker_id);
 
-  // Loads every log, recovers those that need it, starts the periodic tasks. Blocks on the disks.
+  // Finds the logs that are here, lets the recovery threads load them (and recover those that need it), starts the periodic tasks. Reads
+  // the listings and checkpoints of the dirs, no log. `resolver`: from any thread, until all logs are loaded.
   // Errors: no dir is left; a folder that is no partition's; one partition in two dirs.
+  Result<void> begin(ConfigResolver resolver);
+  // begin(), and waits until all is loaded. Error also: every dir has failed meanwhile.
   Result<void> start(ConfigResolver resolver);
-  // Flushes and closes all logs and writes checkpoints and the clean-shutdown marker. No append may come after it. Blocks.
+  // Found at start and not ready yet. Ask this before find(): a log that gets ready is found before it stops loading.
+  bool is_loading(const TopicPartition& tp) const;
+  size_t loading() const;
+  // Somebody asks for it: it is loaded before the others (groups' and other internal topics come next).
+  void hasten(const TopicPartition& tp);
+  // Null: no more; none runs then.
+  void on_loaded(Loaded callback);
+  // The resolver would now say something else. Before the logs of all() are given new settings.
+  void configs_changed();
+  // Flushes and closes all logs and writes checkpoints and the clean-shutdown marker (not for a dir that had none and was not recovered
+  // as a whole). No append may come after it. Blocks.
   void stop();
 
   // Null: not here (or its dir is offline).
   std::shared_ptr<Log> find(const TopicPartition& tp) const;
   // A new log goes to the online dir with the fewest partitions; no fsync on the calling thread. `is_new`: the partition was just
   // created; if not and some dir is offline, the log may be there: kKafkaStorageError. A zero topic id: none.
+  // A log that is being loaded is waited for. `config`: of a new log only.
   // Errors: kKafkaStorageError; kInconsistentTopicId: the log has another id.
   Result<std::shared_ptr<Log>> get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
                                              bool is_new = false);
   // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
   Result<void> remove_async(const TopicPartition& tp);
 
+  // Those that are loaded.
   std::vector<std::shared_ptr<Log>> all() const;
+  // All that are here, loaded or not; in no order.
+  std::vector<TopicPartition> partitions() const;
   std::vector<std::string> dir_paths() const;
   size_t size() const;
 

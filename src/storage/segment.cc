@@ -273,8 +273,8 @@ Result<void> Segment::ensure_indexes() {
 Result<void> Segment::rebuild_indexes(const LogConfig& config) {
   auto file = this->file();
   if (!file) return fail(std::move(file.error()));
-  if (auto cleared = offset_index_.file().reset(); !cleared) return cleared;
-  if (auto cleared = time_index_.file().reset(); !cleared) return cleared;
+  offset_index_.file().begin_rewrite();
+  time_index_.file().begin_rewrite();
   base::MutexLock lock(times_mutex_);
   times_loaded_ = true;
   max_timestamp_ = {kNoTimestamp, base_};
@@ -556,6 +556,11 @@ void Segment::invalidate_readers() {
   if (file != nullptr) file->invalidate();
 }
 
+void Segment::assume_records_synced() {
+  assume_synced(true);
+  indexes_unsynced_.store(true, std::memory_order_release);
+}
+
 void Segment::assume_synced(bool synced) {
   cut_unsynced_.store(!synced, std::memory_order_release);
   synced_.store(synced ? size() : 0, std::memory_order_release);
@@ -614,9 +619,9 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
   base::File& file = (*opened)->file();
   auto file_size = file.size();
   if (!file_size) return fail(std::move(file_size.error()));
-  for (auto cleared : {offset_index_.file().reset(), time_index_.file().reset(), txn_index_.reset()}) {
-    if (!cleared) return fail(std::move(cleared.error()));
-  }
+  offset_index_.file().begin_rewrite();
+  time_index_.file().begin_rewrite();
+  if (auto cleared = txn_index_.reset(); !cleared) return fail(std::move(cleared.error()));
   indexes_checked_.store(true, std::memory_order_release);
   {
     base::MutexLock lock(times_mutex_);
@@ -687,6 +692,9 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
     if (auto synced = file.sync_data(); !synced) return fail(std::move(synced.error()));
   }
   if (auto closed = become_inactive(config); !closed) return fail(std::move(closed.error()));
+  for (IndexFile* index : {&offset_index_.file(), &time_index_.file()}) {
+    if (auto ended = index->trim(); !ended) return fail(std::move(ended.error()));  // if there was no batch
+  }
   return result;
 }
 

@@ -102,6 +102,8 @@ class Segment : private FileCache::Client {
   void start_writeback();
   // Everything that is in the files counts as durable (clean start), or nothing.
   void assume_synced(bool synced);
+  // The records do; of the indexes nothing is known.
+  void assume_records_synced();
   // No send of what readers hold runs any more, and none begins.
   void invalidate_readers();
   // Adds `.deleted` to all names (readers go on with their open file) / removes the files.

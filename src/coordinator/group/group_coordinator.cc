@@ -77,6 +77,7 @@ struct GroupCoordinator::Impl {
     const std::shared_ptr<Strand> strand;  // shared: see Strand::make
     LeaderEpoch epoch = kNoLeaderEpoch;
     bool loading = false;
+    bool awaits_log = false;  // `loading`, and not even the log is there
     // Of `epoch`, asked by the loading thread between reads; set when the load is given up.
     std::shared_ptr<std::atomic<bool>> cancelled;
     int64_t load_began_ms = 0;
@@ -152,7 +153,7 @@ struct GroupCoordinator::Impl {
   // --- leadership: on the slot's strand -----------------------------------------------------------------------------------------
   void drop(Slot& slot, ErrorCode why) {
     if (slot.loading) {
-      slot.loading = false;
+      slot.loading = slot.awaits_log = false;
       slot.cancelled->store(true, std::memory_order_release);
     }
     if (slot.shard) {
@@ -161,14 +162,17 @@ struct GroupCoordinator::Impl {
     }
   }
 
-  void begin_load(const SlotPtr& slot, LeaderEpoch epoch) {
-    if (epoch <= slot->epoch || stopped.load(std::memory_order_acquire)) return;
+  // `log_is_ready`: else the same epoch comes again when it is.
+  void begin_load(const SlotPtr& slot, LeaderEpoch epoch, bool log_is_ready) {
+    const bool awaited = slot->awaits_log && epoch == slot->epoch;
+    if ((epoch <= slot->epoch && !awaited) || stopped.load(std::memory_order_acquire)) return;
     drop(*slot, ErrorCode::kNotCoordinator);
     slot->epoch = epoch;
     slot->loading = true;
+    slot->awaits_log = !log_is_ready;
     slot->cancelled = std::make_shared<std::atomic<bool>>(false);
     slot->load_began_ms = runtime.clock().monotonic_ms();
-    load(slot, epoch, slot->cancelled, kFirstRetryMs);
+    if (log_is_ready) load(slot, epoch, slot->cancelled, kFirstRetryMs);
   }
 
   void load(const SlotPtr& slot, LeaderEpoch epoch, std::shared_ptr<std::atomic<bool>> cancelled, int64_t retry_ms) {
@@ -609,7 +613,14 @@ void GroupCoordinator::on_leader(const TopicPartition& tp, LeaderEpoch epoch) {
   if (tp.topic != kGroupMetadataTopic) return;
   auto slot = impl_->find_or_make(tp.partition);
   Strand& strand = *slot->strand;
-  strand.run([impl = impl_.get(), slot = std::move(slot), epoch] { impl->begin_load(slot, epoch); });
+  strand.run([impl = impl_.get(), slot = std::move(slot), epoch] { impl->begin_load(slot, epoch, true); });
+}
+
+void GroupCoordinator::on_loading(const TopicPartition& tp, LeaderEpoch epoch) {
+  if (tp.topic != kGroupMetadataTopic) return;
+  auto slot = impl_->find_or_make(tp.partition);
+  Strand& strand = *slot->strand;
+  strand.run([impl = impl_.get(), slot = std::move(slot), epoch] { impl->begin_load(slot, epoch, false); });
 }
 
 void GroupCoordinator::on_follower(const TopicPartition& tp, LeaderEpoch epoch) {

@@ -93,6 +93,7 @@ class GroupCoordinator : public replication::LeadershipListener {
 
   // LeadershipListener; partitions of other topics are ignored.
   void on_leader(const TopicPartition& tp, LeaderEpoch epoch) override;
+  void on_loading(const TopicPartition& tp, LeaderEpoch epoch) override;
   void on_follower(const TopicPartition& tp, LeaderEpoch epoch) override;
   void on_stopped(const TopicPartition& tp) override;
 

@@ -640,6 +640,29 @@ TEST_F(GroupLoading, IsTriedAgainAfterAFailure) {
   EXPECT_EQ(offset_of("t"), 1);
 }
 
+// The log of the partition is not even opened: there is nothing to read yet, and nothing to look for elsewhere.
+TEST_F(GroupLoading, BeginsWhenTheLogIsThere) {
+  ASSERT_EQ(error_of(commit("t", 5)), 0);
+  log.lose_leadership(false);
+  groups->on_stopped(tp);
+  log.leader_epoch = {1};
+  groups->on_loading(tp, {2});
+  runtime.run_until_idle();
+  EXPECT_EQ(fetch({{"t"}})->error_code, wire(ErrorCode::kCoordinatorLoadInProgress));
+  groups->on_loading(tp, {2});
+  log.take_leadership();
+  groups->on_leader(tp, {2});
+  runtime.run_until_idle();
+  EXPECT_EQ(offset_of("t"), 5);
+  EXPECT_EQ(error_of(commit("t", 6)), 0);
+  // It goes elsewhere before it was there.
+  groups->on_loading(tp, {3});
+  groups->on_follower(tp, {4});
+  groups->on_leader(tp, {3});
+  runtime.run_until_idle();
+  EXPECT_EQ(fetch({{"t"}})->error_code, wire(ErrorCode::kNotCoordinator));
+}
+
 TEST_F(GroupLoading, LoadOfAnOldEpochIsDropped) {
   commit("t", 1);
   log.lose_leadership(false);
