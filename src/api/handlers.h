@@ -35,6 +35,10 @@ void handle_alter_partition(Services&, request::RequestPtr);
 void handle_allocate_producer_ids(Services&, request::RequestPtr);
 void handle_controlled_shutdown(Services&, request::RequestPtr);
 void handle_init_producer_id(Services&, request::RequestPtr);
+// ACLs
+void handle_describe_acls(Services&, request::RequestPtr);
+void handle_create_acls(Services&, request::RequestPtr);
+void handle_delete_acls(Services&, request::RequestPtr);
 // Configs
 void handle_describe_configs(Services&, request::RequestPtr);
 void handle_alter_configs(Services&, request::RequestPtr);

@@ -328,13 +328,15 @@ void NetworkThread::run_timers() {
   if (idle_ns > 0) {
     while (!idle_checks_.empty() && idle_checks_.begin()->first <= now_ns_) {
       Connection& connection = *idle_checks_.begin()->second;
-      if (connection.open_exchanges_ == 0 && now_ns_ - connection.active_ns_ >= idle_ns) {
+      // Who has ended its side while a request of it is parked may be gone, and the request may be parked for as long as it asked for.
+      bool may_go = connection.open_exchanges_ == 0 || connection.peer_closed_;
+      if (may_go && now_ns_ - connection.active_ns_ >= idle_ns) {
         close(connection, "idle");
         continue;
       }
       // One check a period is enough: activity in between only moves the next one.
       idle_checks_.erase(idle_checks_.begin());
-      connection.idle_check_ns_ = (connection.open_exchanges_ == 0 ? connection.active_ns_ : now_ns_) + idle_ns;
+      connection.idle_check_ns_ = (may_go ? connection.active_ns_ : now_ns_) + idle_ns;
       idle_checks_.insert({connection.idle_check_ns_, &connection});
     }
     if (!idle_checks_.empty()) timer_at(idle_checks_.begin()->first);

@@ -36,7 +36,7 @@ struct ReactorOptions {
   int send_buffer_bytes = -1;                 // socket.send.buffer.bytes; -1: the system's autotuning
   int receive_buffer_bytes = -1;              // socket.receive.buffer.bytes
   int listen_backlog = 50;                    // socket.listen.backlog.size
-  std::chrono::milliseconds max_idle{600'000};  // connections.max.idle.ms; <= 0: never
+  std::chrono::milliseconds max_idle{600'000};  // connections.max.idle.ms; <= 0: never; with open requests only if the peer has ended its side
   int max_connections = kUnlimited;           // max.connections
   int max_connections_per_ip = kUnlimited;    // max.connections.per.ip
   std::map<std::string, int> max_connections_per_ip_overrides;  // max.connections.per.ip.overrides, numeric addresses

@@ -708,6 +708,9 @@ TEST(Limits, IdleConnectionsAreClosedAndBusyOnesAreNot) {
   EchoClient active = server.client();
   EchoClient waiting = server.client();
   ASSERT_TRUE(waiting.send(1, Op::kPark));
+  EchoClient ended = server.client();  // nobody may be there to wait for the parked answer
+  ASSERT_TRUE(ended.send(2, Op::kPark));
+  ended.shut_sending();
   auto start = Clock::now();
   std::thread sender([&] {
     for (int32_t i = 0; i < 12; ++i) {
@@ -719,6 +722,7 @@ TEST(Limits, IdleConnectionsAreClosedAndBusyOnesAreNot) {
   EXPECT_TRUE(idle.closes_within(5s));
   EXPECT_GE(Clock::now() - start, 150ms);
   EXPECT_LT(Clock::now() - start, 450ms);
+  EXPECT_TRUE(ended.closes_within(5s));
   sender.join();
   server.sink.finish(1);
   EXPECT_TRUE(waiting.receive());

@@ -16,7 +16,8 @@ PROPERTIES = {"broker.id": "0", "num.partitions": "4", "offsets.topic.num.partit
 # The newest versions of Apache Kafka 3.9 in ZooKeeper mode.
 NEWEST = {"Produce": 11, "Fetch": 17, "ListOffsets": 9, "Metadata": 12, "FindCoordinator": 6, "ListGroups": 5, "ApiVersions": 4, "CreateTopics": 7,
           "DeleteTopics": 6, "DeleteRecords": 2, "InitProducerId": 5, "OffsetForLeaderEpoch": 4, "DescribeLogDirs": 4, "CreatePartitions": 3,
-          "ElectLeaders": 2, "AlterPartitionReassignments": 0, "ListPartitionReassignments": 0, "DescribeCluster": 1, "DescribeProducers": 0}
+          "ElectLeaders": 2, "AlterPartitionReassignments": 0, "ListPartitionReassignments": 0, "DescribeCluster": 1, "DescribeProducers": 0,
+          "DescribeAcls": 3, "CreateAcls": 3, "DeleteAcls": 3}
 ZERO = bytes(16)
 NO_ID = bytes.fromhex("00112233445566778899aabbccddeeff")
 # Where ours answers otherwise on purpose: the questions, and why.
@@ -661,6 +662,33 @@ def cluster_questions(a):
         a.ask(f"types {types}", "ListGroups", (5, 5), order=groups, types_filter=types)
 
 
+def acl_questions(a):
+    """Without an authorizer."""
+    topic, prefixed = 2, 4
+    right = dict(resource_type=topic, resource_name="t", principal="User:a", host="*", operation=3, permission_type=3)
+    filters = dict(resource_type_filter=1, operation=1, permission_type=1)
+    a.ask("any", "DescribeAcls", (0, 3), **filters)
+    a.ask("a topic", "DescribeAcls", (0, 3), **{**filters, "resource_type_filter": topic, "resource_name_filter": "t", "principal_filter": "User:a"})
+    a.ask("prefixed", "DescribeAcls", (1, 3), **filters, pattern_type_filter=prefixed)
+    a.ask("none", "CreateAcls", (0, 3))
+    a.ask("one", "CreateAcls", (0, 3), creations=[right])
+    a.ask("two", "CreateAcls", (0, 3), creations=[right, {**right, "resource_name": ""}])
+    a.ask("none", "DeleteAcls", (0, 3))
+    a.ask("two", "DeleteAcls", (0, 3), filters=[filters, {**filters, "resource_type_filter": topic}])
+    for pattern in (0, 1, 3, prefixed, 99):
+        a.ask(f"pattern {pattern}", "CreateAcls", (1, 3), creations=[{**right, "resource_pattern_type": pattern}])
+        a.ask(f"pattern {pattern}", "DescribeAcls", (1, 3), **filters, pattern_type_filter=pattern)
+        a.ask(f"pattern {pattern}", "DeleteAcls", (1, 3), filters=[{**filters, "pattern_type_filter": pattern}])
+    # Kinds that no ACL can have.
+    for what, change in (("resource", "resource_type"), ("operation", "operation"), ("permission", "permission_type")):
+        for value in (0, 1, 99, -1):
+            a.ask(f"{what} {value}", "CreateAcls", (0, 3), creations=[{**right, change: value}])
+            field = "resource_type_filter" if change == "resource_type" else change
+            if value != 1:
+                a.ask(f"{what} {value}", "DescribeAcls", (0, 3), **{**filters, field: value})
+                a.ask(f"{what} {value}", "DeleteAcls", (0, 3), filters=[{**filters, field: value}])
+
+
 def version_questions(a):
     def own(answer):  # which APIs are offered is told elsewhere: here those that answer questions above
         known = {schemas()[name][0] for name in NEWEST}
@@ -672,7 +700,7 @@ def version_questions(a):
 
 
 SECTIONS = [produce_questions, fetch_questions, list_offsets_questions, metadata_questions, create_topics_questions, delete_topics_questions, create_partitions_questions,
-            delete_records_questions, producer_questions, epoch_questions, cluster_questions, version_questions]
+            delete_records_questions, producer_questions, epoch_questions, cluster_questions, version_questions, acl_questions]
 
 
 def lines_of(port, only=""):
