@@ -49,6 +49,7 @@ Result<void> parse_checkpoint(ByteView content, const std::string& path, const s
   auto broken = [&](const std::string& why) { return fail(ErrorCode::kKafkaStorageError, path + ": " + why); };
   std::string_view rest = as_text(content), line;
   int64_t version, expected, found = 0;
+  if (rest.empty()) return {};
   if (!next_line(rest, line) || !parse_number(line, version)) return broken("no version in the first line");
   if (version != 0) return broken("version " + std::to_string(version) + " is not known");
   if (!next_line(rest, line) || !parse_number(line, expected)) return broken("no number of entries in the second line");
@@ -67,7 +68,6 @@ Result<OffsetMap> read_offsets(base::FileSystem& files, const std::string& path)
     if (content.error().os_error == ENOENT) return offsets;
     return fail(std::move(content.error()));
   }
-  if (content->empty()) return offsets;
   auto parsed = parse_checkpoint(*content, path, [&](std::string_view line) {
     CheckpointFields fields(line);
     std::string_view topic;

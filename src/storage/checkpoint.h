@@ -34,7 +34,7 @@ class CheckpointFields {
   std::string_view rest_;
 };
 
-// Calls `line` for each entry; false from it: malformed. Errors: kKafkaStorageError: another version, a wrong count, a malformed line.
+// Calls `line` for each entry; false from it: malformed. An empty file has no entries: Kafka creates the file before its first entry is there. Errors: kKafkaStorageError: another version, a wrong count, a malformed line.
 Result<void> parse_checkpoint(ByteView content, const std::string& path, const std::function<bool(std::string_view)>& line);
 
 using OffsetMap = absl::flat_hash_map<TopicPartition, Offset>;

@@ -35,7 +35,7 @@ class Kafka:
 
     def _java(self, options):
         config = self.folder / "log4j.properties"
-        config.write_text("log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
+        config.write_text("log4j.rootLogger=INFO, out\nlog4j.logger.kafka.request.logger=WARN\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
                           "log4j.appender.out.layout=org.apache.log4j.PatternLayout\nlog4j.appender.out.layout.ConversionPattern=[%d] %p %m (%c)%n\n")
         return ["java", *options, f"-Dlog4j.configuration=file:{config}", "-cp", self.class_path]
 

@@ -133,9 +133,10 @@ class Node:
 class Cluster:
     """`programs`: broker id → "odradek" or "kafka". `properties`: server properties of all. All are started by __enter__ unless start=False.
     With `lab` (distance.Distance, which must have an end "here") each broker is at the end that `places` names, by its id, and ZooKeeper at places["zookeeper"].
+    `ensemble`: the ZooKeeper servers (ensemble.Ensemble), instead of one server of its own.
     Ends the test as not run where Java or Kafka's jars cannot be had."""
 
-    def __init__(self, programs, properties=None, dirs=1, start=True, chroot="/cluster", lab=None, places=None):
+    def __init__(self, programs, properties=None, dirs=1, start=True, chroot="/cluster", lab=None, places=None, ensemble=None):
         need("java", "kcat")
         try:
             environments.kafka_class_path(KAFKA)  # ZooKeeper's jars are among them
@@ -144,7 +145,7 @@ class Cluster:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="odradek-cluster-"))
         self.lab, self.places = lab, places or {}
         place = self.places.get("zookeeper")
-        self.zookeeper = zookeeper.Server(lab.address(place), lab.prefix(place)) if place else zookeeper.Server()
+        self.zookeeper = ensemble or (zookeeper.Server(lab.address(place), lab.prefix(place)) if place else zookeeper.Server())
         self.chroot, self.properties, self.start_all = chroot, properties or {}, start
         self.nodes = {}
         self.nodes = {broker: Node(self, broker, program, dirs) for broker, program in programs.items()}

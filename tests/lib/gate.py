@@ -2,6 +2,7 @@
 import collections
 import os
 import pathlib
+import sys
 import tempfile
 
 from broker import BIN, not_run, wait_until
@@ -49,6 +50,15 @@ class Gate:
 
     def fail(self, error, *prefixes):
         self._put("fail", "".join(f"{error} {prefix}\n" for prefix in prefixes))
+
+    def jump(self, seconds):
+        """The broker's clock of the day shows so much too many. To be called before the broker starts (with 0) to make it possible."""
+        data = int(seconds * 1e9).to_bytes(8, sys.byteorder, signed=True)
+        path = self.directory / "clock"
+        if not path.exists():
+            path.write_bytes(data)
+        with open(path, "r+b") as clock:
+            os.pwrite(clock.fileno(), data, 0)
 
     def calls(self):
         record = self.directory / "record"

@@ -4,7 +4,8 @@
         ...  # kill, swap, reassign
     check(cluster, "t", [java, kcat], [reader])
 
-Kinds of producers: "kcat" (librdkafka of the system; one topic partition or keys), "java" (Kafka's VerifiableProducer 3.9.2), "confluent-kafka", "kafka-python"."""
+Kinds of producers: "kcat" (librdkafka of the system; one topic partition or keys), "java" (Kafka's VerifiableProducer 3.9.2), "confluent-kafka", "kafka-python",
+"java-VERSION" (Kafka's clients since 0.8.2.2). Kinds of readers: "kcat", in a group also "java-VERSION" (since 2.0) and "scala-0.8.2.2"."""
 import collections
 import json
 import os
@@ -18,7 +19,21 @@ from broker import not_run
 
 LIB = pathlib.Path(__file__).resolve().parent
 KINDS = ("kcat", "java", "confluent-kafka", "kafka-python")
-IDEMPOTENT = ("kcat", "java", "confluent-kafka")  # unless told otherwise by properties
+IDEMPOTENT = ("kcat", "java", "confluent-kafka", "java-3.9.2", "java-4.3.1")  # unless told otherwise by properties
+PROGRAMS = LIB.parent / "clients/programs/java_load"
+QUIET = "org.slf4j:slf4j-nop:1.7.36"
+
+
+def java_client(program, version):
+    """The command of a program in PROGRAMS with Kafka's clients of `version`."""
+    path = environments.maven(f"kafka-clients-{version}", f"org.apache.kafka:kafka-clients:{version}", QUIET)
+    return environments.java_with(PROGRAMS / f"{program}.java", path, f"clients-{version}")
+
+
+def scala_client(program, version):
+    """The same with the clients that were written in Scala."""
+    path = environments.maven(f"kafka-scala-{version}", f"org.apache.kafka:kafka_2.11:{version}", QUIET)
+    return environments.java_with(PROGRAMS / f"{program}.java", path, f"scala-{version}")
 
 
 class Producer:
@@ -54,6 +69,9 @@ class Producer:
                 return ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", environments.kafka_class_path("3.9.2"),
                         "org.apache.kafka.tools.VerifiableProducer", "--bootstrap-server", address, "--topic", self.topic, "--throughput", self.per_second,
                         "--acks", settings.pop("acks", "-1"), "--value-prefix", self.prefix, "--producer.config", self.config]
+            if self.kind.startswith("java-"):
+                return [*java_client("LoadProducer", self.kind.removeprefix("java-")), address, self.topic, self.prefix, self.per_second,
+                        *[f"{k}={v}" for k, v in self.properties.items()]]
             return [environments.python(self.kind), LIB / "acked_producer.py", self.kind, address, self.topic, self.prefix, self.per_second, json.dumps(self.properties)]
         except environments.Missing as why:
             not_run(str(why))
@@ -86,7 +104,7 @@ class Producer:
                     elif told["name"] == "tool_data":
                         self.sent = told["sent"]
                 else:
-                    kind, *words = line.split()
+                    kind, *words = line.split(None, 3 if line.startswith("acked") else 2)
                     if kind == "acked":
                         # Where a broker calls a repetition a duplicate, librdkafka takes it as delivered without an offset.
                         self.acked[words[2]] = None if words[1] == "None" else (int(words[0]), int(words[1]))
@@ -148,47 +166,76 @@ class Producer:
 
 
 class Reader:
-    """kcat that reads all partitions of a topic from the beginning and goes on until stop(): (partition, offset) → value of each record seen, each
-    seen once. With `group` as a member of that group, where a record may come again after a rebalance."""
+    """Reads all partitions of a topic from the beginning and goes on until stop(): (partition, offset) → value of each record seen, each
+    seen once. With `group` as a member of that group, where a record may come again after a rebalance. `committed`: partition → the
+    greatest offset whose commit was acknowledged, `retries`: failures after which a program goes on (kind "java-VERSION" tells both).
+    `zookeeper`: the connect string, for kind "scala-0.8.2.2"."""
 
-    def __init__(self, address, topic, group=None):
-        self.group, self.seen, self.again, self.errors = group, {}, 0, ""
-        # kcat keeps partitions that are away for a moment; without -e it does not end.
-        what = ["-G", group, topic] if group else ["-C", "-t", topic, "-o", "beginning"]
-        self.process = subprocess.Popen(["kcat", "-b", address, "-q", "-u", "-f", "%p %o %s\n", "-X", "auto.offset.reset=earliest", "-X", "check.crcs=true",
-                                         "-X", "fetch.error.backoff.ms=50", *what], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, address, topic, group=None, kind="kcat", zookeeper=None, properties=None):
+        self.topic, self.group, self.kind, self.seen, self.again, self.errors = topic, group, kind, {}, 0, ""
+        self.different, self.committed, self.retries, self.failures, self.stopped = [], {}, [], [], False
+        extra = properties or {}
+        try:
+            if kind == "kcat":
+                # kcat keeps partitions that are away for a moment; without -e it does not end.
+                what = ["-G", group, topic] if group else ["-C", "-t", topic, "-o", "beginning"]
+                settings = {"auto.offset.reset": "earliest", "check.crcs": "true", "fetch.error.backoff.ms": 50, **extra}
+                command = ["kcat", "-b", address, "-q", "-u", "-f", "read %p %o %s\n", *[w for k, v in settings.items() for w in ("-X", f"{k}={v}")], *what]
+            elif kind.startswith("java-"):
+                command = [*java_client("LoadConsumer", kind.removeprefix("java-")), address, topic, group, *[f"{k}={v}" for k, v in extra.items()]]
+            else:
+                command = [*scala_client("LoadScala", kind.removeprefix("scala-")), zookeeper, topic, group]
+        except environments.Missing as why:
+            not_run(str(why))
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.threads = [threading.Thread(target=body, daemon=True) for body in (self._read, self._read_errors)]
         for thread in self.threads:
             thread.start()
-        self.different = []
 
     def _read(self):
         for line in self.process.stdout:
-            partition, offset, value = line.rstrip("\n").split(" ", 2)
-            at = (int(partition), int(offset))
-            if at in self.seen:
-                self.again += 1
-                if self.seen[at] != value:
-                    self.different.append((at, self.seen[at], value))
-            self.seen[at] = value
+            kind, *words = line.rstrip("\n").split(" ", 3)
+            if kind == "read":
+                at = (int(words[0]), int(words[1]))
+                if at in self.seen:
+                    self.again += 1
+                    if self.seen[at] != words[2]:
+                        self.different.append((at, self.seen[at], words[2]))
+                self.seen[at] = words[2]
+            elif kind == "committed":
+                self.committed[int(words[0])] = max(int(words[1]), self.committed.get(int(words[0]), 0))
+            else:
+                (self.retries if kind == "retry" else self.failures).append(line.strip())
 
     def _read_errors(self):
         for line in self.process.stderr:
             self.errors = (self.errors + line)[-20000:]
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+        if self.stopped:
+            return self
+        self.stopped = True
+        if self.kind == "kcat":
+            self.process.terminate()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        code = self.process.wait(120)
         for thread in self.threads:
             thread.join()
+        assert self.kind == "kcat" or code == 0, f"reader {self.kind} ended with {code}:\n{self.errors[-3000:]}"
         return self
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        if self.process.poll() is None:
+    def __exit__(self, kind, *_):
+        if kind is None:
             self.stop()
+        elif self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
 def read_all(address, topic, timeout=300):
@@ -230,6 +277,7 @@ def check(cluster, topic, producers, readers=(), refused=False):
     strange = [value for value in places if value.split(".")[0] not in known]
     assert not strange, f"records that nobody sent: {strange[:3]}"
     for reader in readers:
+        assert not reader.failures, f"reader {reader.kind}: {len(reader.failures)} failures, first: {reader.failures[0]}"
         assert not reader.different, f"a reader saw two records at one offset: {reader.different[:3]}"
         assert reader.group or not reader.again, f"a reader saw {reader.again} records again"
         changed = [(at, value, held[at[0]].get(at[1])) for at, value in reader.seen.items() if held[at[0]].get(at[1]) != value]
