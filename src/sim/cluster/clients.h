@@ -19,6 +19,8 @@ struct ClusterContext {
   Events& events;
   bool& ending;
   std::set<std::pair<int64_t, int16_t>> producer_ids;  // given out so far
+  // A broker that was stopped and started knows the last batch of each producer only.
+  int64_t clean_stops = 0;
   std::set<Uuid> former_topics;                        // ids of topics that were deleted
 };
 

@@ -23,7 +23,7 @@ class Cluster {
         model_(world_),
         ways_(kBrokers),
         zookeeper_(world_),
-        context_{world_, model_, {}, events_, ending_, {}, {}} {
+        context_{world_, model_, {}, events_, ending_, {}, 0, {}} {
     Sabotage sabotage = make_sabotage(world_, options.bug);
     for (int id = 1; id <= kBrokers; ++id) {
       networks_.push_back(std::make_unique<Network>(world_));
@@ -45,6 +45,7 @@ class Cluster {
     }
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
+    faults_->on_stop = [this] { ++context_.clean_stops; };
     ways_.changed = [this] {
       for (auto& network : networks_) network->ways_changed();
     };

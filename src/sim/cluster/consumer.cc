@@ -95,7 +95,7 @@ class Consumer final : public Client {
       }
       const int64_t before = position_;
       position_ = model_.on_fetched(tp_.topic, tp_.partition, position_, data.records.bytes, name_);
-      if (position_ > data.high_watermark && !world_.failed()) {
+      if (position_ > before && position_ > data.high_watermark && !world_.failed()) {
         world_.violation(fmt::format("{}: {}: records up to {} beyond the high watermark {}", name_, tp_.to_string(), position_, data.high_watermark));
       }
       positions_[{id, tp_.partition}] = position_;

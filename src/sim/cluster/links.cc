@@ -5,7 +5,6 @@
 #include "model/error_code.h"
 
 namespace odradek::sim {
-namespace {
 
 // As net/link.cc does it with sockets.
 struct LinkState : std::enable_shared_from_this<LinkState> {
@@ -102,6 +101,8 @@ struct LinkState : std::enable_shared_from_this<LinkState> {
   int64_t received = 0;
 };
 
+namespace {
+
 class SimLink final : public net::Link {
  public:
   explicit SimLink(std::shared_ptr<LinkState> state) : state_(std::move(state)) {}
@@ -117,9 +118,20 @@ class SimLink final : public net::Link {
 
 }  // namespace
 
+SimLinks::~SimLinks() {
+  for (const auto& one : made_) {
+    auto link = one.lock();
+    if (link == nullptr) continue;
+    if (!link->broken) link->broken = Error{ErrorCode::kNetworkException, "the process has ended"};
+    if (auto open = std::exchange(link->connection, nullptr)) open->close();
+  }
+}
+
 std::unique_ptr<net::Link> SimLinks::open(const net::Endpoint& to, net::LinkOptions options, base::Executor& executor) {
   auto state = std::make_shared<LinkState>(world_, runtime_, executor, to_(to), self_, to.to_string(),
                                            world_.now_ns() + options.connect_timeout.count() * 1'000'000);
+  std::erase_if(made_, [](auto& one) { return one.expired(); });
+  made_.push_back(state);
   state->dial();
   return std::make_unique<SimLink>(std::move(state));
 }

@@ -41,6 +41,7 @@ class Producer final : public Client {
     int32_t sequence = -1;
     Bytes bytes;
     bool in_flight = false;
+    int64_t stops = 0;  // clean ones before it was sent first
   };
   // What is on its way to one partition, oldest first.
   struct Lane {
@@ -103,7 +104,8 @@ class Producer final : public Client {
       lane->next_number = used.first;
       lane->next_sequence = used.second;
     }
-    if (lane->repeat || lane->batches.size() >= kInFlight) return;
+    // A leader that knows nothing of a producer takes any sequence of it: the first batch has to be there before the next may overtake it.
+    if (lane->repeat || lane->batches.size() >= (idempotent_ && !known_.contains(lane->stream) ? 1 : kInFlight)) return;
     auto batch = std::make_shared<Batch>();
     record::BuilderOptions options;
     options.codec = world_.random.chance(80) ? record::Codec::kNone : static_cast<record::Codec>(world_.random.between(1, 3));
@@ -123,6 +125,7 @@ class Producer final : public Client {
     lane->next_sequence += records;
     numbers_[lane->stream] = {lane->next_number, lane->next_sequence};
     batch->bytes = builder.build();
+    batch->stops = context_.clean_stops;
     lane->batches.push_back(batch);
     send(tp, lane, batch);
   }
@@ -182,6 +185,7 @@ class Producer final : public Client {
     }
     if (error == ErrorCode::kNone || (idempotent_ && error == ErrorCode::kDuplicateSequenceNumber)) {
       world_.trace("{} {}: {} records acknowledged at {}", name_, tp.to_string(), batch->texts.size(), base_offset);
+      known_.insert(lane->stream);
       if (acks_ == -1) model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, false, false);
       std::erase(lane->batches, batch);
     } else {
@@ -189,6 +193,7 @@ class Producer final : public Client {
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {
+            if (batch->stops != context_.clean_stops) return start_over();
             return world_.violation(fmt::format("{} {}: sequence {} is out of order, but everything before it was acknowledged", name_, tp.to_string(), batch->sequence));
           }
           break;
@@ -214,6 +219,13 @@ class Producer final : public Client {
     } else if (lane->repeat) {
       repeat_when_back(tp, lane);
     }
+  }
+
+  // What was not acknowledged may be there or not; a new producer id begins new streams.
+  void start_over() {
+    lanes_.clear();
+    producer_id_ = -1;
+    ask_for_id();
   }
 
   void repeat_when_back(const TopicPartition& tp, const LanePtr& lane) {
@@ -247,6 +259,7 @@ class Producer final : public Client {
   bool asking_ = false;
   int streams_ = 0;
   std::map<TopicPartition, LanePtr> lanes_;
+  std::set<std::string> known_;  // streams of which something was acknowledged
   std::map<std::string, std::pair<int64_t, int32_t>> numbers_;  // by stream: next number and sequence
 };
 

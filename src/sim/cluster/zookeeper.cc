@@ -23,6 +23,7 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
     int64_t opened = 0;                        // the number of the open() that it belongs to
     UniqueFunction<Task(int64_t session)> run;  // at the server; the answer, to be run on the callback executor
     UniqueFunction<Task(StoreError)> refuse;
+    Task forget;  // drops what its process gave
   };
   using OperationPtr = std::shared_ptr<Operation>;  // shared: with the message on its way
 
@@ -89,6 +90,28 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
       if (in == self->connection && !self->path.from_server()) self->lost_in = in;
       message(self->lost_in != in);
     });
+  }
+  // The process has ended: nothing of it may be touched any more, although messages are still on their way.
+  void end() {
+    detached = true;
+    ++connection;
+    for (auto* list : {&waiting, &sent}) {
+      for (const OperationPtr& one : *list) one->forget();
+    }
+    for (const auto& one : watches) {
+      if (auto watch = one.lock()) *watch = {};
+    }
+    waiting.clear();
+    sent.clear();
+    missed.clear();
+    *listener = {};
+  }
+  std::shared_ptr<Watch> keep(Watch watch) {
+    if (!watch) return nullptr;
+    auto kept = std::make_shared<Watch>(std::move(watch));
+    if (watches.size() > 1'000) std::erase_if(watches, [](auto& one) { return one.expired(); });
+    watches.push_back(kept);
+    return kept;
   }
   int64_t delay_ns() { return world.random.between(latency_us / 2, world.random.chance(97) ? latency_us * 2 : latency_us * 40) * 1'000; }
 
@@ -168,14 +191,15 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
   std::shared_ptr<metadata::SessionListener> listener = std::make_shared<metadata::SessionListener>();  // shared with what is posted
   std::deque<OperationPtr> waiting, sent;
   std::vector<Task> missed;
+  std::vector<std::weak_ptr<Watch>> watches;  // set, or on their way in either direction
 };
 
 class ZooKeeper::Client final : public metadata::Store {
  public:
   explicit Client(ClientPtr state) : state_(std::move(state)) {}
   ~Client() override {
-    state_->detached = true;
-    ++state_->connection;
+    state_->server.drop_watches(state_->session);
+    state_->end();
   }
 
   void open(metadata::SessionListener listener) override {
@@ -209,26 +233,26 @@ class ZooKeeper::Client final : public metadata::Store {
     });
   }
   void get(std::string path, Watch watch, StoreReply<metadata::NodeData> reply) override {
-    submit<metadata::NodeData>(std::move(reply), path, 0, [&s = server(), path, watch = std::move(watch)](int64_t session) mutable -> StoreResult<metadata::NodeData> {
+    submit<metadata::NodeData>(std::move(reply), path, 0, [&s = server(), path, watch = state_->keep(std::move(watch))](int64_t session) -> StoreResult<metadata::NodeData> {
       const auto* node = s.tree_.find(path);
       if (node == nullptr) return tl::unexpected(StoreError::kNoNode);
-      s.set_watch(false, path, session, std::move(watch));
+      s.set_watch(false, path, session, watch);
       return metadata::NodeData{node->data, node->stat()};
     });
   }
   void exists(std::string path, Watch watch, StoreReply<metadata::Stat> reply) override {
-    submit<metadata::Stat>(std::move(reply), path, 0, [&s = server(), path, watch = std::move(watch)](int64_t session) mutable -> StoreResult<metadata::Stat> {
+    submit<metadata::Stat>(std::move(reply), path, 0, [&s = server(), path, watch = state_->keep(std::move(watch))](int64_t session) -> StoreResult<metadata::Stat> {
       const auto* node = s.tree_.find(path);
-      s.set_watch(false, path, session, std::move(watch));
+      s.set_watch(false, path, session, watch);
       if (node == nullptr) return tl::unexpected(StoreError::kNoNode);
       return node->stat();
     });
   }
   void children(std::string path, Watch watch, StoreReply<metadata::ChildList> reply) override {
-    submit<metadata::ChildList>(std::move(reply), path, 0, [&s = server(), path, watch = std::move(watch)](int64_t session) mutable -> StoreResult<metadata::ChildList> {
+    submit<metadata::ChildList>(std::move(reply), path, 0, [&s = server(), path, watch = state_->keep(std::move(watch))](int64_t session) -> StoreResult<metadata::ChildList> {
       const auto* node = s.tree_.find(path);
       if (node == nullptr) return tl::unexpected(StoreError::kNoNode);
-      s.set_watch(true, path, session, std::move(watch));
+      s.set_watch(true, path, session, watch);
       return metadata::ChildList{{node->children.begin(), node->children.end()}, node->stat()};
     });
   }
@@ -244,11 +268,12 @@ class ZooKeeper::Client final : public metadata::Store {
     auto told = std::make_shared<metadata::MultiReply>(std::move(reply));
     state_->submit({0,
                     [&s = server(), ops = std::move(ops), told](int64_t session) -> Task {
-                      return [told, result = s.tree_.multi(ops, s.change(session))]() mutable { (*told)(std::move(result)); };
+                      return [told, result = s.tree_.multi(ops, s.change(session))]() mutable { tell(told, std::move(result)); };
                     },
                     [told](StoreError error) -> Task {
-                      return [told, error] { (*told)(tl::unexpected(metadata::MultiFailure{error, -1})); };
-                    }});
+                      return [told, error] { tell(told, metadata::MultiResult(tl::unexpected(metadata::MultiFailure{error, -1}))); };
+                    },
+                    [told] { *told = {}; }});
   }
   void sync(StoreReply<void> reply) override {
     submit<void>(std::move(reply), "/", 0, [](int64_t) { return StoreResult<void>(); });
@@ -261,20 +286,23 @@ class ZooKeeper::Client final : public metadata::Store {
   void submit(StoreReply<T> reply, const std::string& path, size_t bytes, Run run) {
     auto told = std::make_shared<StoreReply<T>>(std::move(reply));
     if (!metadata::is_legal_path(path) || bytes > metadata::kMaxRequestBytes) {
-      run_out_of_bounds(told, metadata::is_legal_path(path) ? StoreError::kTooLarge : StoreError::kInvalidArguments);
-      return;
+      const StoreError error = metadata::is_legal_path(path) ? StoreError::kTooLarge : StoreError::kInvalidArguments;
+      return state_->post([told, error] { tell(told, StoreResult<T>(tl::unexpected(error))); });
     }
     state_->submit({0,
                     [told, run = std::move(run)](int64_t session) mutable -> Task {
-                      return [told, result = run(session)]() mutable { (*told)(std::move(result)); };
+                      return [told, result = run(session)]() mutable { tell(told, std::move(result)); };
                     },
                     [told](StoreError error) -> Task {
-                      return [told, error] { (*told)(tl::unexpected(error)); };
-                    }});
+                      return [told, error] { tell(told, StoreResult<T>(tl::unexpected(error))); };
+                    },
+                    [told] { *told = {}; }});
   }
-  template <class T>
-  void run_out_of_bounds(std::shared_ptr<StoreReply<T>> told, StoreError error) {
-    state_->post([told, error] { (*told)(tl::unexpected(error)); });
+  // Once; nothing of who asked stays behind in what is still on its way.
+  template <class Reply, class Answer>
+  static void tell(const std::shared_ptr<Reply>& told, Answer answer) {
+    Reply reply = std::exchange(*told, {});
+    if (reply) reply(std::move(answer));
   }
 
   ClientPtr state_;  // shared: with events on their way
@@ -330,9 +358,7 @@ void ZooKeeper::end_session(int64_t id) {
   if (found == sessions_.end()) return;
   world_.trace("zookeeper: the session of {} ends", found->second.client);
   sessions_.erase(found);
-  for (Watches* watches : {&data_watches_, &child_watches_}) {
-    for (auto& [path, set] : *watches) std::erase_if(set, [&](const SetWatch& one) { return one.session == id; });
-  }
+  drop_watches(id);
   auto context = change(id);
   for (const std::string& path : tree_.ephemerals_of(id)) CHECK(tree_.remove(path, metadata::kAnyVersion, context));
   fire_watches();
@@ -340,8 +366,14 @@ void ZooKeeper::end_session(int64_t id) {
 
 metadata::NodeTree::Context ZooKeeper::change(int64_t session) { return {++zxid_, world_.now_ms(), session}; }
 
-void ZooKeeper::set_watch(bool on_children, const std::string& path, int64_t session, Watch watch) {
-  if (watch) (on_children ? child_watches_ : data_watches_)[path].push_back({session, std::make_shared<Watch>(std::move(watch))});
+void ZooKeeper::set_watch(bool on_children, const std::string& path, int64_t session, const std::shared_ptr<Watch>& watch) {
+  if (watch != nullptr) (on_children ? child_watches_ : data_watches_)[path].push_back({session, watch});
+}
+
+void ZooKeeper::drop_watches(int64_t session) {
+  for (Watches* watches : {&data_watches_, &child_watches_}) {
+    for (auto& [path, set] : *watches) std::erase_if(set, [&](const SetWatch& one) { return one.session == session; });
+  }
 }
 
 void ZooKeeper::fire_watches() {
@@ -354,7 +386,9 @@ void ZooKeeper::fire_watches() {
       auto session = sessions_.find(one.session);
       auto client = session == sessions_.end() ? nullptr : session->second.at.lock();
       if (client == nullptr) continue;
-      client->tell_watch([watch = std::move(one.watch), event] { (*watch)(event); });
+      client->tell_watch([watch = std::move(one.watch), event] {
+        if (*watch) (*watch)(event);
+      });
     }
   };
   auto events = tree_.take_events();

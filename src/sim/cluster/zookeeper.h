@@ -59,7 +59,8 @@ class ZooKeeper {
   bool is_alive(int64_t session) const { return sessions_.contains(session); }
   metadata::NodeTree::Context change(int64_t session);
   void fire_watches();
-  void set_watch(bool on_children, const std::string& path, int64_t session, metadata::Watch watch);
+  void set_watch(bool on_children, const std::string& path, int64_t session, const std::shared_ptr<metadata::Watch>& watch);
+  void drop_watches(int64_t session);
 
   World& world_;
   metadata::NodeTree tree_;
