@@ -136,6 +136,7 @@ void ClusterBroker::run_stop() {
   disk_.kill();
   stopping_ = false;
   world.trace("{}: life {} has ended", name(), lives_);
+  if (on_stopped) on_stopped();
   if (on_died) on_died();
 }
 

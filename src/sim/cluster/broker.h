@@ -53,6 +53,7 @@ class ClusterBroker {
   bool step();
 
   std::function<void()> on_died;
+  std::function<void()> on_stopped;  // cleanly; on_died follows
 
  private:
   struct Life {

@@ -45,7 +45,7 @@ class Cluster {
     }
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
-    faults_->on_stop = [this] { ++context_.clean_stops; };
+    for (auto& broker : brokers_) broker->on_stopped = [this] { ++context_.clean_stops; };
     ways_.changed = [this] {
       for (auto& network : networks_) network->ways_changed();
     };

@@ -172,7 +172,6 @@ bool Faults::make(Event fault) {
     }
     case Event::kControlledShutdown:
       if (!broker.is_up() || broker.is_busy() || broker.is_paused()) return false;
-      if (on_stop) on_stop();
       broker.stop();
       return true;
     default: return false;

@@ -53,8 +53,6 @@ class Faults {
   using Brokers = std::vector<std::unique_ptr<ClusterBroker>>;
   Faults(World& world, Ways& ways, ZooKeeper& zookeeper, Networks& networks, Brokers& brokers, Judge& judge, Events& events, int64_t session_ms);
 
-  std::function<void()> on_stop;  // a clean one begins
-
   // Trouble from now on, until heal().
   void begin();
   void heal();

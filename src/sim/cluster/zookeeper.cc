@@ -136,8 +136,8 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
     if (state != SessionState::kConnected) return;
     world.trace("zookeeper: {} loses its connection: {}", name, why);
     ++connection;
+    tell(SessionState::kConnecting);  // first, as the library does it
     refuse_all(StoreError::kConnectionLoss, false);
-    tell(SessionState::kConnecting);
   }
 
   void connect() {
@@ -146,9 +146,8 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
     } else if (!server.is_alive(session)) {
       ++connection;
       missed.clear();
-      state = SessionState::kExpired;
-      refuse_all(StoreError::kSessionExpired, true);
-      return tell(SessionState::kExpired);
+      tell(SessionState::kExpired);
+      return refuse_all(StoreError::kSessionExpired, true);
     }
     ++connection;
     heard_ns = server.sessions_[session].heard_ns = world.now_ns();
