@@ -78,6 +78,7 @@ class Admin final : public Client {
     if (!widening_.empty()) return widen();
     if (model_.find("kept") == nullptr) return begin_creation("kept");
     if (context_.ending) return;
+    if (context_.calm) return later(200, 2'000);
     SeededRandom& random = world_.random;
     TopicModel* topic = model_.any_topic();
     size_t living = 0;

@@ -105,6 +105,7 @@ void ClusterBroker::run_start() {
       if (given_up()) return;
       network_.serve(life.node->sink(), *life.handlers, [this] { return wanted_death_ != Death::kNone; });
       life.serving = true;
+      if (on_serving) on_serving();
     });
   }
   if (given_up()) return;
@@ -136,7 +137,6 @@ void ClusterBroker::run_stop() {
   disk_.kill();
   stopping_ = false;
   world.trace("{}: life {} has ended", name(), lives_);
-  if (on_stopped) on_stopped();
   if (on_died) on_died();
 }
 

@@ -53,7 +53,7 @@ class ClusterBroker {
   bool step();
 
   std::function<void()> on_died;
-  std::function<void()> on_stopped;  // cleanly; on_died follows
+  std::function<void()> on_serving;
 
  private:
   struct Life {

@@ -18,9 +18,10 @@ struct ClusterContext {
   std::vector<Network*> networks;  // of broker 1, 2, ...
   Events& events;
   bool& ending;
+  bool calm = true;  // nothing of a topic is changed
   std::set<std::pair<int64_t, int16_t>> producer_ids;  // given out so far
-  // A broker that was stopped and started knows the last batch of each producer only.
-  int64_t clean_stops = 0;
+  // Lives of brokers that began. One that has started knows only the last batch of a producer of what lies below its snapshot, as Kafka.
+  int64_t starts = 0;
   std::set<Uuid> former_topics;                        // ids of topics that were deleted
 };
 

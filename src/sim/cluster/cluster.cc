@@ -23,7 +23,7 @@ class Cluster {
         model_(world_),
         ways_(kBrokers),
         zookeeper_(world_),
-        context_{world_, model_, {}, events_, ending_, {}, 0, {}} {
+        context_{world_, model_, {}, events_, ending_, true, {}, 0, {}} {
     Sabotage sabotage = make_sabotage(world_, options.bug);
     for (int id = 1; id <= kBrokers; ++id) {
       networks_.push_back(std::make_unique<Network>(world_));
@@ -45,7 +45,7 @@ class Cluster {
     }
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
-    for (auto& broker : brokers_) broker->on_stopped = [this] { ++context_.clean_stops; };
+    for (auto& broker : brokers_) broker->on_serving = [this] { ++context_.starts; };
     ways_.changed = [this] {
       for (auto& network : networks_) network->ways_changed();
     };
@@ -170,13 +170,16 @@ class Cluster {
 
   void trouble(int64_t ms) {
     faults_->begin();
+    context_.calm = false;
     go_on_until(ms, [] { return false; });
+    context_.calm = true;
     world_.trace("the trouble ends");
   }
 
   void require(int64_t ms, const char* what, const std::function<std::string()>& missing) {
     std::string last;
     if (over() || go_on_until(ms, [&] { return (last = missing()).empty(); }) || over()) return;
+    judge_->describe();
     world_.violation(fmt::format("{} within {} s: {}", what, ms / 1'000, last));
   }
 

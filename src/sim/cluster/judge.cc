@@ -173,6 +173,24 @@ std::string Judge::not_whole() {
   return "";
 }
 
+void Judge::describe() {
+  world_.trace("controller {}", controller());
+  for (const State& one : states()) {
+    std::string line = fmt::format("{}: leader {} epoch {}{} isr", one.tp.to_string(), one.state.leader.value, one.state.leader_epoch.value, one.moving ? " moving" : "");
+    for (BrokerId id : one.state.isr) line += fmt::format(" {}", id.value);
+    for (auto& broker : brokers_) {
+      app::Node* node = broker->node();
+      auto partition = node == nullptr ? nullptr : node->replicas().find(one.tp);
+      if (partition == nullptr || partition->log() == nullptr) continue;
+      line += fmt::format(" | {} {} epoch {} (partition {}) of {}: high watermark {} end {} isr", broker->name(), partition->is_leader() ? "leads in" : "follows in",
+                          partition->leader_epoch().value, partition->partition_epoch(), partition->leader().value, partition->high_watermark().value,
+                          partition->log()->log_end_offset().value);
+      for (BrokerId id : partition->isr()) line += fmt::format(" {}", id.value);
+    }
+    world_.trace("{}", line);
+  }
+}
+
 void Judge::check_all() {
   look();
   for (const State& one : states()) {

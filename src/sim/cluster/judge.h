@@ -28,6 +28,9 @@ class Judge {
   // Every partition has its leader and all replicas in sync, and nothing moves; else what is missing.
   std::string not_whole();
 
+  // Into the trace: what the tree and each broker say of each partition.
+  void describe();
+
   // What the tree says of a partition; nullptr: nothing.
   struct State {
     TopicPartition tp;

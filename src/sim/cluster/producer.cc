@@ -41,7 +41,7 @@ class Producer final : public Client {
     int32_t sequence = -1;
     Bytes bytes;
     bool in_flight = false;
-    int64_t stops = 0;  // clean ones before it was sent first
+    int64_t starts = 0;  // of brokers, when it was made
   };
   // What is on its way to one partition, oldest first.
   struct Lane {
@@ -125,7 +125,7 @@ class Producer final : public Client {
     lane->next_sequence += records;
     numbers_[lane->stream] = {lane->next_number, lane->next_sequence};
     batch->bytes = builder.build();
-    batch->stops = context_.clean_stops;
+    batch->starts = context_.starts;
     lane->batches.push_back(batch);
     send(tp, lane, batch);
   }
@@ -193,7 +193,7 @@ class Producer final : public Client {
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {
-            if (batch->stops != context_.clean_stops) return start_over();
+            if (batch->starts != context_.starts) return start_over();
             return world_.violation(fmt::format("{} {}: sequence {} is out of order, but everything before it was acknowledged", name_, tp.to_string(), batch->sequence));
           }
           break;
