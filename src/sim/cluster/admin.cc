@@ -85,7 +85,7 @@ class Admin final : public Client {
     for (auto& [name, one] : model_.topics) living += one.dying ? 0 : 1;
     if (living < 3 || random.chance(10)) {
       std::string name = "t" + std::to_string(random.below(kNames));
-      if (!model_.topics.contains(name)) return begin_creation(name);
+      if (!model_.topics.contains(name) && !context_.holds_log(name)) return begin_creation(name);
     }
     const auto kind = random.below(10);
     if (kind < 1 && topic->name != "kept") {

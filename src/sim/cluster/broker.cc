@@ -1,5 +1,7 @@
 #include "sim/cluster/broker.h"
 
+#include <algorithm>
+
 #include "app/settings.h"
 #include "base/check.h"
 
@@ -48,6 +50,14 @@ ClusterBroker::ClusterBroker(int id, Network& network, Surroundings around)
 ClusterBroker::~ClusterBroker() {
   wanted_death_ = Death::kKill;
   if (life_ != nullptr || fiber_ != nullptr) end_life(false);
+}
+
+bool ClusterBroker::holds_log(const std::string& topic) {
+  auto entries = disk_.memory().list("/data");
+  if (!entries) return false;
+  return std::any_of(entries->begin(), entries->end(), [&](const base::DirectoryEntry& one) {
+    return one.name.starts_with(topic + "-") && !one.name.ends_with("-delete");
+  });
 }
 
 void ClusterBroker::start() {

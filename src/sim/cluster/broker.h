@@ -39,6 +39,8 @@ class ClusterBroker {
   bool is_busy() const { return fiber_ != nullptr; }  // starts or stops
   int lives() const { return lives_; }
   int failed_starts() const { return failed_starts_; }
+  // On its disk, whether it runs or not.
+  bool holds_log(const std::string& topic);
   app::Node* node() { return life_ != nullptr && life_->serving ? life_->node.get() : nullptr; }
 
   void start();

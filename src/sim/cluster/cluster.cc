@@ -23,7 +23,7 @@ class Cluster {
         model_(world_),
         ways_(kBrokers),
         zookeeper_(world_),
-        context_{world_, model_, {}, events_, ending_, true, {}, 0, {}} {
+        context_{world_, model_, {}, events_, ending_} {
     Sabotage sabotage = make_sabotage(world_, options.bug);
     for (int id = 1; id <= kBrokers; ++id) {
       networks_.push_back(std::make_unique<Network>(world_));
@@ -46,6 +46,9 @@ class Cluster {
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
     for (auto& broker : brokers_) broker->on_serving = [this] { ++context_.starts; };
+    context_.holds_log = [this](const std::string& topic) {
+      return std::any_of(brokers_.begin(), brokers_.end(), [&](auto& broker) { return broker->holds_log(topic); });
+    };
     ways_.changed = [this] {
       for (auto& network : networks_) network->ways_changed();
     };
