@@ -14,7 +14,7 @@ import re
 import sys
 
 # Rooms that touch the system; `sim` stands in for it.
-SYSTEM_ROOMS = {'base', 'net', 'sim'}
+SYSTEM_ROOMS = {'base', 'net', 'sim', 'sim/cluster'}
 
 # Folders and files below src that only tests, fuzz targets and benchmarks use: neither rule holds for them.
 TEST_ONLY = ('protocol/testing/', 'server/echo_server.h', 'metadata/zookeeper_test_server.h')

@@ -37,10 +37,14 @@ void Controller::start(int64_t broker_epoch) {
 }
 
 void Controller::on_session_expired() {
-  impl_->executor.post([impl = impl_] {
+  auto end = [impl = impl_] {
     ++impl->session;
     impl->resign("the session expired");
-  });
+  };
+  // At once where that is possible: right behind come the answers of the writes that went with the session, and who waits for them is to
+  // find nobody in office.
+  if (impl_->executor.on_this_executor()) return end();
+  impl_->executor.post(std::move(end));
 }
 
 void Controller::stop(Task done) {

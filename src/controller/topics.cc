@@ -196,8 +196,9 @@ Async<void> Controller::Impl::resume_deletions() {
   for (auto& [topic, deletion] : state.deletions) {
     auto found = state.topics.find(topic);
     if (found == state.topics.end()) continue;
+    // Also while replicas move: all of them, old and new, are in `replicas`. Who waits for the end of a move waits for ever when its
+    // target has gone, or when the next controller no longer tells brokers of the topic.
     const auto& partitions = found->second.partitions;
-    if (std::any_of(partitions.begin(), partitions.end(), [](const auto& one) { return one.second.is_reassigning(); })) continue;
     size_t replicas = 0;
     for (const auto& [index, record] : partitions) {
       TopicPartition tp{topic, index};

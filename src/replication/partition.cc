@@ -377,7 +377,8 @@ void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
 }
 
 bool Partition::may_join(const Remote& remote) const {
-  return !contains(isr_, remote.id) && remote.log_end >= high_watermark() && remote.log_end.value >= epoch_start_.load(std::memory_order_relaxed);
+  const bool stays = contains(isr_, remote.id) && (!proposed_isr_ || contains(*proposed_isr_, remote.id));
+  return !stays && remote.log_end >= high_watermark() && remote.log_end.value >= epoch_start_.load(std::memory_order_relaxed);
 }
 
 std::optional<IsrChange> Partition::expand_isr() {
@@ -400,6 +401,10 @@ std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why)
   if (now_ms_ - took_over_ms_ >= kEarlierMayComeMs) took_over_lately_.store(false, std::memory_order_relaxed);
   const Offset end = log_owner_->log_end_offset();
   note_end(end);
+  // What the controller refused is tried again at this pace: who is refused now may be one that it has not heard of yet.
+  for (Remote& remote : remotes_) {
+    if (std::exchange(remote.was_refused, false)) remote.waits_to_join = true;
+  }
   if (proposed_isr_ || waiting_for_controller_) return std::nullopt;
   std::vector<BrokerId> isr;
   for (BrokerId id : isr_) {
@@ -436,7 +441,10 @@ void Partition::on_isr_refused(LeaderEpoch epoch, bool wait_for_controller) {
   // While the controller may have taken the larger ISR, acks go on as if it had; a refusal that is final gives the committed one back.
   if (wait_for_controller) {
     waiting_for_controller_ = true;
-  } else {
+  } else if (proposed_isr_) {
+    for (Remote& remote : remotes_) {
+      if (contains(*proposed_isr_, remote.id) && !contains(isr_, remote.id)) remote.was_refused = true;
+    }
     proposed_isr_.reset();
   }
 }

@@ -263,7 +263,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset last_fetch_leader_end{0};
     int64_t held_ms = 0;                        // by this broker, since it had caught up
     std::optional<int64_t> holding_since_ms;
-    bool waits_to_join = false;  // it had caught up, but another change was in flight, or it was not known to be alive
+    bool waits_to_join = false;  // it had caught up, but another change was in flight (also one that puts it out), or it was not known to be alive
+    bool was_refused = false;    // its entry, by the controller: it waits to join from the next shrink_isr() on
   };
 
   static constexpr uint64_t kRoleMask = 3;

@@ -244,6 +244,31 @@ TEST_F(PartitionTest, AnUnknownProducerMayBeginAnywhereWhereNoOtherLedOrLongAfte
   now_ms += 120'000;
   partition.shrink_isr(now_ms);
   EXPECT_EQ(produce(8), ErrorCode::kNone);
+// A pipelined follower with nothing new to say does not fetch again, and below min.insync.replicas nothing new comes.
+TEST_F(PartitionTest, AFollowerThatCatchesUpWhileItIsPutOutOfTheIsrComesBackWithoutAnotherFetch) {
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  fetched(2, 5);
+  fetched(3, 3);
+  now_ms += 2 * kLagMs;
+  ASSERT_TRUE(partition.shrink_isr(now_ms));
+  EXPECT_FALSE(fetched(3, 5).change);  // the change is in flight
+  EXPECT_FALSE(partition.expand_isr());
+  partition.on_isr_changed({0}, ids({1, 2}), 1);
+  auto change = partition.expand_isr();
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1, 2, 3}));
+}
+
+TEST_F(PartitionTest, AFollowerWhoseEntryWasRefusedIsProposedAgainWithoutAnotherFetchAtTheNextLook) {
+  lead(0, {1, 2}, {1, 2, 3});
+  ASSERT_TRUE(fetched(3, 0).change);
+  partition.on_isr_refused({0}, false);
+  EXPECT_FALSE(partition.expand_isr());  // not at once: the controller would refuse it again
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  auto change = partition.expand_isr();
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1, 2, 3}));
 }
 
 TEST_F(PartitionTest, AFollowerThatKeepsReachingTheEndOfItsFormerFetchCountsAsCaughtUp) {

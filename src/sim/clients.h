@@ -23,8 +23,10 @@ struct Context {
   Network& network;
   Model& model;
   bool ending = false;  // no new work
-  std::function<void()> at_change;  // the cluster is about to change: a good moment for a crash
-  std::function<void()> at_promise;  // records that have to be on the disk were acknowledged: another one
+  std::function<void()> at_change = {};  // the cluster is about to change: a good moment for a crash
+  std::function<void()> at_promise = {};  // records that have to be on the disk were acknowledged: another one
+  // The way to a broker of a cluster, -1: to any; empty: there is one broker.
+  std::function<Network*(int32_t broker)> broker = {};
 };
 
 class Client {

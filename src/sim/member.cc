@@ -27,6 +27,9 @@ class Member final : public Client {
         rebalance_ms_(static_cast<int32_t>(world_.random.between(2'000, 6'000))),
         channel_(world_, context.network, name_) {
     if (world_.random.chance(35)) instance_ = "static-" + name_;
+    if (!context_.broker) return;
+    channel_.brokers_may_be_away = true;
+    channel_.elsewhere = [this] { return context_.broker(-1); };
   }
 
   void start() override {
@@ -72,6 +75,8 @@ class Member final : public Client {
     ask<FindCoordinatorResponse>(request, v, 0, [this, v](FindCoordinatorResponse& response) {
       int16_t error = v >= 4 ? (response.coordinators.size() == 1 ? response.coordinators[0].error_code : int16_t{-1}) : response.error_code;
       if (error != 0) return later(world_.random.between(50, 300), [this] { find_coordinator(); });
+      Network* at = context_.broker ? context_.broker(v >= 4 ? response.coordinators[0].node_id : response.node_id) : nullptr;
+      if (at != nullptr && at != &channel_.network()) return channel_.move_to(*at);
       join();
     });
   }

@@ -75,12 +75,25 @@ void Network::stop(bool silently) {
   }
 }
 
-ConnectionPtr Network::connect(ClientEnd end) {
-  if (sink_ == nullptr) return nullptr;
-  auto connection = std::make_shared<Connection>(*this, ++last_id_, std::move(end));
+ConnectionPtr Network::connect(ClientEnd end, int from) {
+  if (sink_ == nullptr || (blocked && (blocked(from, true) || blocked(from, false)))) return nullptr;
+  auto connection = std::make_shared<Connection>(*this, ++last_id_, std::move(end), from);
   open_.emplace(last_id_, connection);
   made_.push_back(connection);
   return connection;
+}
+
+void Network::ways_changed() {
+  std::erase_if(made_, [](auto& one) { return one.expired(); });
+  for (const auto& one : std::vector(made_)) {
+    if (auto living = one.lock()) living->ways_changed();
+  }
+}
+
+void Network::set_paused(bool paused) {
+  paused_ = paused;
+  if (paused) return;
+  for (const auto& [id, connection] : std::map(open_)) connection->send_answers();
 }
 
 void Network::cut_one() {
@@ -91,11 +104,12 @@ void Network::cut_one() {
   at->second->cut(world_.random.between(0, 20'000));
 }
 
-Connection::Connection(Network& network, uint64_t id, ClientEnd end)
+Connection::Connection(Network& network, uint64_t id, ClientEnd end, int from)
     : network_(network),
       world_(network.world_),
       id_(id),
       end_(std::move(end)),
+      from_(from),
       latency_us_(world_.random.chance(80) ? world_.random.between(30, 1'500) : world_.random.between(1'500, 40'000)) {
   info_.id = id;
   info_.listener = "PLAINTEXT";
@@ -108,7 +122,9 @@ void Connection::send(Bytes frame) {
   if (!client_open_) return;
   int64_t at = world_.now_ns() + world_.random.between(latency_us_ / 2, latency_us_ * 3 / 2) * 1'000;
   last_arrival_ns_ = std::max(last_arrival_ns_ + 1, at);
-  world_.at(last_arrival_ns_, [self = shared_from_this(), frame = std::move(frame)]() mutable { self->arrive(std::move(frame)); });
+  world_.at(last_arrival_ns_, [self = shared_from_this(), frame = std::move(frame)]() mutable {
+    self->pass(true, [self, frame = std::move(frame)]() mutable { self->arrive(std::move(frame)); });
+  });
 }
 
 void Connection::close() {
@@ -122,7 +138,10 @@ void Connection::cut(int64_t broker_hears_us) {
   client_open_ = false;
   auto on_close = std::move(end_.on_close);
   end_ = {};
-  world_.after_us(broker_hears_us, [self = shared_from_this()] { self->broker_close(); });
+  held_[0].clear();
+  world_.after_us(broker_hears_us, [self = shared_from_this()] {
+    self->pass(true, [self] { self->broker_close(); });
+  });
   if (on_close) on_close();
 }
 
@@ -130,8 +149,26 @@ void Connection::deliver(UniqueFunction<void()> what) {
   int64_t at = world_.now_ns() + world_.random.between(latency_us_ / 2, latency_us_ * 3 / 2) * 1'000;
   last_delivery_ns_ = std::max(last_delivery_ns_ + 1, at);
   world_.at(last_delivery_ns_, [self = shared_from_this(), what = std::move(what)]() mutable {
-    if (self->client_open_) what();
+    self->pass(false, [self, what = std::move(what)]() mutable {
+      if (self->client_open_) what();
+    });
   });
+}
+
+void Connection::pass(bool to_broker, Task what) {
+  if (held_[to_broker].empty() && !is_blocked(to_broker)) return what();
+  held_[to_broker].push_back(std::move(what));
+}
+
+void Connection::ways_changed() {
+  auto self = shared_from_this();
+  for (bool to_broker : {true, false}) {
+    while (!held_[to_broker].empty() && !is_blocked(to_broker)) {
+      Task next = std::move(held_[to_broker].front());
+      held_[to_broker].pop_front();
+      next();
+    }
+  }
 }
 
 void Connection::arrive(Bytes frame) {
@@ -187,7 +224,7 @@ void Connection::changed(const ExchangePtr& exchange) {
 }
 
 void Connection::send_answers() {
-  while (broker_open_ && !dead() && !unanswered_.empty() && unanswered_.front()->finished) {
+  while (broker_open_ && !dead() && !network_.paused_ && !unanswered_.empty() && unanswered_.front()->finished) {
     ExchangePtr exchange = std::move(unanswered_.front());
     unanswered_.pop_front();
     if (exchange->answer == Exchange::Answer::kSend || exchange->answer == Exchange::Answer::kSendAndClose) {
@@ -245,10 +282,12 @@ void Channel::open(std::function<void()> on_ready, std::function<void()> on_lost
 
 void Channel::connect() {
   if (connecting_ != 0) return;
-  connecting_ = world_.after_us(world_.random.between(100, 30'000), [this] {
+  const int64_t most_us = brokers_may_be_away && refused_ ? 500'000 : 30'000;
+  connecting_ = world_.after_us(world_.random.between(100, most_us), [this] {
     connecting_ = 0;
+    if (refused_ && elsewhere) network_ = elsewhere();
     std::shared_ptr<bool> alive = alive_;
-    connection_ = network_.connect({[this, alive](Bytes frame) {
+    connection_ = network_->connect({[this, alive](Bytes frame) {
                                       if (!*alive) return;
                                       if (calls_.empty()) return world_.violation(name_ + ": an answer that nobody asked for");
                                       Call call = std::move(calls_.front());
@@ -263,7 +302,8 @@ void Channel::connect() {
                                     [this, alive] {
                                       if (*alive) lost();
                                     }});
-    if (connection_ == nullptr) return connect();
+    refused_ = connection_ == nullptr;
+    if (refused_) return connect();
     on_ready_();
   });
 }
@@ -284,6 +324,11 @@ void Channel::reconnect() {
   lost();
 }
 
+void Channel::move_to(Network& network) {
+  network_ = &network;
+  reconnect();
+}
+
 void Channel::close() {
   *alive_ = false;
   if (connecting_ != 0) world_.cancel(std::exchange(connecting_, 0));
@@ -295,6 +340,7 @@ void Channel::close() {
 
 void Channel::add_call(int32_t correlation, std::string_view what, int16_t version, int64_t patience_ms, UniqueFunction<void(MutableByteView*)> done) {
   World::EventId deadline = world_.after_ms(patience_ms + kAnswerWithinMs, [this, what, version, patience_ms] {
+    if (brokers_may_be_away) return reconnect();
     world_.violation(fmt::format("{}: {} v{} has got no answer within {} ms", name_, what, version, patience_ms + kAnswerWithinMs));
   });
   calls_.push_back({correlation, deadline, std::move(done)});

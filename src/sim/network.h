@@ -30,6 +30,8 @@ struct ClientEnd {
 
 class Network {
  public:
+  static constexpr int kClients = -1;
+
   explicit Network(World& world) : world_(world) {}
 
   // The broker serves. `handlers` runs its requests and lives until stop(); `dead()` is asked before anything leaves the broker.
@@ -38,11 +40,18 @@ class Network {
   void stop(bool silently);
   bool is_serving() const { return sink_ != nullptr; }
 
-  // Null: refused.
-  ConnectionPtr connect(ClientEnd end);
+  // Null: refused. `from`: who dials, for `blocked`.
+  ConnectionPtr connect(ClientEnd end, int from = kClients);
   // Cuts one connection somewhere.
   void cut_one();
   size_t connections() const { return open_.size(); }
+
+  // A network that loses everything for a while (empty: none does): what is on its way in that direction waits, as TCP repeats it, and
+  // arrives in its order when the way is open again. To be told of each change by ways_changed().
+  std::function<bool(int from, bool to_broker)> blocked;
+  void ways_changed();
+  // The broker's process stands still (SIGSTOP): its kernel goes on taking connections and bytes.
+  void set_paused(bool paused);
 
  private:
   friend class Connection;
@@ -50,6 +59,7 @@ class Network {
   request::RequestSink* sink_ = nullptr;
   base::Executor* handlers_ = nullptr;
   std::function<bool()> dead_;
+  bool paused_ = false;
   uint64_t last_id_ = 0;
   std::map<uint64_t, ConnectionPtr> open_;
   std::vector<std::weak_ptr<Connection>> made_;  // all of which a client may still hear something
@@ -57,7 +67,7 @@ class Network {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Network& network, uint64_t id, ClientEnd end);
+  Connection(Network& network, uint64_t id, ClientEnd end, int from);
 
   // --- the client's end
   void send(Bytes frame);
@@ -78,15 +88,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_answers();
   void broker_close();
   void deliver(UniqueFunction<void()> what);
+  // Now, or when the way is open.
+  void pass(bool to_broker, Task what);
+  void ways_changed();
+  bool is_blocked(bool to_broker) const { return network_.blocked && network_.blocked(from_, to_broker); }
   bool dead() const { return network_.dead_ && network_.dead_(); }
 
   Network& network_;
   World& world_;
   const uint64_t id_;
   ClientEnd end_;
+  const int from_;
   const int64_t latency_us_;
   bool client_open_ = true;
   int64_t last_arrival_ns_ = 0, last_delivery_ns_ = 0;
+  std::deque<Task> held_[2];  // by direction: to the client, to the broker
 
   // The broker's end.
   request::ConnectionInfo info_;
@@ -102,7 +118,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 // Calls over one connection at a time, each answered, or told that the connection has gone, within its time: else a promise is broken.
 class Channel {
  public:
-  Channel(World& world, Network& network, std::string name) : world_(world), network_(network), name_(std::move(name)) {}
+  Channel(World& world, Network& network, std::string name) : world_(world), network_(&network), name_(std::move(name)) {}
   ~Channel() { close(); }
   Channel(const Channel&) = delete;
 
@@ -112,6 +128,14 @@ class Channel {
   bool is_ready() const { return connection_ != nullptr; }
   // Gives up this connection and makes a new one.
   void reconnect();
+  // The same, to another broker.
+  void move_to(Network& network);
+  const Network& network() const { return *network_; }
+
+  // In a cluster brokers are away for long: a call that is not answered in time costs the connection, and no promise is broken.
+  bool brokers_may_be_away = false;
+  // Where to go when a broker refuses; empty: there again.
+  std::function<Network*()> elsewhere;
   size_t calls_out() const { return calls_.size(); }
 
   // `done`: null = the connection was lost. `patience_ms`: of the request itself, beyond what any request may take.
@@ -163,7 +187,7 @@ class Channel {
   void lost();
 
   World& world_;
-  Network& network_;
+  Network* network_;
   const std::string name_;
   std::function<void()> on_ready_, on_lost_;
   ConnectionPtr connection_;
@@ -171,6 +195,7 @@ class Channel {
   std::deque<Call> calls_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // events on their way ask it
   World::EventId connecting_ = 0;
+  bool refused_ = false;  // the last time
 };
 
 }  // namespace odradek::sim

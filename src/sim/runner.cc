@@ -34,6 +34,7 @@ struct Children::Report {
   uint64_t trace_hash;
   int64_t steps, virtual_ms, acked, seen, commits, assignments;
   int lives, power_cuts;
+  std::array<int64_t, Outcome::kKinds> happened;
   char violation[2'000];
 };
 
@@ -64,7 +65,7 @@ void Children::start(const Options& options) {
   if (!options.verbose) ::dup2(error_file, STDERR_FILENO);
   log::set_level(log::Level::kInfo);
   use_arena();
-  Outcome made = run_simulation(options);
+  Outcome made = options.run != nullptr ? options.run(options) : run_simulation(options);
   report->trace_hash = made.trace_hash;
   report->steps = made.steps;
   report->virtual_ms = made.virtual_ms;
@@ -74,6 +75,7 @@ void Children::start(const Options& options) {
   report->assignments = made.assignments;
   report->lives = made.lives;
   report->power_cuts = made.power_cuts;
+  report->happened = made.happened;
   std::snprintf(report->violation, sizeof report->violation, "%s", made.violation.c_str());
   report->complete = true;
   std::fflush(nullptr);
@@ -102,6 +104,7 @@ std::pair<Options, Outcome> Children::wait() {
     outcome.assignments = report.assignments;
     outcome.lives = report.lives;
     outcome.power_cuts = report.power_cuts;
+    outcome.happened = report.happened;
   } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
     outcome.violation = "the run hangs: more than " + std::to_string(wall_seconds_) + " s";
   } else {

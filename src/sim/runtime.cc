@@ -42,6 +42,12 @@ class SimRuntime::SimTimers final : public base::Timers {
     tasks_.erase(found);
     return true;
   }
+  void go_on() {
+    for (base::TimerId id : std::exchange(late_, {})) {
+      auto found = tasks_.find(id);
+      if (found != tasks_.end()) found->second.first = runtime_.world_.at(runtime_.world_.now_ns(), [this, id] { fire(id); });
+    }
+  }
   void halt() {
     for (auto& [id, timer] : tasks_) {
       if (timer.first != 0) runtime_.world_.cancel(std::exchange(timer.first, 0));
@@ -51,6 +57,11 @@ class SimRuntime::SimTimers final : public base::Timers {
  private:
   void fire(base::TimerId id) {
     auto found = tasks_.find(id);
+    if (runtime_.paused_) {
+      found->second.first = 0;
+      late_.push_back(id);
+      return;
+    }
     Task task = std::move(found->second.second);
     tasks_.erase(found);
     task();
@@ -58,6 +69,7 @@ class SimRuntime::SimTimers final : public base::Timers {
 
   SimRuntime& runtime_;
   base::TimerId last_id_ = 0;
+  std::vector<base::TimerId> late_;
   std::map<base::TimerId, std::pair<World::EventId, Task>> tasks_;
 };
 
@@ -148,13 +160,18 @@ std::unique_ptr<base::Executor> SimRuntime::make_executor(const std::string& nam
   return std::make_unique<SimExecutor>(*this, name, threads);
 }
 
+void SimRuntime::set_paused(bool paused) {
+  paused_ = paused;
+  if (!paused && !halted_) timers_->go_on();
+}
+
 void SimRuntime::halt() {
   halted_ = true;
   timers_->halt();
 }
 
 size_t SimRuntime::runnable() {
-  if (halted_) return 0;
+  if (halted_ || paused_) return 0;
   return static_cast<size_t>(std::count_if(executors_.begin(), executors_.end(), [&](auto* one) { return one->ready_ns() <= world_.now_ns(); }));
 }
 
@@ -166,7 +183,7 @@ void SimRuntime::run(size_t index) {
 
 int64_t SimRuntime::next_ns() {
   int64_t next = INT64_MAX;
-  if (halted_) return next;
+  if (halted_ || paused_) return next;
   for (SimExecutor* one : executors_) next = std::min(next, one->ready_ns());
   return next;
 }

@@ -27,6 +27,9 @@ class SimRuntime final : public base::Runtime, public TaskSource {
   base::Timers& timers() override;
   std::unique_ptr<base::Executor> make_executor(const std::string& name, int threads) override;
 
+  // Nothing runs until it goes on; timers that came due meanwhile are due then.
+  void set_paused(bool paused);
+  bool paused() const { return paused_; }
   void halt();
   bool halted() const { return halted_; }
   // The thread that runs now was held up (by its disk).
@@ -53,6 +56,7 @@ class SimRuntime final : public base::Runtime, public TaskSource {
   SimExecutor* running_ = nullptr;
   int64_t held_up_ns_ = 0;
   bool halted_ = false;
+  bool paused_ = false;
 };
 
 // Start and stop of the broker wait while the world goes on.

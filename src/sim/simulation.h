@@ -1,6 +1,7 @@
 // One run from one seed: a machine, its clients, and what happens to them; then the final reckoning.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,11 +13,14 @@
 
 namespace odradek::sim {
 
+struct Outcome;
+
 struct Options {
   uint64_t seed = 1;
   int64_t steps = 30'000;  // of trouble; the end comes on top
   bool verbose = false;
   std::string bug;  // the name of a planted bug (sabotage.h); empty: none
+  Outcome (*run)(const Options&) = nullptr;  // null: run_simulation
 };
 
 struct Outcome {
@@ -25,6 +29,9 @@ struct Outcome {
   int64_t steps = 0, virtual_ms = 0;
   int64_t acked = 0, seen = 0, commits = 0, assignments = 0;
   int lives = 0, power_cuts = 0;
+  // How often each kind of event happened, by a number that the simulation gives it.
+  static constexpr size_t kKinds = 64;
+  std::array<int64_t, kKinds> happened{};
 };
 
 // Runs on this thread, in this process.

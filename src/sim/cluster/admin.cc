@@ -1,0 +1,276 @@
+#include "protocol/messages/alter_partition_reassignments.h"
+#include "protocol/messages/create_partitions.h"
+#include "protocol/messages/create_topics.h"
+#include "protocol/messages/delete_topics.h"
+#include "protocol/messages/elect_leaders.h"
+#include "protocol/messages/metadata.h"
+#include "sim/cluster/clients.h"
+
+namespace odradek::sim {
+namespace {
+
+using namespace protocol;
+
+constexpr int kNames = 5;
+// No request to the former topic of a name can be on its way any more.
+constexpr int64_t kQuarantineMs = 20'000;
+
+class Admin final : public Client {
+ public:
+  explicit Admin(ClusterContext& context) : context_(context), world_(context.world), model_(context.model), router_(context, "admin") {}
+
+  void start() override {
+    router_.open();
+    later(1, 100);
+  }
+  bool is_idle() const override { return creating_.empty() && deleting_.empty() && widening_.empty() && !out_; }
+
+ private:
+  void later(int64_t low_ms, int64_t high_ms) {
+    world_.after_ms(world_.random.between(low_ms, high_ms), [this] { act(); });
+  }
+  // To the controller; whatever comes, act() goes on from there.
+  template <class Response, class Request, class Then>
+  void ask(const Request& request, int16_t least, Then then) {
+    Channel* channel = router_.controller();
+    if (channel == nullptr) return later(100, 400);
+    send<Response>(*channel, request, channel->any_version<Request>(least), std::move(then));
+  }
+  template <class Response, class Request, class Then>
+  void send(Channel& channel, const Request& request, int16_t version, Then then) {
+    out_ = true;
+    channel.call<Request, Response>(request, version, 5'000, [this, then = std::move(then)](Response* response) mutable {
+      out_ = false;
+      if (response == nullptr) {
+        router_.refresh();
+        return later(100, 500);
+      }
+      then(*response);
+    });
+  }
+  // Errors that a cluster in trouble may give.
+  bool passes(ErrorCode error, const char* what) {
+    switch (error) {
+      case ErrorCode::kNone: return true;
+      case ErrorCode::kNotController: router_.refresh(); return true;
+      case ErrorCode::kRequestTimedOut:
+      case ErrorCode::kInvalidReplicationFactor:
+      case ErrorCode::kUnknownTopicOrPartition:
+      case ErrorCode::kUnknownTopicId:
+      case ErrorCode::kTopicAlreadyExists:
+      case ErrorCode::kReassignmentInProgress:
+      case ErrorCode::kNoReassignmentInProgress:
+      case ErrorCode::kInvalidReplicaAssignment:  // a broker of it is away
+      case ErrorCode::kPreferredLeaderNotAvailable:
+      case ErrorCode::kElectionNotNeeded:
+      case ErrorCode::kLeaderNotAvailable:
+      case ErrorCode::kInvalidPartitions:  // an earlier try had added them
+      case ErrorCode::kBrokerNotAvailable: return true;
+      default: world_.violation(fmt::format("admin: {}: {}", what, name_of(error))); return false;
+    }
+  }
+
+  void act() {
+    if (out_) return;
+    // What was begun is brought to its end first.
+    if (!creating_.empty()) return create();
+    if (!deleting_.empty()) return remove();
+    if (!widening_.empty()) return widen();
+    if (model_.find("kept") == nullptr) return begin_creation("kept");
+    if (context_.ending) return;
+    if (context_.calm) return later(200, 2'000);
+    SeededRandom& random = world_.random;
+    TopicModel* topic = model_.any_topic();
+    size_t living = 0;
+    for (auto& [name, one] : model_.topics) living += one.dying ? 0 : 1;
+    if (living < 3 || random.chance(10)) {
+      std::string name = "t" + std::to_string(random.below(kNames));
+      if (!model_.topics.contains(name) && !context_.holds_log(name)) return begin_creation(name);
+    }
+    const auto kind = random.below(10);
+    if (kind < 1 && topic->name != "kept") {
+      deleting_ = topic->name;
+      deleted_id_ = topic->id;
+      topic->dying = true;
+      return remove();
+    }
+    if (kind < 2 && topic->partitions.size() < 5) {
+      widening_ = topic->name;
+      wanted_ = static_cast<int32_t>(topic->partitions.size()) + 1;
+      return widen();
+    }
+    if (kind < 5) return reassign(*topic);
+    if (kind < 7) return elect(*topic);
+    later(500, 3'000);
+  }
+
+  std::vector<int32_t> some_brokers(size_t count) {
+    std::vector<int32_t> brokers;
+    for (size_t i = 0; i < context_.networks.size(); ++i) brokers.push_back(static_cast<int32_t>(i + 1));
+    for (size_t i = 0; i + 1 < brokers.size(); ++i) std::swap(brokers[i], brokers[i + world_.random.below(brokers.size() - i)]);
+    brokers.resize(count);
+    return brokers;
+  }
+
+  void begin_creation(const std::string& name) {
+    creating_ = name;
+    wanted_ = static_cast<int32_t>(name == "kept" ? world_.random.between(2, 4) : world_.random.between(1, 3));
+    replicas_ = static_cast<int16_t>(world_.random.chance(75) ? 3 : 2);
+    settings_.clear();
+    settings_["segment.bytes"] = std::to_string(world_.random.between(20'000, 100'000));
+    settings_["min.insync.replicas"] = std::to_string(replicas_ == 3 && world_.random.chance(80) ? 2 : 1);
+    create();
+  }
+
+  void create() {
+    CreateTopicsRequest request;
+    CreateTopicsRequest::CreatableTopic topic;
+    topic.name = creating_;
+    topic.num_partitions = wanted_;
+    topic.replication_factor = replicas_;
+    for (auto& [key, value] : settings_) topic.configs.push_back({key, value});
+    request.topics.push_back(std::move(topic));
+    request.timeout_ms = 5'000;
+    ask<CreateTopicsResponse>(request, 0, [this](CreateTopicsResponse& response) {
+      if (response.topics.size() != 1) return world_.violation("admin: a wrong answer to CreateTopics");
+      auto error = static_cast<ErrorCode>(response.topics[0].error_code);
+      world_.trace("admin creates {}: {}", creating_, name_of(error));
+      if (!passes(error, "CreateTopics")) return;
+      if (error == ErrorCode::kNotController || error == ErrorCode::kInvalidReplicationFactor) return later(200, 1'000);
+      look();
+    });
+  }
+
+  // The topic is there when all of its partitions have a leader.
+  void look() {
+    MetadataRequest request;
+    request.topics.emplace();
+    MetadataRequest::MetadataRequestTopic topic;
+    topic.name = creating_;
+    request.topics->push_back(std::move(topic));
+    request.allow_auto_topic_creation = false;
+    Channel* channel = router_.any();
+    if (channel == nullptr) return later(100, 400);
+    send<MetadataResponse>(*channel, request, channel->any_version<MetadataRequest>(10), [this](MetadataResponse& response) {
+      bool ready = response.topics.size() == 1 && response.topics[0].error_code == 0 &&
+                   response.topics[0].partitions.size() == static_cast<size_t>(wanted_) && !context_.former_topics.contains(response.topics[0].topic_id);
+      if (!ready) return later(100, 600);
+      TopicModel& made = model_.topics[creating_];
+      made = TopicModel{};
+      made.name = creating_;
+      made.id = response.topics[0].topic_id;
+      made.partitions.resize(static_cast<size_t>(wanted_));
+      world_.trace("topic {} is there, {} partitions, id {}", creating_, wanted_, made.id.to_string());
+      creating_.clear();
+      context_.events.count(Event::kTopicCreated);
+      later(200, 2'000);
+    });
+  }
+
+  void remove() {
+    DeleteTopicsRequest request;
+    request.topic_names.push_back(deleting_);
+    request.timeout_ms = 5'000;
+    Channel* channel = router_.controller();
+    if (channel == nullptr) return later(100, 400);
+    send<DeleteTopicsResponse>(*channel, request, 5, [this](DeleteTopicsResponse& response) {
+      if (response.responses.size() != 1) return world_.violation("admin: a wrong answer to DeleteTopics");
+      auto error = static_cast<ErrorCode>(response.responses[0].error_code);
+      world_.trace("admin deletes {}: {}", deleting_, name_of(error));
+      if (!passes(error, "DeleteTopics")) return;
+      if (error != ErrorCode::kNone && error != ErrorCode::kUnknownTopicOrPartition) return later(200, 1'500);
+      context_.former_topics.insert(deleted_id_);
+      context_.events.count(Event::kTopicDeleted);
+      world_.after_ms(kQuarantineMs, [this, name = deleting_] { model_.topics.erase(name); });
+      deleting_.clear();
+      later(200, 2'000);
+    });
+  }
+
+  void widen() {
+    CreatePartitionsRequest request;
+    CreatePartitionsRequest::CreatePartitionsTopic topic;
+    topic.name = widening_;
+    topic.count = wanted_;
+    topic.assignments = std::nullopt;
+    request.topics.push_back(std::move(topic));
+    request.timeout_ms = 5'000;
+    ask<CreatePartitionsResponse>(request, 0, [this](CreatePartitionsResponse& response) {
+      if (response.results.size() != 1) return world_.violation("admin: a wrong answer to CreatePartitions");
+      auto error = static_cast<ErrorCode>(response.results[0].error_code);
+      world_.trace("admin gives {} {} partitions: {}", widening_, wanted_, name_of(error));
+      if (!passes(error, "CreatePartitions")) return;
+      TopicModel* topic = model_.find(widening_);
+      if (error == ErrorCode::kNotController || error == ErrorCode::kRequestTimedOut || error == ErrorCode::kReassignmentInProgress) {
+        if (error == ErrorCode::kReassignmentInProgress) widening_.clear();
+        return later(200, 1'500);
+      }
+      if ((error == ErrorCode::kNone || error == ErrorCode::kInvalidPartitions) && topic != nullptr && !topic->dying) {
+        topic->partitions.resize(static_cast<size_t>(wanted_));
+        context_.events.count(Event::kPartitionsAdded);
+      }
+      if (error != ErrorCode::kInvalidReplicationFactor) widening_.clear();
+      later(200, 2'000);
+    });
+  }
+
+  void reassign(TopicModel& topic) {
+    AlterPartitionReassignmentsRequest request;
+    AlterPartitionReassignmentsRequest::ReassignableTopic one;
+    one.name = topic.name;
+    AlterPartitionReassignmentsRequest::ReassignablePartition partition;
+    partition.partition_index = static_cast<int32_t>(world_.random.below(topic.partitions.size()));
+    const bool cancel = world_.random.chance(15);
+    if (!cancel) partition.replicas = some_brokers(world_.random.chance(60) ? 3 : 2);
+    one.partitions.push_back(std::move(partition));
+    request.topics.push_back(std::move(one));
+    request.timeout_ms = 5'000;
+    ask<AlterPartitionReassignmentsResponse>(request, 0, [this, cancel](AlterPartitionReassignmentsResponse& response) {
+      auto error = static_cast<ErrorCode>(response.error_code);
+      if (error == ErrorCode::kNone && response.responses.size() == 1 && response.responses[0].partitions.size() == 1) {
+        error = static_cast<ErrorCode>(response.responses[0].partitions[0].error_code);
+        world_.trace("admin {} replicas of {}-{}: {}", cancel ? "leaves" : "moves", response.responses[0].name, response.responses[0].partitions[0].partition_index, name_of(error));
+        if (error == ErrorCode::kNone && !cancel) context_.events.count(Event::kReassignmentBegun);
+      }
+      if (passes(error, "AlterPartitionReassignments")) later(500, 4'000);
+    });
+  }
+
+  void elect(TopicModel& topic) {
+    ElectLeadersRequest request;
+    request.election_type = 0;
+    ElectLeadersRequest::TopicPartitions one;
+    one.topic = topic.name;
+    for (size_t p = 0; p < topic.partitions.size(); ++p) one.partitions.push_back(static_cast<int32_t>(p));
+    request.topic_partitions->push_back(std::move(one));
+    request.timeout_ms = 5'000;
+    ask<ElectLeadersResponse>(request, 1, [this](ElectLeadersResponse& response) {
+      auto error = static_cast<ErrorCode>(response.error_code);
+      if (!passes(error, "ElectLeaders")) return;
+      for (auto& result : response.replica_election_results) {
+        for (auto& partition : result.partition_result) {
+          if (!passes(static_cast<ErrorCode>(partition.error_code), "ElectLeaders of a partition")) return;
+          if (partition.error_code == 0) context_.events.count(Event::kPreferredElection);
+        }
+      }
+      later(500, 3'000);
+    });
+  }
+
+  ClusterContext& context_;
+  World& world_;
+  Model& model_;
+  Router router_;
+  bool out_ = false;
+  std::string creating_, deleting_, widening_;
+  Uuid deleted_id_;
+  int32_t wanted_ = 0;
+  int16_t replicas_ = 3;
+  std::map<std::string, std::string> settings_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> make_cluster_admin(ClusterContext& context) { return std::make_unique<Admin>(context); }
+
+}  // namespace odradek::sim

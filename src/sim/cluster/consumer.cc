@@ -1,0 +1,151 @@
+#include "protocol/messages/fetch.h"
+#include "protocol/messages/list_offsets.h"
+#include "sim/cluster/clients.h"
+
+namespace odradek::sim {
+namespace {
+
+using protocol::FetchRequest;
+using protocol::FetchResponse;
+using protocol::ListOffsetsRequest;
+using protocol::ListOffsetsResponse;
+
+constexpr int16_t kTopicIdsFrom = 13;
+
+// Reads one partition after the other from the start, from its leader. What it has seen stays, and the end never goes back.
+class Consumer final : public Client {
+ public:
+  Consumer(ClusterContext& context, int number)
+      : context_(context),
+        world_(context.world),
+        model_(context.model),
+        name_("c" + std::to_string(number)),
+        max_wait_ms_(static_cast<int32_t>(world_.random.between(50, 2'000))),
+        router_(context, name_) {}
+
+  void start() override {
+    router_.open();
+    next();
+  }
+  bool is_idle() const override { return true; }
+
+ private:
+  void later(int64_t low_ms, int64_t high_ms) {
+    world_.after_ms(world_.random.between(low_ms, high_ms), [this] { next(); });
+  }
+
+  void next() {
+    if (out_) return;
+    TopicModel* topic = model_.find(tp_.topic);
+    if (topic == nullptr || topic->dying || topic->id != id_ || world_.random.chance(4)) {
+      topic = model_.any_topic();
+      if (topic == nullptr) return later(100, 300);
+      tp_ = {topic->name, static_cast<int32_t>(world_.random.below(topic->partitions.size()))};
+      id_ = topic->id;
+      auto& place = positions_[{id_, tp_.partition}];
+      if (world_.random.chance(20)) place = 0;
+      position_ = place;
+    }
+    Channel* channel = router_.leader(tp_);
+    if (channel == nullptr) return later(100, 300);
+    if (world_.random.chance(10)) return ask_for_end(*channel);
+    fetch(*channel);
+  }
+
+  bool is_gone(const Uuid& id) {
+    TopicModel* topic = model_.find(tp_.topic);
+    return topic == nullptr || topic->dying || topic->id != id;
+  }
+
+  void fetch(Channel& channel) {
+    int16_t version = channel.any_version<FetchRequest>(kTopicIdsFrom);
+    FetchRequest request;
+    request.max_wait_ms = max_wait_ms_;
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 20;
+    request.isolation_level = static_cast<int8_t>(world_.random.below(2));
+    FetchRequest::FetchTopic topic;
+    topic.topic = tp_.topic;
+    topic.topic_id = id_;
+    FetchRequest::FetchPartition partition;
+    partition.partition = tp_.partition;
+    partition.fetch_offset = position_;
+    partition.current_leader_epoch = router_.epoch(tp_);  // a former leader is fenced by it
+    partition.partition_max_bytes = static_cast<int32_t>(world_.random.chance(30) ? world_.random.between(1, 2'000) : 1 << 20);
+    topic.partitions.push_back(partition);
+    request.topics.push_back(std::move(topic));
+    out_ = true;
+    channel.call<FetchRequest, FetchResponse>(request, version, max_wait_ms_, [this, id = id_](FetchResponse* response) {
+      out_ = false;
+      if (response == nullptr || response->error_code != 0 || response->responses.size() != 1 || response->responses[0].partitions.size() != 1) {
+        router_.refresh();
+        return later(50, 300);
+      }
+      auto& data = response->responses[0].partitions[0];
+      auto error = static_cast<ErrorCode>(data.error_code);
+      if (is_gone(id)) return later(10, 100);
+      if (error == ErrorCode::kOffsetOutOfRange) {
+        // What was read was below a high watermark: every leader has it.
+        world_.violation(fmt::format("{}: {} offset {} is out of range", name_, tp_.to_string(), position_));
+        return;
+      }
+      if (error != ErrorCode::kNone) {
+        router_.refresh();
+        return later(50, 300);
+      }
+      const int64_t before = position_;
+      position_ = model_.on_fetched(tp_.topic, tp_.partition, position_, data.records.bytes, name_);
+      if (position_ > before && position_ > data.high_watermark && !world_.failed()) {
+        world_.violation(fmt::format("{}: {}: records up to {} beyond the high watermark {}", name_, tp_.to_string(), position_, data.high_watermark));
+      }
+      positions_[{id, tp_.partition}] = position_;
+      later(0, position_ == before ? 300 : 50);
+    });
+  }
+
+  void ask_for_end(Channel& channel) {
+    ListOffsetsRequest request;
+    request.replica_id = -1;
+    ListOffsetsRequest::ListOffsetsTopic topic;
+    topic.name = tp_.topic;
+    ListOffsetsRequest::ListOffsetsPartition partition;
+    partition.partition_index = tp_.partition;
+    partition.timestamp = -1;
+    partition.current_leader_epoch = router_.epoch(tp_);
+    topic.partitions.push_back(partition);
+    request.topics.push_back(std::move(topic));
+    out_ = true;
+    channel.call<ListOffsetsRequest, ListOffsetsResponse>(request, channel.any_version<ListOffsetsRequest>(4), 0, [this, id = id_](ListOffsetsResponse* response) {
+      out_ = false;
+      if (response == nullptr || response->topics.size() != 1 || response->topics[0].partitions.size() != 1) return later(50, 300);
+      auto& found = response->topics[0].partitions[0];
+      if (found.error_code != 0) router_.refresh();
+      if (found.error_code == 0 && !is_gone(id)) {
+        int64_t& end = ends_[{id, tp_.partition}];
+        if (found.offset < std::max(end, position_)) {
+          world_.violation(fmt::format("{}: {} ends at {}, and ended at {} before", name_, tp_.to_string(), found.offset, std::max(end, position_)));
+        }
+        end = std::max(end, found.offset);
+      }
+      later(10, 100);
+    });
+  }
+
+  ClusterContext& context_;
+  World& world_;
+  Model& model_;
+  const std::string name_;
+  const int32_t max_wait_ms_;
+  Router router_;
+  bool out_ = false;
+  TopicPartition tp_;
+  Uuid id_;
+  int64_t position_ = 0;
+  std::map<std::pair<Uuid, int32_t>, int64_t> positions_, ends_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> make_cluster_consumer(ClusterContext& context, int number) { return std::make_unique<Consumer>(context, number); }
+
+}  // namespace odradek::sim

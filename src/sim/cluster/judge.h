@@ -1,0 +1,75 @@
+// Looks at the brokers and the tree from outside and says what must not be: two leaders in one epoch, logs that differ below a high
+// watermark, a promised record that is gone. It also counts what the cluster has done.
+// Thread: one.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "metadata/znode_json.h"
+#include "sim/cluster/broker.h"
+#include "sim/cluster/events.h"
+#include "sim/model.h"
+#include "storage/log.h"
+
+namespace odradek::sim {
+
+class Judge {
+ public:
+  Judge(World& world, Model& model, ZooKeeper& zookeeper, Events& events, std::vector<std::unique_ptr<ClusterBroker>>& brokers)
+      : world_(world), model_(model), zookeeper_(zookeeper), events_(events), brokers_(brokers) {}
+
+  // Now and then.
+  void look();
+  // Every promised record stands in the log of every replica. After the faults, when whole() holds.
+  void check_all();
+  // Every partition has its leader and all replicas in sync, and nothing moves; else what is missing.
+  std::string not_whole();
+
+  // Into the trace: what the tree and each broker say of each partition.
+  void describe();
+
+  // What the tree says of a partition; nullptr: nothing.
+  struct State {
+    TopicPartition tp;
+    metadata::PartitionStateNode state;
+    std::vector<BrokerId> replicas;
+    bool moving = false;
+  };
+  std::vector<State> states() const;
+  int32_t controller() const;
+
+ private:
+  using LogKey = std::pair<Uuid, int32_t>;
+  struct Batch {
+    int64_t next = 0;
+    uint32_t crc = 0;
+    int32_t epoch = 0;
+  };
+  struct Checked {
+    int life = 0;
+    int64_t upto = 0;
+  };
+  void look_at_leaders();
+  void look_at_logs();
+  void look_at_tree();
+  bool compare(int broker, const storage::Log& log, int64_t from, int64_t upto);
+  // Bytes of whole batches from `from` on, below `upto`.
+  Result<Bytes> read(const storage::Log& log, int64_t from, int64_t upto);
+
+  World& world_;
+  Model& model_;
+  ZooKeeper& zookeeper_;
+  Events& events_;
+  std::vector<std::unique_ptr<ClusterBroker>>& brokers_;
+  std::map<std::pair<LogKey, int32_t>, int> leader_of_;        // by partition and epoch
+  std::map<LogKey, std::map<int64_t, Batch>> committed_;       // by base offset: what has stood below a high watermark
+  std::map<std::pair<int, LogKey>, Checked> checked_;          // by broker: compared so far
+  std::map<std::pair<int, LogKey>, std::pair<int, int64_t>> ends_;  // log end in which life, to see truncations
+  std::map<TopicPartition, State> before_;
+  int32_t controller_before_ = -1;
+};
+
+}  // namespace odradek::sim
