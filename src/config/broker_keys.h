@@ -505,10 +505,10 @@ inline constexpr auto kBrokerKeys = [] {
              "Receive buffer of a follower's connections; -1: the system's own sizing."),
     works("replica.socket.timeout.ms", kInt, "30000", "", kHigh, kReadOnly,
              "Time limit of a follower's requests."),
-    harmless("replication.quota.window.num", kInt, "11", "1..", kLow, kReadOnly,
-             "Samples of the replication throttles.", kNoteNoQuotas),
-    harmless("replication.quota.window.size.seconds", kInt, "1", "1..", kLow, kReadOnly,
-             "Span of each sample of the replication throttles.", kNoteNoQuotas),
+    works("replication.quota.window.num", kInt, "11", "1..", kLow, kReadOnly,
+             "Samples of the replication throttles."),
+    works("replication.quota.window.size.seconds", kInt, "1", "1..", kLow, kReadOnly,
+             "Span of each sample of the replication throttles."),
     harmless("request.timeout.ms", kInt, "30000", "", kHigh, kReadOnly,
              "Time limit of requests that the broker makes as a client.",
              "What brokers ask each other has the limits controller.socket.timeout.ms and replica.socket.timeout.ms."),
@@ -744,10 +744,10 @@ inline constexpr auto kDynamicOnlyKeys = [] {
   using enum Importance;
   using enum Update;
   return std::to_array<ConfigKey>({
-    harmless("follower.replication.throttled.rate", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,
-             "Bytes a second that throttled followers fetch.", kNoteNoQuotas),
-    harmless("leader.replication.throttled.rate", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,
-             "Bytes a second that throttled leaders send.", kNoteNoQuotas),
+    works("follower.replication.throttled.rate", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,
+             "Bytes a second that throttled followers fetch, unless they are in sync."),
+    works("leader.replication.throttled.rate", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,
+             "Bytes a second that throttled leaders send to followers out of sync."),
     harmless("replica.alter.log.dirs.io.max.bytes.per.second", kLong, "9223372036854775807", "0..", kMedium, kClusterWide,
              "Bytes a second that moves between log dirs copy.", kNoteNoMoves),
   });

@@ -41,7 +41,7 @@ inline constexpr std::string_view kNoteNoSasl =
 inline constexpr std::string_view kNoteNoTls =
     "TLS listeners are not served yet and stop the start, so nothing depends on this.";
 inline constexpr std::string_view kNoteNoQuotas =
-    "Quotas and throttles are not served yet and cannot be set.";
+    "Quotas of clients are not served yet and cannot be set.";
 inline constexpr std::string_view kNoteNoTokens =
     "Delegation tokens need SASL, which is not served yet.";
 inline constexpr std::string_view kNoteNoPurge =

@@ -63,6 +63,7 @@ void Partition::take_state(const PartitionState& state, std::shared_ptr<storage:
     const auto config = log_owner_->config();
     min_isr_.store(config->min_insync_replicas, std::memory_order_relaxed);
     flush_before_ack_.store(config->flush_before_ack, std::memory_order_relaxed);
+    set_throttled(*config);
     log_owner_->set_flush_listener(weak_from_this());
     log_.store(log_owner_.get(), std::memory_order_release);
   }
@@ -146,6 +147,10 @@ int32_t Partition::partition_epoch() const {
 std::vector<BrokerId> Partition::isr() const {
   base::MutexLock lock(mutex_);
   return isr_;
+}
+bool Partition::has_in_isr(BrokerId broker) const {
+  base::MutexLock lock(mutex_);
+  return contains(isr_, broker);
 }
 std::vector<BrokerId> Partition::replicas() const {
   base::MutexLock lock(mutex_);

@@ -203,6 +203,14 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void set_flush_before_ack(storage::FlushBeforeAck which) { flush_before_ack_.store(which, std::memory_order_relaxed); }
   // Whether what a follower has flushed matters (flush.before.ack).
   bool wants_flushed() const { return flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone; }
+  // Whether a throttle names this replica, as a leader or as a follower.
+  void set_throttled(const storage::LogConfig& config) {
+    leader_throttled_.store(config.leader_throttled.holds(name_.partition, self_), std::memory_order_relaxed);
+    follower_throttled_.store(config.follower_throttled.holds(name_.partition, self_), std::memory_order_relaxed);
+  }
+  bool leader_throttled() const { return leader_throttled_.load(std::memory_order_relaxed); }
+  bool follower_throttled() const { return follower_throttled_.load(std::memory_order_relaxed); }
+  bool has_in_isr(BrokerId broker) const;  // the committed one
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
   bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
@@ -315,6 +323,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int32_t> flushing_copies_{1};             // members of the ISR that say what they have flushed, this broker too
   std::atomic<int64_t> flushed_elsewhere_{INT64_MAX};  // smallest of what the others among them have said
   std::atomic<storage::FlushBeforeAck> flush_before_ack_{storage::FlushBeforeAck::kNone};
+  std::atomic<bool> leader_throttled_{false}, follower_throttled_{false};
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 

@@ -135,6 +135,7 @@ class ReplicaManager::ParkedFetch final : public Parked {
     }
     if (params_.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && partition.high_watermark() > asked.told_high_watermark) return true;
     const ReadBound bound = params_.bound();
+    if (partition.readable_end(bound) > asked.fetch_offset && manager_.holds_back(partition, params_.replica_id)) return false;
     if (partition.readable_end(bound) <= asked.fetch_offset) return partition.readable_end(ReadBound::kLogEnd) < asked.fetch_offset;
     if (params_.min_bytes <= 1) return true;
     ReadResult read = partition.read({.from = asked.fetch_offset,
@@ -226,6 +227,7 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       options_(std::move(options)),
       control_executor_(runtime.make_executor("replica-control", 1)),
       executor_(runtime.make_executor("purgatory", 1)),
+      quotas_(runtime.clock(), options_.throttle_window, options_.log_dirs_throttle_window),
       produces_(runtime, *executor_),
       fetches_(runtime, *executor_),
       deletions_(runtime, *executor_),
@@ -236,12 +238,16 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
     Wakeups wakeups;
     wakeups.add(partition);
   });
+  for (auto [metric, quota] : {std::pair(&metrics::kLeaderReplicationRate, &quotas_.leader), std::pair(&metrics::kFollowerReplicationRate, &quotas_.follower),
+                               std::pair(&metrics::kAlterLogDirsReplicationRate, &quotas_.log_dirs)}) {
+    gauges_.push_back(metrics.callback(*metric, {}, [quota = quota] { return quota->bytes_per_second(); }));
+  }
   pipelines_ = std::make_unique<FetchPipelines>(runtime, *this);
   if (options_.leader_links != nullptr) {
     FetcherOptions fetcher = options_.fetcher;
     fetcher.self = options_.self;
     // Consumers read from followers too.
-    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, metrics, [](const std::shared_ptr<Partition>& partition) {
+    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, quotas_.follower, metrics, [](const std::shared_ptr<Partition>& partition) {
       Wakeups wakeups;
       wakeups.add(partition);
     });
@@ -252,6 +258,7 @@ ReplicaManager::~ReplicaManager() {
   logs_.on_dir_offline(nullptr);
   logs_.on_room(nullptr);
   metrics_->close();
+  gauges_.clear();
   stop();
   pipelines_.reset();
   isr_updates_.reset();
@@ -635,6 +642,10 @@ BrokerId ReplicaManager::nearer_replica(const Partition& partition, Offset from,
   return best == nullptr ? kNoBroker : best->id;
 }
 
+bool ReplicaManager::holds_back(const Partition& partition, BrokerId follower) const {
+  return follower.value >= 0 && partition.leader_throttled() && quotas_.leader.is_exceeded() && !partition.has_in_isr(follower);
+}
+
 FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
   FetchOutcome outcome;
   outcome.results.reserve(partitions.size());
@@ -655,6 +666,10 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
     read.max_bytes = static_cast<int32_t>(std::clamp<int64_t>(left, 0, std::max(asked.max_bytes, 0)));
     read.current_leader_epoch = asked.current_leader_epoch;
     read.last_fetched_epoch = asked.last_fetched_epoch;
+    if (holds_back(*asked.partition, params.replica_id)) {
+      read.max_bytes = 0;
+      read.at_least_one_batch = false;
+    }
     const BrokerId nearer = params.rack.empty() ? kNoBroker : nearer_replica(*asked.partition, asked.fetch_offset, params.rack);
     if (nearer != kNoBroker) {
       read.max_bytes = 0;
@@ -851,6 +866,7 @@ void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr
   if (auto partition = find(tp)) {
     partition->set_min_insync_replicas(config->min_insync_replicas);
     partition->set_flush_before_ack(config->flush_before_ack);
+    partition->set_throttled(*config);
     wakeups.add(partition);
   }
   if (auto log = logs_.find(tp)) log->update_config(std::move(config));

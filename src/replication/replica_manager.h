@@ -23,6 +23,7 @@
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
+#include "quota/replication_quota.h"
 #include "replication/isr_updates.h"
 #include "replication/leadership.h"
 #include "replication/partition.h"
@@ -41,6 +42,7 @@ struct ReplicaManagerOptions {
   // How followers reach their leaders; null: they fetch nothing. Outlives the manager.
   LeaderLinks* leader_links = nullptr;
   FetcherOptions fetcher;
+  quota::RateWindow throttle_window, log_dirs_throttle_window;
   // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
   std::function<void()> on_log_dirs_changed;
 };
@@ -185,6 +187,10 @@ class ReplicaManager : public LiveBrokers {
   // thread before the return, or on any other.
   // The result can be made to read and answer at once; it holds nothing.
   std::weak_ptr<Parked> wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
+  // Whether a follower out of sync must do without the records of `partition` for now: its throttle is used up. For others: false.
+  bool holds_back(const Partition& partition, BrokerId follower) const;
+  // What throttled replicas may copy. Who sends records to a follower records those of a partition that is leader_throttled() in `leader`.
+  quota::ReplicationQuotas& quotas() { return quotas_; }
   FetchPipelines& fetch_pipelines() { return *pipelines_; }
   std::shared_ptr<const metadata::ClusterImage> image() const { return image_.current(); }
 
@@ -258,6 +264,7 @@ class ReplicaManager : public LiveBrokers {
   const ReplicaManagerOptions options_;
   std::unique_ptr<base::Executor> control_executor_;
   std::unique_ptr<base::Executor> executor_;  // "purgatory": time-outs, answers of the controller
+  quota::ReplicationQuotas quotas_;
   Purgatory produces_;
   Purgatory fetches_;
   Purgatory deletions_;
@@ -271,6 +278,7 @@ class ReplicaManager : public LiveBrokers {
   int32_t controller_epoch_ GUARDED_BY(apply_mutex_) = -1;
   std::vector<LeadershipListener*> listeners_ GUARDED_BY(apply_mutex_);
 
+  std::vector<metrics::Registration> gauges_;
   const std::shared_ptr<ReplicaMetrics> metrics_;  // shared with the counters of its topics
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs
