@@ -37,6 +37,7 @@ constexpr std::array kServed = {
     Api{ApiKey::kOffsetForLeaderEpoch, 0, 4, handle_offset_for_leader_epoch},
     Api{ApiKey::kDescribeConfigs, 0, 4, handle_describe_configs},
     Api{ApiKey::kAlterConfigs, 0, 2, handle_alter_configs},
+    Api{ApiKey::kAlterReplicaLogDirs, 0, 2, handle_alter_replica_log_dirs},
     Api{ApiKey::kDescribeLogDirs, 0, 4, handle_describe_log_dirs},
     Api{ApiKey::kCreatePartitions, 0, 3, handle_create_partitions},
     Api{ApiKey::kDeleteGroups, 0, 2, handle_delete_groups},

@@ -222,6 +222,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
     return quota::RateWindow{settings->get_int(prefix + "replication.quota.window.num"), settings->get_int(prefix + "replication.quota.window.size.seconds") * 1000ll};
   };
   replica_options.throttle_window = window("");
+  replica_options.log_dir_threads = settings->get_int("num.replica.alter.log.dirs.threads");
   replica_options.log_dirs_throttle_window = window("alter.log.dirs.");
   replica_options.on_log_dirs_changed = [this] {
     store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {

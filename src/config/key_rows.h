@@ -28,8 +28,6 @@ constexpr ConfigKey ours(ConfigKey key) {
 
 inline constexpr std::string_view kNoteJavaPlugin =
     "Java classes cannot run here, and what it forbids would be allowed: remove this key.";
-inline constexpr std::string_view kNoteNoMoves =
-    "Replicas cannot be moved between log dirs yet.";
 inline constexpr std::string_view kNoteMetrics =
     "Metrics are read from metrics.listener.";
 inline constexpr std::string_view kNoteNoQuorum =

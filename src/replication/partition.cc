@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "record/frame.h"
+#include "storage/log_dir.h"
 
 namespace odradek::replication {
 
@@ -497,7 +498,13 @@ ReadResult Partition::read(const ReadParams& params) const {
   // Nothing new, or no room for it: no look into the log.
   if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 
+  const auto held = log.shared_from_this();  // it may be swapped away meanwhile
   auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch, params.may_wait_for_disk ? nullptr : &result.cold);
+  if (!read && log.dir().online() && ((word_.load(std::memory_order_acquire) & kClosing) != 0 || log_.load(std::memory_order_acquire) != &log)) {
+    // Its folder has just got another name.
+    { base::MutexLock wait_for_the_change(change_mutex_); }
+    if (log_.load(std::memory_order_acquire) != &log) return this->read(params);
+  }
   if (!read) {
     ReadResult none;
     none.error = read.error().code;
@@ -517,7 +524,8 @@ ReadResult Partition::read(const ReadParams& params) const {
 Result<ListedOffset> Partition::list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch, bool leader_only) const {
   const uint64_t word = word_.load(std::memory_order_acquire);
   if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
-  storage::Log& log = *log_.load(std::memory_order_acquire);
+  const auto held = log_.load(std::memory_order_acquire)->shared_from_this();
+  storage::Log& log = *held;
   const Offset upper = readable_end(bound);
   // Right after an election the high watermark may lie below what the former leader has shown: rather no answer than one that goes back.
   const bool lagging = bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kLeader &&
@@ -637,7 +645,9 @@ Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpo
       ByteView rest = records;
       auto first = record::next_frame(rest);
       if (first && *first && (*first).is_batch() && first->base_offset() < log.log_end_offset() && first->last_offset() >= log.log_end_offset()) {
+        base::MutexLock copying(future_mutex_);
         if (auto restarted = log.truncate_fully_and_start_at(first->base_offset()); !restarted) return fail(std::move(restarted.error()));
+        if (auto copy = future()) (void)copy->truncate_fully_and_start_at(first->base_offset());
         lower_high_watermark();
       }
     }
@@ -689,7 +699,9 @@ Result<Offset> Partition::truncate_as_follower(Offset to, LeaderEpoch expected) 
   if (!following) return following.refusal();
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
+  base::MutexLock copying(future_mutex_);
   if (auto cut = log.truncate_to(std::max(to, Offset{0})); !cut) return fail(std::move(cut.error()));
+  cut_future(log.log_end_offset());
   return lower_high_watermark();
 }
 
@@ -698,7 +710,9 @@ Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {
   if (!following) return following.refusal();
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
+  base::MutexLock copying(future_mutex_);
   if (auto restarted = log.truncate_fully_and_start_at(at); !restarted) return restarted;
+  if (auto copy = future()) (void)copy->truncate_fully_and_start_at(at);  // a dir that fails ends the copy
   base::MutexLock lock(mutex_);
   high_watermark_.store(at.value, std::memory_order_release);
   return {};

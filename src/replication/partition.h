@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -249,6 +250,19 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Drops the whole log, which starts again at `at`.
   Result<void> restart_as_follower(Offset at, LeaderEpoch expected);
 
+  // --- a copy of the log in another log dir, which is to take its place -----------------------------------------------------
+  // Null: none (any more). What of it is not a part of the log is cut off.
+  Result<void> set_future(std::shared_ptr<storage::Log> future);
+  std::shared_ptr<storage::Log> future() const;
+  // Copies at most `max_bytes` (one batch at least) behind what is there. Gives the bytes copied; 0: the copy is whole, for the moment.
+  // Blocks on the disks. Errors: kKafkaStorageError; kNotLeaderOrFollower: there is no copy, or the partition is stopped.
+  Result<int64_t> copy_to_future(int32_t max_bytes);
+  // Copies the rest, while appends wait, and makes the copy the log. It holds on its disk what the log holds there. `replace` renames the
+  // folders. Errors: as copy_to_future, and those of `replace`: the log is as it was.
+  Result<void> swap_to_future(const std::function<Result<void>()>& replace);
+  // Logs that were swapped away have no reader any more.
+  void drop_former_logs();
+
   // Where the topic's traffic is counted; set before others see the partition.
   void set_counters(std::shared_ptr<TopicCounters> counters) { counters_ = std::move(counters); }
   TopicCounters* counters() const { return counters_.get(); }
@@ -290,6 +304,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
+  Result<int64_t> copy_step(storage::Log& log, storage::Log& future, int32_t max_bytes) REQUIRES(future_mutex_);
+  void cut_future(Offset end);
+  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(change_mutex_);
 
   static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
   Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
@@ -342,6 +359,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
   // is a round trip behind for ever; it has caught up with what there was then.
   std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
+
+  base::Mutex future_mutex_;  // the copy is filled or cut, the log is not cut meanwhile; taken before mutex_
+  std::shared_ptr<storage::Log> future_ GUARDED_BY(mutex_);                 // shared with the log manager
+  std::vector<std::shared_ptr<storage::Log>> former_logs_ GUARDED_BY(mutex_);  // shared: some reader may be inside
 
   std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
   std::atomic<bool> closing_{false};

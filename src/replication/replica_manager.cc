@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "replication/fetch_pipeline.h"
+#include "storage/log_dir.h"
 
 namespace odradek::replication {
 
@@ -243,6 +244,8 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
     gauges_.push_back(metrics.callback(*metric, {}, [quota = quota] { return quota->bytes_per_second(); }));
   }
   pipelines_ = std::make_unique<FetchPipelines>(runtime, *this);
+  const int32_t log_dirs = static_cast<int32_t>(logs_.dir_paths().size());
+  moves_ = std::make_unique<LogDirMoves>(runtime, logs_, quotas_.log_dirs, options_.log_dir_threads > 0 ? options_.log_dir_threads : log_dirs);
   if (options_.leader_links != nullptr) {
     FetcherOptions fetcher = options_.fetcher;
     fetcher.self = options_.self;
@@ -289,6 +292,7 @@ void ReplicaManager::stop() {
   isr_timer_.reset();
   isr_updates_->set_channel(nullptr);
   if (fetchers_ != nullptr) fetchers_->stop();
+  moves_->stop();
   for (const auto& partition : partitions()) {
     partition->close();
     if (auto log = partition->log(); log != nullptr && partition->append_waiters().has_waiters()) (void)log->flush();
@@ -469,9 +473,51 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
     base::WriterLock lock(map_mutex_);
     map_[Key{tp.topic, tp.partition}] = partition;
   }
+  if (is_new_here || partition->future() == nullptr) go_on_moving(partition);
   wakeups.add(partition);
   if (!leads && fetchers_ != nullptr) fetchers_->follow({partition, log->topic_id(), state.leader_epoch}, state.leader);
   tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
+  return ErrorCode::kNone;
+}
+
+// A copy that the former process, or a former role, left.
+void ReplicaManager::go_on_moving(const std::shared_ptr<Partition>& partition) {
+  auto future = logs_.find_future(partition->name());
+  if (future == nullptr) return;
+  if (auto taken = partition->set_future(std::move(future)); !taken) {
+    log::warn("replication", "{}: its copy in another log dir cannot be used: {}", partition->name().to_string(), taken.error().what);
+    return;
+  }
+  moves_->start(partition);
+}
+
+ErrorCode ReplicaManager::alter_log_dir(const TopicPartition& tp, const std::string& path) {
+  base::MutexLock lock(apply_mutex_);
+  if (ErrorCode error = logs_.check_dir(path); error != ErrorCode::kNone) return error;
+  auto partition = find(tp);
+  if (partition != nullptr && partition->role() == Role::kOffline) return ErrorCode::kKafkaStorageError;
+  auto future = logs_.find_future(tp);
+  if (future != nullptr && future->dir().path() != path) {
+    moves_->cancel(tp);
+    if (partition != nullptr) (void)partition->set_future(nullptr);
+    if (auto removed = logs_.remove_future(tp); !removed) return removed.error().code;
+    future = nullptr;
+  }
+  logs_.prefer_dir(tp, path);
+  if (ErrorCode error = look_up(tp.topic, tp.partition, partition); error != ErrorCode::kNone) {
+    return error == ErrorCode::kNotLeaderOrFollower ? ErrorCode::kReplicaNotAvailable : error;
+  }
+  auto log = partition->log();
+  if (partition->role() == Role::kNone || log == nullptr) return ErrorCode::kReplicaNotAvailable;
+  if (log->dir().path() == path || future != nullptr) return ErrorCode::kNone;
+  // While a dir is offline there may be another copy in it, as Kafka says.
+  if (logs_.has_offline_dir()) return ErrorCode::kKafkaStorageError;
+  auto created = logs_.create_future(tp, path, log->config());
+  if (!created) {
+    log::warn("replication", "{} cannot move to {}: {}", tp.to_string(), path, created.error().what);
+    return created.error().code;
+  }
+  go_on_moving(partition);
   return ErrorCode::kNone;
 }
 
@@ -514,7 +560,9 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     if (epoch.value >= 0 && epoch < partition->leader_epoch()) return ErrorCode::kFencedLeaderEpoch;
     const bool served = partition->role() != Role::kNone;
     if (fetchers_ != nullptr) fetchers_->forget(tp);
+    moves_->cancel(tp);
     partition->stop(false);
+    (void)partition->set_future(nullptr);
     wakeups.add(partition);
     if (served) tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
   }
@@ -523,6 +571,7 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     base::WriterLock lock(map_mutex_);
     map_.erase(KeyView{tp.topic, tp.partition});
   }
+  if (auto removed = logs_.remove_future(tp); !removed) log::error("replication", "{}: {}", tp.to_string(), removed.error().what);
   if (logs_.find(tp) == nullptr) return ErrorCode::kNone;
   auto removed = logs_.remove_async(tp);
   if (!removed) {
@@ -850,6 +899,7 @@ void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions)
     std::shared_ptr<Partition> partition = find(tp);
     if (partition == nullptr || partition->role() == Role::kOffline) continue;
     if (fetchers_ != nullptr) fetchers_->forget(tp);
+    moves_->cancel(tp);
     partition->stop(true);
     wakeups.add(partition);
     tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
@@ -869,6 +919,7 @@ void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr
     partition->set_throttled(*config);
     wakeups.add(partition);
   }
+  if (auto future = logs_.find_future(tp)) future->update_config(config);
   if (auto log = logs_.find(tp)) log->update_config(std::move(config));
 }
 

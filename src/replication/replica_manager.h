@@ -26,6 +26,7 @@
 #include "quota/replication_quota.h"
 #include "replication/isr_updates.h"
 #include "replication/leadership.h"
+#include "replication/log_dir_moves.h"
 #include "replication/partition.h"
 #include "replication/purgatory.h"
 #include "replication/replica_fetchers.h"
@@ -43,6 +44,7 @@ struct ReplicaManagerOptions {
   LeaderLinks* leader_links = nullptr;
   FetcherOptions fetcher;
   quota::RateWindow throttle_window, log_dirs_throttle_window;
+  int32_t log_dir_threads = 0;  // num.replica.alter.log.dirs.threads; 0: one a log dir
   // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
   std::function<void()> on_log_dirs_changed;
 };
@@ -162,6 +164,11 @@ class ReplicaManager : public LiveBrokers {
   void add_listener(LeadershipListener& listener);
   void remove_listener(LeadershipListener& listener);
 
+  // --- from clients, on the control executor --------------------------------------------------------------------------------------
+  // AlterReplicaLogDirs: the replica moves to log dir `path`, or will be created there. kNone: it moves, or is there.
+  // Errors: kLogDirNotFound, kKafkaStorageError, kInvalidTopicException, kReplicaNotAvailable: it is not here (yet), kUnknownTopicOrPartition.
+  ErrorCode alter_log_dir(const TopicPartition& tp, const std::string& path);
+
   // --- produce ------------------------------------------------------------------------------------------------------------------
   // Appends now. Nothing is parked: if must_wait, the caller settles its request and calls wait_for_acks().
   ProduceOutcome append(const ProduceParams& params, std::span<ProducePartition> partitions);
@@ -253,6 +260,7 @@ class ReplicaManager : public LiveBrokers {
   void count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before);
   BrokerId nearer_replica(const Partition& partition, Offset from, const std::string& rack) const;
   FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  void go_on_moving(const std::shared_ptr<Partition>& partition) REQUIRES(apply_mutex_);
   void take_offline(const std::vector<TopicPartition>& partitions);
   void check_isrs();
   void expand_isr(const std::shared_ptr<Partition>& partition);
@@ -271,6 +279,7 @@ class ReplicaManager : public LiveBrokers {
   std::unique_ptr<IsrUpdates> isr_updates_;
   std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
   std::unique_ptr<FetchPipelines> pipelines_;
+  std::unique_ptr<LogDirMoves> moves_;
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};
 
