@@ -151,7 +151,7 @@ class Inspection {
           break;
         }
         case storage::FolderKind::kDeleted: note("{}/{} was being deleted: goes at the first start", path, entry.name); break;
-        case storage::FolderKind::kFuture: note("{}/{} is half of a move between log dirs: stays and is not used", path, entry.name); break;
+        case storage::FolderKind::kFuture: note("{}/{} is half of a move between log dirs: it goes on", path, entry.name); break;
         case storage::FolderKind::kStray: note("{}/{} is of a topic that is gone: stays and is not used", path, entry.name); break;
         case storage::FolderKind::kIgnored:
           if (entry.name == kRemoteIndexFolder) refuse("{}/{}: records of this cluster lie in remote storage, which is not read", path, entry.name);

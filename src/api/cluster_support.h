@@ -50,7 +50,7 @@ class BrokerRuntime : public base::Runtime {
 // One life of a broker.
 struct TestBroker {
   TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& files, int64_t epoch, const storage::LogConfig& log_config,
-             replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config);
+             replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config, const std::vector<std::string>& log_dirs);
   ~TestBroker();
 
   TestCluster& cluster;
@@ -78,6 +78,7 @@ struct TestClusterOptions {
   replication::FetcherOptions fetcher;
   config::Properties broker_config;
   int64_t lag_ms = 10'000;
+  std::vector<std::string> log_dirs = {"/data"};
   uint64_t seed = 1;
 };
 

@@ -24,7 +24,7 @@ constexpr int32_t kControllerEpoch = 1;
 // --- broker -------------------------------------------------------------------------------------------------------------------------
 
 TestBroker::TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& files, int64_t epoch, const storage::LogConfig& log_config,
-                       replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config)
+                       replication::FetcherOptions fetcher, int64_t lag_ms, const config::Properties& broker_config, const std::vector<std::string>& log_dirs)
     : cluster(cluster),
       id(id),
       epoch(epoch),
@@ -33,7 +33,7 @@ TestBroker::TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& fil
       sessions(runtime.clock(), runtime.random(), 100),
       config(*config::BrokerConfig::make(broker_config)) {
   storage::LogManagerOptions options;
-  options.dirs = {"/data"};
+  options.dirs = log_dirs;
   logs = std::make_unique<storage::LogManager>(runtime, options, metrics);
   auto config_of = [config = std::make_shared<const storage::LogConfig>(log_config)](const std::string&) { return config; };
   auto started = logs->start(config_of);
@@ -99,7 +99,7 @@ TestCluster::~TestCluster() {
 void TestCluster::start(int32_t id) {
   Machine& machine = machines_[{id}];
   machine.broker = std::make_unique<TestBroker>(*this, BrokerId{id}, machine.files, ++epochs_, options_.log, options_.fetcher, options_.lag_ms,
-                                                options_.broker_config);
+                                                options_.broker_config, options_.log_dirs);
 }
 
 void TestCluster::kill(int32_t id, bool power_cut) {

@@ -42,7 +42,10 @@ DescribeLogDirsResponse describe(Services& services, const DescribeLogDirsReques
       // How far the replica's end is behind the high watermark.
       auto partition = services.replicas.find(tp);
       auto log = partition != nullptr ? partition->log() : nullptr;
-      listed.offset_lag = log != nullptr ? std::max<int64_t>(0, partition->high_watermark() - log->log_end_offset()) : -1;
+      listed.offset_lag = log == nullptr        ? -1
+                          : replica.is_future ? log->log_end_offset() - replica.log_end
+                                              : std::max<int64_t>(0, partition->high_watermark() - log->log_end_offset());
+      listed.is_future_key = replica.is_future;
     }
   }
   return response;

@@ -97,6 +97,7 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
   OldFetchAnswer old(version);
   std::list<Bytes> converted;  // what the response refers to
   int64_t last_topic = -1;
+  int64_t throttled_bytes = 0;
   const ErrorCode error = pending.context.answer(results, [&](uint32_t topic_index, const SessionTopic& topic, const SessionPartition& partition,
                                                               const ReadResult& result) {
     if (topic_index != last_topic) {
@@ -151,10 +152,12 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
       }
     }
     if (may_send && version > OldFetchAnswer::kLastVersion && result.records.size > 0) entry.records.slices.push_back(result.records);
+    if (pending.params.replica_id.value >= 0 && partition.replica != nullptr && partition.replica->leader_throttled()) throttled_bytes += result.records.size;
     if (version >= 12 && (code == ErrorCode::kNotLeaderOrFollower || code == ErrorCode::kFencedLeaderEpoch)) {
       add_leader_hint(services, request.connection().listener, topic.name, partition.partition, entry.current_leader, response.node_endpoints);
     }
   });
+  if (error == ErrorCode::kNone) services.replicas.quotas().leader.record(throttled_bytes);
   response.error_code = wire(error);
   if (error == ErrorCode::kNone) {
     response.session_id = pending.context.session_id();

@@ -16,6 +16,7 @@ void handle_fetch(Services&, request::RequestPtr);
 void handle_list_offsets(Services&, request::RequestPtr);
 void handle_offset_for_leader_epoch(Services&, request::RequestPtr);
 void handle_delete_records(Services&, request::RequestPtr);
+void handle_alter_replica_log_dirs(Services&, request::RequestPtr);
 void handle_describe_log_dirs(Services&, request::RequestPtr);
 void handle_describe_producers(Services&, request::RequestPtr);
 // From the controller

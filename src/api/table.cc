@@ -40,6 +40,7 @@ constexpr std::array kServed = {
     Api{ApiKey::kDeleteAcls, 0, 3, handle_delete_acls},
     Api{ApiKey::kDescribeConfigs, 0, 4, handle_describe_configs},
     Api{ApiKey::kAlterConfigs, 0, 2, handle_alter_configs},
+    Api{ApiKey::kAlterReplicaLogDirs, 0, 2, handle_alter_replica_log_dirs},
     Api{ApiKey::kDescribeLogDirs, 0, 4, handle_describe_log_dirs},
     Api{ApiKey::kCreatePartitions, 0, 3, handle_create_partitions},
     Api{ApiKey::kDeleteGroups, 0, 2, handle_delete_groups},

@@ -1,5 +1,6 @@
 #include "app/settings.h"
 
+#include <charconv>
 #include <limits>
 
 #include "config/topic_config.h"
@@ -70,6 +71,23 @@ std::optional<ZooKeeperSettings> zookeeper_settings(const config::BrokerConfig& 
   bool given = !config.is_null("zookeeper.connection.timeout.ms");
   settings.connection_timeout_ms = given ? config.get_int("zookeeper.connection.timeout.ms") : settings.store.session_timeout_ms;
   return settings;
+}
+
+void set_replication_limits(const config::BrokerConfig& config, quota::ReplicationQuotas& quotas) {
+  // Kafka has these keys as dynamic ones only; what is there has been checked.
+  auto limit = [&](const char* name) {
+    for (const config::Properties* layer : {&config.dynamic_broker(), &config.dynamic_default()}) {
+      auto found = layer->find(name);
+      int64_t value = 0;
+      if (found == layer->end()) continue;
+      const std::string& text = found->second;
+      if (std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc()) return value;
+    }
+    return quota::ReplicationQuota::kUnlimited;
+  };
+  quotas.leader.set_limit(limit("leader.replication.throttled.rate"));
+  quotas.follower.set_limit(limit("follower.replication.throttled.rate"));
+  quotas.log_dirs.set_limit(limit("replica.alter.log.dirs.io.max.bytes.per.second"));
 }
 
 server::ServerOptions server_options(const config::BrokerConfig& config) {

@@ -17,6 +17,7 @@
 #include "metadata/cluster_config.h"
 #include "metadata/registration.h"
 #include "metadata/zookeeper_store.h"
+#include "quota/replication_quota.h"
 #include "server/server.h"
 
 namespace odradek::app {
@@ -26,6 +27,8 @@ BrokerChannelOptions broker_channel_options(const config::BrokerConfig& config, 
 LeaderLinkOptions leader_link_options(const config::BrokerConfig& config, BrokerId self);
 ControllerLinkOptions controller_link_options(const config::BrokerConfig& config, BrokerId self);
 controller::ControllerOptions controller_options(const config::BrokerConfig& config, BrokerId self, std::function<bool(const std::string&)> unclean_election);
+// The limits that can be set while the broker runs (*.throttled.rate, replica.alter.log.dirs.io.max.bytes.per.second), in force now.
+void set_replication_limits(const config::BrokerConfig& config, quota::ReplicationQuotas& quotas);
 // Nothing: this node keeps the metadata itself.
 struct ZooKeeperSettings {
   metadata::ZooKeeperOptions store;

@@ -28,8 +28,6 @@ constexpr ConfigKey ours(ConfigKey key) {
 
 inline constexpr std::string_view kNoteJavaPlugin =
     "Java classes cannot run here, and what it forbids would be allowed: remove this key.";
-inline constexpr std::string_view kNoteNoMoves =
-    "Replicas cannot be moved between log dirs yet.";
 inline constexpr std::string_view kNoteMetrics =
     "Metrics are read from metrics.listener.";
 inline constexpr std::string_view kNoteNoQuorum =
@@ -41,7 +39,7 @@ inline constexpr std::string_view kNoteNoSasl =
 inline constexpr std::string_view kNoteNoTls =
     "TLS listeners are not served yet and stop the start, so nothing depends on this.";
 inline constexpr std::string_view kNoteNoQuotas =
-    "Quotas and throttles are not served yet and cannot be set.";
+    "Quotas of clients are not served yet and cannot be set.";
 inline constexpr std::string_view kNoteNoTokens =
     "Delegation tokens need SASL, which is not served yet.";
 inline constexpr std::string_view kNoteNoPurge =

@@ -17,6 +17,7 @@ constexpr std::array kCatalog = {
     // replication
     &kLeaderCount, &kPartitionCount, &kOfflineReplicaCount, &kUnderReplicatedPartitions, &kUnderMinIsrPartitionCount,
     &kAtMinIsrPartitionCount, &kIsrShrinks, &kIsrExpands, &kPurgatorySize, &kFetcherMaxLag, &kFetcherMinFetchRate, &kFetcherFailedPartitions, &kFetcherDeadThreads, &kFetcherLag, &kFetcherState,
+    &kLeaderReplicationRate, &kFollowerReplicationRate, &kAlterLogDirsReplicationRate,
     &kFetchSessions, &kFetchSessionPartitions,
     &kFetchSessionEvictions, &kPartitionUnderReplicated,
     // controller

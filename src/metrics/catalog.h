@@ -88,6 +88,12 @@ inline constexpr MetricDef kFetcherLag{"kafka_server_fetcherlagmetrics_consumerl
     "kafka.server:type=FetcherLagMetrics,name=ConsumerLag", "Records below the leader's high watermark that this follower lacks."};
 inline constexpr MetricDef kFetcherState{"odradek_replica_fetcher_state", Kind::kGauge, "", "client_id",
     "", "0: at work; 1: its leader cannot be reached; 2: dead, in one step for a minute."};
+inline constexpr MetricDef kLeaderReplicationRate{"kafka_server_leaderreplication_byte_rate", Kind::kGauge, "bytes/s", "",
+    "kafka.server:type=LeaderReplication", "Sent to followers by leaders that are throttled (leader.replication.throttled.replicas)."};
+inline constexpr MetricDef kFollowerReplicationRate{"kafka_server_followerreplication_byte_rate", Kind::kGauge, "bytes/s", "",
+    "kafka.server:type=FollowerReplication", "Fetched by followers that are throttled (follower.replication.throttled.replicas)."};
+inline constexpr MetricDef kAlterLogDirsReplicationRate{"kafka_server_alterlogdirsreplication_byte_rate", Kind::kGauge, "bytes/s", "",
+    "kafka.server:type=AlterLogDirsReplication", "Copied by moves between log dirs."};
 inline constexpr MetricDef kFetchSessions{"kafka_server_fetchsessioncache_numincrementalfetchsessions", Kind::kGauge, "", "",
     "kafka.server:type=FetchSessionCache,name=NumIncrementalFetchSessions", "Open fetch sessions."};
 inline constexpr MetricDef kFetchSessionPartitions{"kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", Kind::kGauge, "", "",

@@ -50,7 +50,7 @@ std::vector<FetchLane::Lag> FetchLane::lags() const {
   std::vector<Lag> all;
   all.reserve(fetches_.size());
   for (const auto& [tp, fetch] : fetches_) {
-    all.push_back({tp, fetch->lag.load(std::memory_order_relaxed), fetch->failed.load(std::memory_order_relaxed)});
+    all.push_back({tp, std::max<int64_t>(fetch->lag.load(std::memory_order_relaxed), 0), fetch->failed.load(std::memory_order_relaxed)});
   }
   return all;
 }
@@ -209,6 +209,45 @@ void FetchLane::delay(Fetch& fetch) {
                                    }));
 }
 
+constexpr std::chrono::milliseconds kThrottleCheck{100};
+
+// As Kafka's follower: who is caught up is never held.
+void FetchLane::hold_throttled() {
+  if (!context_->quota.is_exceeded()) return;
+  bool held = false;
+  for (auto& [tp, fetch] : fetches_) {
+    if (fetch->state != State::kFetching || !fetch->followed.partition->follower_throttled() || fetch->lag.load(std::memory_order_relaxed) == 0) continue;
+    leave_session(*fetch);
+    fetch->state = State::kThrottled;
+    held = true;
+  }
+  if (!held || std::exchange(holds_throttled_, true)) return;
+  let_go_throttled();
+}
+
+// The partitions are looked at again and again until none is held.
+void FetchLane::let_go_throttled() {
+  const bool exceeded = context_->quota.is_exceeded();
+  bool held = false;
+  for (auto& [tp, fetch] : fetches_) {
+    if (fetch->state != State::kThrottled) continue;
+    if (exceeded && fetch->followed.partition->follower_throttled()) {
+      held = true;
+    } else {
+      resume(*fetch);
+    }
+  }
+  holds_throttled_ = held;
+  if (!held) return;
+  context_->runtime.timers().after(kThrottleCheck, executor_.posting([weak = weak_from_this()] {
+    auto lane = weak.lock();
+    if (lane == nullptr) return;
+    Step inside(*lane);
+    lane->let_go_throttled();
+    lane->go_on();
+  }));
+}
+
 void FetchLane::give_up(Fetch& fetch, std::string_view why) {
   log::error("replication", "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
   leave_session(fetch);
@@ -291,6 +330,7 @@ void FetchLane::new_session(bool same_id) {
 
 void FetchLane::go_on() {
   if (waits_) return;
+  hold_throttled();
   if (by_name_ != (without_id_ > 0)) {
     if (in_flight_ > 0 && !pipelined()) return;
     by_name_ = without_id_ > 0;

@@ -5,7 +5,8 @@
 // to where both agree; OFFSET_OUT_OF_RANGE asks the leader for its ends. An error of a partition pauses it for replica.fetch.backoff.ms
 // (first for less, where leader and follower have only not heard of an election at the same moment: what is written waits for it);
 // a lost connection pauses all. FENCED_LEADER_EPOCH in the epoch that is followed, or an offline log dir, ends a partition until the
-// controller says more (it counts as failed).
+// controller says more (it counts as failed). A throttled partition that is not caught up leaves the requests while the follower's quota
+// is used up; what is on the way for it is taken.
 //
 // Each full request offers pipelined fetches (fetch_pipeline.h). A leader that does not take them gets one request at a time, as from
 // a Kafka follower. Else up to kWindow requests are on the way, over replica.fetch.connections connections in turn, and their answers
@@ -28,6 +29,7 @@
 
 #include "base/executor.h"
 #include "base/mutex.h"
+#include "quota/replication_quota.h"
 #include "replication/leader_link.h"
 #include "replication/partition.h"
 
@@ -56,6 +58,7 @@ struct FollowedPartition {
 struct FetchContextOfBroker {
   base::Runtime& runtime;
   const FetcherOptions options;
+  quota::ReplicationQuota& quota;  // of partitions that are follower_throttled()
   std::atomic<int64_t> broker_epoch{-1};
   // High watermark or log start of a follower moved: who waits for it looks again. May run on several executors at once.
   std::function<void(const std::shared_ptr<Partition>&)> on_progress;
@@ -99,6 +102,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
     kFetching,
     kAsking,    // for the ends of the leader's log
     kDelayed,
+    kThrottled,
     kFailed,
   };
   // What the leader's session knows of a partition.
@@ -122,7 +126,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
     uint64_t delays = 0;         // how often it was delayed: a timer of an older one is void
     int hurried = 0;             // delays in a row that were short ones
     ErrorCode last_error = ErrorCode::kNone;
-    std::atomic<int64_t> lag{0};
+    std::atomic<int64_t> lag{-1};  // -1: unknown
     std::atomic<bool> failed{false};
 
     const TopicPartition& tp() const { return followed.partition->name(); }
@@ -146,6 +150,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void new_session(bool same_id);
   void delay(Fetch& fetch);
   void give_up(Fetch& fetch, std::string_view why);
+  void hold_throttled();
+  void let_go_throttled();
   void note_error(Fetch& fetch, ErrorCode code, std::string_view what);
   void pause(const Error& error);
   // What a link is given: runs `then` on the executor, unless the link has been given up meanwhile.
@@ -199,6 +205,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   size_t without_id_ = 0;  // partitions whose topic has none
   size_t in_flight_ = 0;
   bool by_name_ = false;      // the session names topics instead of their ids
+  bool holds_throttled_ = false;  // some are kThrottled, and a timer looks after them
   bool waits_ = false;        // after an error that concerns all
   std::atomic<uint64_t> requests_{0};
   std::atomic<bool> paused_{false};

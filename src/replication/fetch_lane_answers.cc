@@ -60,7 +60,7 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
         fetch = found->second;
       }
       // Not asked for any more, not yet again, or from elsewhere meanwhile.
-      if (fetch == nullptr || !fetch->told || number < fetch->valid_from) continue;
+      if (fetch == nullptr || (!fetch->told && fetch->state != State::kThrottled) || number < fetch->valid_from) continue;
       on_partition(*fetch, data);
     }
   }
@@ -101,6 +101,7 @@ void FetchLane::on_records(Fetch& fetch, FetchResponse::PartitionData& data) {
   fetch.last_error = ErrorCode::kNone;
   fetch.hurried = 0;
   if (done->info.size_bytes > 0) context_->on_bytes(done->info.size_bytes);
+  if (partition.follower_throttled()) context_->quota.record(done->info.size_bytes);
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
   fetch.lag.store(std::max<int64_t>(0, data.high_watermark - fetch.position.value), std::memory_order_relaxed);

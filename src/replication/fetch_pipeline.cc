@@ -362,6 +362,7 @@ FetchResponse FetchPipeline::make_answer(std::vector<ReadResult>& results) {
   response.session_id = id_;
   if (turn_.request.session_epoch == 0) response.pipeline.emplace();
   bool gave_records = false;
+  int64_t throttled_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {
     ReadResult& result = results[i];
     Entry& entry = *asked_entries_[i];
@@ -399,10 +400,12 @@ FetchResponse FetchPipeline::make_answer(std::vector<ReadResult>& results) {
       }
       entry.told_epoch = last;
     }
+    if (entry.replica->leader_throttled()) throttled_bytes += result.records.size;
     entry.position = result.next_offset;
     data.records.slices.push_back(std::move(result.records));
     gave_records = entry.gave_records = true;
   }
+  replicas_.quotas().leader.record(throttled_bytes);
   if (gave_records) {
     auto gave = std::stable_partition(order_.begin(), order_.end(), [](Entry* entry) { return !entry->gave_records; });
     for (; gave != order_.end(); ++gave) (*gave)->gave_records = false;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "record/frame.h"
+#include "storage/log_dir.h"
 
 namespace odradek::replication {
 
@@ -66,6 +67,7 @@ void Partition::take_state(const PartitionState& state, std::shared_ptr<storage:
     const auto config = log_owner_->config();
     min_isr_.store(config->min_insync_replicas, std::memory_order_relaxed);
     flush_before_ack_.store(config->flush_before_ack, std::memory_order_relaxed);
+    set_throttled(*config);
     log_owner_->set_flush_listener(weak_from_this());
     log_.store(log_owner_.get(), std::memory_order_release);
   }
@@ -154,6 +156,10 @@ int32_t Partition::partition_epoch() const {
 std::vector<BrokerId> Partition::isr() const {
   base::MutexLock lock(mutex_);
   return isr_;
+}
+bool Partition::has_in_isr(BrokerId broker) const {
+  base::MutexLock lock(mutex_);
+  return contains(isr_, broker);
 }
 std::vector<BrokerId> Partition::replicas() const {
   base::MutexLock lock(mutex_);
@@ -511,7 +517,13 @@ ReadResult Partition::read(const ReadParams& params) const {
   // Nothing new, or no room for it: no look into the log.
   if (params.from >= result.upper_bound || (params.max_bytes <= 0 && !params.at_least_one_batch)) return result;
 
+  const auto held = log.shared_from_this();  // it may be swapped away meanwhile
   auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch, params.may_wait_for_disk ? nullptr : &result.cold);
+  if (!read && log.dir().online() && ((word_.load(std::memory_order_acquire) & kClosing) != 0 || log_.load(std::memory_order_acquire) != &log)) {
+    // Its folder has just got another name.
+    { base::MutexLock wait_for_the_change(change_mutex_); }
+    if (log_.load(std::memory_order_acquire) != &log) return this->read(params);
+  }
   if (!read) {
     ReadResult none;
     none.error = read.error().code;
@@ -531,7 +543,8 @@ ReadResult Partition::read(const ReadParams& params) const {
 Result<ListedOffset> Partition::list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch, bool leader_only) const {
   const uint64_t word = word_.load(std::memory_order_acquire);
   if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
-  storage::Log& log = *log_.load(std::memory_order_acquire);
+  const auto held = log_.load(std::memory_order_acquire)->shared_from_this();
+  storage::Log& log = *held;
   const Offset upper = readable_end(bound);
   // Right after an election the high watermark may lie below what the former leader has shown: rather no answer than one that goes back.
   const bool lagging = bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kLeader &&
@@ -651,7 +664,9 @@ Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpo
       ByteView rest = records;
       auto first = record::next_frame(rest);
       if (first && *first && (*first).is_batch() && first->base_offset() < log.log_end_offset() && first->last_offset() >= log.log_end_offset()) {
+        base::MutexLock copying(future_mutex_);
         if (auto restarted = log.truncate_fully_and_start_at(first->base_offset()); !restarted) return fail(std::move(restarted.error()));
+        if (auto copy = future()) (void)copy->truncate_fully_and_start_at(first->base_offset());
         lower_high_watermark();
       }
     }
@@ -703,7 +718,9 @@ Result<Offset> Partition::truncate_as_follower(Offset to, LeaderEpoch expected) 
   if (!following) return following.refusal();
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
+  base::MutexLock copying(future_mutex_);
   if (auto cut = log.truncate_to(std::max(to, Offset{0})); !cut) return fail(std::move(cut.error()));
+  cut_future(log.log_end_offset());
   return lower_high_watermark();
 }
 
@@ -712,7 +729,9 @@ Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {
   if (!following) return following.refusal();
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
+  base::MutexLock copying(future_mutex_);
   if (auto restarted = log.truncate_fully_and_start_at(at); !restarted) return restarted;
+  if (auto copy = future()) (void)copy->truncate_fully_and_start_at(at);  // a dir that fails ends the copy
   base::MutexLock lock(mutex_);
   high_watermark_.store(at.value, std::memory_order_release);
   return {};

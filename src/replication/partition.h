@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -203,6 +204,14 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void set_flush_before_ack(storage::FlushBeforeAck which) { flush_before_ack_.store(which, std::memory_order_relaxed); }
   // Whether what a follower has flushed matters (flush.before.ack).
   bool wants_flushed() const { return flush_before_ack_.load(std::memory_order_relaxed) != storage::FlushBeforeAck::kNone; }
+  // Whether a throttle names this replica, as a leader or as a follower.
+  void set_throttled(const storage::LogConfig& config) {
+    leader_throttled_.store(config.leader_throttled.holds(name_.partition, self_), std::memory_order_relaxed);
+    follower_throttled_.store(config.follower_throttled.holds(name_.partition, self_), std::memory_order_relaxed);
+  }
+  bool leader_throttled() const { return leader_throttled_.load(std::memory_order_relaxed); }
+  bool follower_throttled() const { return follower_throttled_.load(std::memory_order_relaxed); }
+  bool has_in_isr(BrokerId broker) const;  // the committed one
   bool is_under_replicated() const;        // leader, ISR smaller than the replicas
   bool is_under_min_isr() const { return isr_size_.load(std::memory_order_relaxed) < min_isr(); }
   bool is_at_min_isr() const { return isr_size_.load(std::memory_order_relaxed) == min_isr(); }
@@ -240,6 +249,19 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   Result<Offset> truncate_as_follower(Offset to, LeaderEpoch expected);
   // Drops the whole log, which starts again at `at`.
   Result<void> restart_as_follower(Offset at, LeaderEpoch expected);
+
+  // --- a copy of the log in another log dir, which is to take its place -----------------------------------------------------
+  // Null: none (any more). What of it is not a part of the log is cut off.
+  Result<void> set_future(std::shared_ptr<storage::Log> future);
+  std::shared_ptr<storage::Log> future() const;
+  // Copies at most `max_bytes` (one batch at least) behind what is there. Gives the bytes copied; 0: the copy is whole, for the moment.
+  // Blocks on the disks. Errors: kKafkaStorageError; kNotLeaderOrFollower: there is no copy, or the partition is stopped.
+  Result<int64_t> copy_to_future(int32_t max_bytes);
+  // Copies the rest, while appends wait, and makes the copy the log. It holds on its disk what the log holds there. `replace` renames the
+  // folders. Errors: as copy_to_future, and those of `replace`: the log is as it was.
+  Result<void> swap_to_future(const std::function<Result<void>()>& replace);
+  // Logs that were swapped away have no reader any more.
+  void drop_former_logs();
 
   // Where the topic's traffic is counted; set before others see the partition.
   void set_counters(std::shared_ptr<TopicCounters> counters) { counters_ = std::move(counters); }
@@ -283,6 +305,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
+  Result<int64_t> copy_step(storage::Log& log, storage::Log& future, int32_t max_bytes) REQUIRES(future_mutex_);
+  void cut_future(Offset end);
+  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(change_mutex_);
 
   static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
   Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
@@ -319,6 +344,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int32_t> flushing_copies_{1};             // members of the ISR that say what they have flushed, this broker too
   std::atomic<int64_t> flushed_elsewhere_{INT64_MAX};  // smallest of what the others among them have said
   std::atomic<storage::FlushBeforeAck> flush_before_ack_{storage::FlushBeforeAck::kNone};
+  std::atomic<bool> leader_throttled_{false}, follower_throttled_{false};
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
@@ -338,6 +364,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
   // is a round trip behind for ever; it has caught up with what there was then.
   std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
+
+  base::Mutex future_mutex_;  // the copy is filled or cut, the log is not cut meanwhile; taken before mutex_
+  std::shared_ptr<storage::Log> future_ GUARDED_BY(mutex_);                 // shared with the log manager
+  std::vector<std::shared_ptr<storage::Log>> former_logs_ GUARDED_BY(mutex_);  // shared: some reader may be inside
 
   std::shared_ptr<TopicCounters> counters_;  // shared by the topic's partitions
   std::atomic<bool> closing_{false};

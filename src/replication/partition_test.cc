@@ -244,6 +244,8 @@ TEST_F(PartitionTest, AnUnknownProducerMayBeginAnywhereWhereNoOtherLedOrLongAfte
   now_ms += 120'000;
   partition.shrink_isr(now_ms);
   EXPECT_EQ(produce(8), ErrorCode::kNone);
+}
+
 // A pipelined follower with nothing new to say does not fetch again, and below min.insync.replicas nothing new comes.
 TEST_F(PartitionTest, AFollowerThatCatchesUpWhileItIsPutOutOfTheIsrComesBackWithoutAnotherFetch) {
   lead(0, {1, 2, 3}, {1, 2, 3});

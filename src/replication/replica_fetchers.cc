@@ -40,11 +40,11 @@ FetcherOptions make_fetcher_options(const config::BrokerConfig& config, BrokerId
 }
 
 ReplicaFetchers::ReplicaFetchers(base::Runtime& runtime, FetcherOptions options, LeaderLinks& links, const LiveBrokers& live,
-                                 metrics::Registry& metrics, std::function<void(const std::shared_ptr<Partition>&)> on_progress)
+                                 quota::ReplicationQuota& quota, metrics::Registry& metrics, std::function<void(const std::shared_ptr<Partition>&)> on_progress)
     : runtime_(runtime),
       links_(links),
       live_(live),
-      context_(new FetchContextOfBroker{.runtime = runtime, .options = options, .on_progress = std::move(on_progress), .on_bytes = {}, .on_mode = {}}),
+      context_(new FetchContextOfBroker{.runtime = runtime, .options = options, .quota = quota, .on_progress = std::move(on_progress), .on_bytes = {}, .on_mode = {}}),
       count_(std::max(options.fetchers, 1)),
       bytes_in_(metrics.counter(metrics::kReplicationBytesIn)) {
   context_->on_bytes = [counter = bytes_in_](int64_t bytes) { counter->inc(static_cast<uint64_t>(bytes)); };

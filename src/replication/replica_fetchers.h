@@ -26,8 +26,8 @@ FetcherOptions make_fetcher_options(const config::BrokerConfig& config, BrokerId
 
 class ReplicaFetchers {
  public:
-  // `live`: asked whether a leader is there. `on_progress`: see FetchContextOfBroker. Everything outlives this.
-  ReplicaFetchers(base::Runtime& runtime, FetcherOptions options, LeaderLinks& links, const LiveBrokers& live, metrics::Registry& metrics,
+  // `quota`: of partitions that are follower_throttled(). `live`: asked whether a leader is there. `on_progress`: see FetchContextOfBroker. Everything outlives this.
+  ReplicaFetchers(base::Runtime& runtime, FetcherOptions options, LeaderLinks& links, const LiveBrokers& live, quota::ReplicationQuota& quota, metrics::Registry& metrics,
                   std::function<void(const std::shared_ptr<Partition>&)> on_progress);
   ~ReplicaFetchers();
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "replication/fetch_pipeline.h"
+#include "storage/log_dir.h"
 
 namespace odradek::replication {
 
@@ -135,6 +136,7 @@ class ReplicaManager::ParkedFetch final : public Parked {
     }
     if (params_.replica_id.value >= 0 && asked.told_high_watermark.value >= 0 && partition.high_watermark() > asked.told_high_watermark) return true;
     const ReadBound bound = params_.bound();
+    if (partition.readable_end(bound) > asked.fetch_offset && manager_.holds_back(partition, params_.replica_id)) return false;
     if (partition.readable_end(bound) <= asked.fetch_offset) return partition.readable_end(ReadBound::kLogEnd) < asked.fetch_offset;
     if (params_.min_bytes <= 1) return true;
     ReadResult read = partition.read({.from = asked.fetch_offset,
@@ -226,6 +228,7 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
       options_(std::move(options)),
       control_executor_(runtime.make_executor("replica-control", 1)),
       executor_(runtime.make_executor("purgatory", 1)),
+      quotas_(runtime.clock(), options_.throttle_window, options_.log_dirs_throttle_window),
       produces_(runtime, *executor_),
       fetches_(runtime, *executor_),
       deletions_(runtime, *executor_),
@@ -236,12 +239,18 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
     Wakeups wakeups;
     wakeups.add(partition);
   });
+  for (auto [metric, quota] : {std::pair(&metrics::kLeaderReplicationRate, &quotas_.leader), std::pair(&metrics::kFollowerReplicationRate, &quotas_.follower),
+                               std::pair(&metrics::kAlterLogDirsReplicationRate, &quotas_.log_dirs)}) {
+    gauges_.push_back(metrics.callback(*metric, {}, [quota = quota] { return quota->bytes_per_second(); }));
+  }
   pipelines_ = std::make_unique<FetchPipelines>(runtime, *this);
+  const int32_t log_dirs = static_cast<int32_t>(logs_.dir_paths().size());
+  moves_ = std::make_unique<LogDirMoves>(runtime, logs_, quotas_.log_dirs, options_.log_dir_threads > 0 ? options_.log_dir_threads : log_dirs);
   if (options_.leader_links != nullptr) {
     FetcherOptions fetcher = options_.fetcher;
     fetcher.self = options_.self;
     // Consumers read from followers too.
-    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, metrics, [](const std::shared_ptr<Partition>& partition) {
+    fetchers_ = std::make_unique<ReplicaFetchers>(runtime, fetcher, *options_.leader_links, *this, quotas_.follower, metrics, [](const std::shared_ptr<Partition>& partition) {
       Wakeups wakeups;
       wakeups.add(partition);
     });
@@ -253,6 +262,7 @@ ReplicaManager::~ReplicaManager() {
   logs_.on_dir_offline(nullptr);
   logs_.on_room(nullptr);
   metrics_->close();
+  gauges_.clear();
   stop();
   pipelines_.reset();
   isr_updates_.reset();
@@ -287,6 +297,7 @@ void ReplicaManager::stop() {
   isr_timer_.reset();
   isr_updates_->set_channel(nullptr);
   if (fetchers_ != nullptr) fetchers_->stop();
+  moves_->stop();
   for (const auto& partition : partitions()) {
     partition->close();
     if (auto log = partition->log(); log != nullptr && partition->append_waiters().has_waiters()) (void)log->flush();
@@ -479,6 +490,7 @@ ErrorCode ReplicaManager::apply_one(const TopicPartition& tp, const Uuid& topic_
     base::WriterLock lock(map_mutex_);
     map_[Key{tp.topic, tp.partition}] = partition;
   }
+  if (is_new_here || partition->future() == nullptr) go_on_moving(partition);
   wakeups.add(partition);
   if (!leads && fetchers_ != nullptr) fetchers_->follow({partition, log->topic_id(), state.leader_epoch}, state.leader);
   tell([&](LeadershipListener& listener) { leads ? listener.on_leader(tp, state.leader_epoch) : listener.on_follower(tp, state.leader_epoch); });
@@ -555,6 +567,47 @@ void ReplicaManager::apply_deferred() {
   waiting.swap(when_loaded_);
 }
 
+// A copy that the former process, or a former role, left.
+void ReplicaManager::go_on_moving(const std::shared_ptr<Partition>& partition) {
+  auto future = logs_.find_future(partition->name());
+  if (future == nullptr) return;
+  if (auto taken = partition->set_future(std::move(future)); !taken) {
+    log::warn("replication", "{}: its copy in another log dir cannot be used: {}", partition->name().to_string(), taken.error().what);
+    return;
+  }
+  moves_->start(partition);
+}
+
+ErrorCode ReplicaManager::alter_log_dir(const TopicPartition& tp, const std::string& path) {
+  base::MutexLock lock(apply_mutex_);
+  if (ErrorCode error = logs_.check_dir(path); error != ErrorCode::kNone) return error;
+  auto partition = find(tp);
+  if (partition != nullptr && partition->role() == Role::kOffline) return ErrorCode::kKafkaStorageError;
+  auto future = logs_.find_future(tp);
+  if (future != nullptr && future->dir().path() != path) {
+    moves_->cancel(tp);
+    if (partition != nullptr) (void)partition->set_future(nullptr);
+    if (auto removed = logs_.remove_future(tp); !removed) return removed.error().code;
+    future = nullptr;
+  }
+  logs_.prefer_dir(tp, path);
+  if (ErrorCode error = look_up(tp.topic, tp.partition, partition); error != ErrorCode::kNone) {
+    return error == ErrorCode::kNotLeaderOrFollower ? ErrorCode::kReplicaNotAvailable : error;
+  }
+  auto log = partition->log();
+  if (partition->role() == Role::kNone || log == nullptr) return ErrorCode::kReplicaNotAvailable;
+  if (log->dir().path() == path || future != nullptr) return ErrorCode::kNone;
+  // While a dir is offline there may be another copy in it, as Kafka says.
+  if (logs_.has_offline_dir()) return ErrorCode::kKafkaStorageError;
+  auto created = logs_.create_future(tp, path, log->config());
+  if (!created) {
+    log::warn("replication", "{} cannot move to {}: {}", tp.to_string(), path, created.error().what);
+    return created.error().code;
+  }
+  go_on_moving(partition);
+  return ErrorCode::kNone;
+}
+
 protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaRequest& request) {
   protocol::StopReplicaResponse response;
   if (is_stale_broker_epoch(request.broker_epoch)) {
@@ -599,7 +652,9 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     if (epoch.value >= 0 && epoch < partition->leader_epoch()) return ErrorCode::kFencedLeaderEpoch;
     const bool served = partition->role() != Role::kNone;
     if (fetchers_ != nullptr) fetchers_->forget(tp);
+    moves_->cancel(tp);
     partition->stop(false);
+    (void)partition->set_future(nullptr);
     wakeups.add(partition);
     if (served) tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
   }
@@ -608,6 +663,7 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     base::WriterLock lock(map_mutex_);
     map_.erase(KeyView{tp.topic, tp.partition});
   }
+  if (auto removed = logs_.remove_future(tp); !removed) log::error("replication", "{}: {}", tp.to_string(), removed.error().what);
   if (!logs_.is_loading(tp) && logs_.find(tp) == nullptr) return ErrorCode::kNone;
   auto removed = logs_.remove_async(tp);
   if (!removed) {
@@ -727,6 +783,10 @@ BrokerId ReplicaManager::nearer_replica(const Partition& partition, Offset from,
   return best == nullptr ? kNoBroker : best->id;
 }
 
+bool ReplicaManager::holds_back(const Partition& partition, BrokerId follower) const {
+  return follower.value >= 0 && partition.leader_throttled() && quotas_.leader.is_exceeded() && !partition.has_in_isr(follower);
+}
+
 FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk) {
   FetchOutcome outcome;
   outcome.results.reserve(partitions.size());
@@ -747,6 +807,10 @@ FetchOutcome ReplicaManager::read_partitions(const FetchParams& params, std::spa
     read.max_bytes = static_cast<int32_t>(std::clamp<int64_t>(left, 0, std::max(asked.max_bytes, 0)));
     read.current_leader_epoch = asked.current_leader_epoch;
     read.last_fetched_epoch = asked.last_fetched_epoch;
+    if (holds_back(*asked.partition, params.replica_id)) {
+      read.max_bytes = 0;
+      read.at_least_one_batch = false;
+    }
     const BrokerId nearer = params.rack.empty() ? kNoBroker : nearer_replica(*asked.partition, asked.fetch_offset, params.rack);
     if (nearer != kNoBroker) {
       read.max_bytes = 0;
@@ -933,6 +997,7 @@ void ReplicaManager::take_offline(const std::vector<TopicPartition>& partitions)
     }
     if (partition == nullptr || partition->role() == Role::kOffline) continue;
     if (fetchers_ != nullptr) fetchers_->forget(tp);
+    moves_->cancel(tp);
     partition->stop(true);
     wakeups.add(partition);
     tell([&](LeadershipListener& listener) { listener.on_stopped(tp); });
@@ -949,8 +1014,10 @@ void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr
   if (auto partition = find(tp)) {
     partition->set_min_insync_replicas(config->min_insync_replicas);
     partition->set_flush_before_ack(config->flush_before_ack);
+    partition->set_throttled(*config);
     wakeups.add(partition);
   }
+  if (auto future = logs_.find_future(tp)) future->update_config(config);
   if (auto log = logs_.find(tp)) log->update_config(std::move(config));
 }
 

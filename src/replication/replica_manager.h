@@ -23,8 +23,10 @@
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
+#include "quota/replication_quota.h"
 #include "replication/isr_updates.h"
 #include "replication/leadership.h"
+#include "replication/log_dir_moves.h"
 #include "replication/partition.h"
 #include "replication/purgatory.h"
 #include "replication/replica_fetchers.h"
@@ -41,6 +43,8 @@ struct ReplicaManagerOptions {
   // How followers reach their leaders; null: they fetch nothing. Outlives the manager.
   LeaderLinks* leader_links = nullptr;
   FetcherOptions fetcher;
+  quota::RateWindow throttle_window, log_dirs_throttle_window;
+  int32_t log_dir_threads = 0;  // num.replica.alter.log.dirs.threads; 0: one a log dir
   // Partitions have gone offline, or some that could not be made can be now: the controller has to send its states again. May be null.
   std::function<void()> on_log_dirs_changed;
 };
@@ -167,6 +171,11 @@ class ReplicaManager : public LiveBrokers {
   void add_listener(LeadershipListener& listener);
   void remove_listener(LeadershipListener& listener);
 
+  // --- from clients, on the control executor --------------------------------------------------------------------------------------
+  // AlterReplicaLogDirs: the replica moves to log dir `path`, or will be created there. kNone: it moves, or is there.
+  // Errors: kLogDirNotFound, kKafkaStorageError, kInvalidTopicException, kReplicaNotAvailable: it is not here (yet), kUnknownTopicOrPartition.
+  ErrorCode alter_log_dir(const TopicPartition& tp, const std::string& path);
+
   // --- produce ------------------------------------------------------------------------------------------------------------------
   // Appends now. Nothing is parked: if must_wait, the caller settles its request and calls wait_for_acks().
   ProduceOutcome append(const ProduceParams& params, std::span<ProducePartition> partitions);
@@ -192,6 +201,10 @@ class ReplicaManager : public LiveBrokers {
   // thread before the return, or on any other.
   // The result can be made to read and answer at once; it holds nothing.
   std::weak_ptr<Parked> wait_for_data(const FetchParams& params, std::vector<FetchPartition> partitions, UniqueFunction<void(std::vector<ReadResult>)> done);
+  // Whether a follower out of sync must do without the records of `partition` for now: its throttle is used up. For others: false.
+  bool holds_back(const Partition& partition, BrokerId follower) const;
+  // What throttled replicas may copy. Who sends records to a follower records those of a partition that is leader_throttled() in `leader`.
+  quota::ReplicationQuotas& quotas() { return quotas_; }
   FetchPipelines& fetch_pipelines() { return *pipelines_; }
   std::shared_ptr<const metadata::ClusterImage> image() const { return image_.current(); }
 
@@ -264,6 +277,7 @@ class ReplicaManager : public LiveBrokers {
   void count_isr_change(const std::shared_ptr<Partition>& partition, const std::vector<BrokerId>& before);
   BrokerId nearer_replica(const Partition& partition, Offset from, const std::string& rack) const;
   FetchOutcome read_partitions(const FetchParams& params, std::span<const FetchPartition> partitions, bool may_wait_for_disk);
+  void go_on_moving(const std::shared_ptr<Partition>& partition) REQUIRES(apply_mutex_);
   void take_offline(const std::vector<TopicPartition>& partitions);
   void check_isrs();
   void expand_isr(const std::shared_ptr<Partition>& partition);
@@ -275,12 +289,14 @@ class ReplicaManager : public LiveBrokers {
   const ReplicaManagerOptions options_;
   std::unique_ptr<base::Executor> control_executor_;
   std::unique_ptr<base::Executor> executor_;  // "purgatory": time-outs, answers of the controller
+  quota::ReplicationQuotas quotas_;
   Purgatory produces_;
   Purgatory fetches_;
   Purgatory deletions_;
   std::unique_ptr<IsrUpdates> isr_updates_;
   std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
   std::unique_ptr<FetchPipelines> pipelines_;
+  std::unique_ptr<LogDirMoves> moves_;
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};
 
@@ -295,6 +311,7 @@ class ReplicaManager : public LiveBrokers {
   std::vector<TopicPartition> loaded_ GUARDED_BY(loaded_mutex_);  // since apply_deferred() looked last
   std::atomic<bool> some_loading_{false};  // logs, or what was deferred until they are ready
 
+  std::vector<metrics::Registration> gauges_;
   const std::shared_ptr<ReplicaMetrics> metrics_;  // shared with the counters of its topics
   mutable base::SharedMutex map_mutex_;
   absl::flat_hash_map<Key, std::shared_ptr<Partition>, KeyHash, KeyEqual> map_ GUARDED_BY(map_mutex_);  // shared: requests in flight keep theirs

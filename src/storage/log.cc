@@ -257,6 +257,16 @@ void Log::stop_appends() {
   closed_ = true;
 }
 
+void Log::relocated_to(const std::string& path) {
+  base::MutexLock lock(mutex_);
+  base::MutexLock state(state_mutex_);
+  for (std::string& file : unsynced_files_) {
+    if (file.starts_with(path_ + "/")) file = path + file.substr(path_.size());
+  }
+  path_ = path;
+  for (const auto& segment : segments_) segment->renamed_folder(path);
+}
+
 void Log::renamed_to(const std::string& path) {
   stop_appends();
   base::MutexLock lock(state_mutex_);

@@ -9,6 +9,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -174,6 +175,10 @@ class Log : public std::enable_shared_from_this<Log> {
   void note_loaded();
   // The folder was renamed; no append is taken any more.
   void renamed_to(const std::string& path);
+  // The folder was renamed, and the log goes on. Nobody appends meanwhile.
+  void relocated_to(const std::string& path);
+  // Takes the place of `former` for those who wait for flushes of it.
+  void take_over(const Log& former) { flushes_.store(std::max(flush_count(), former.flush_count()) + 1, std::memory_order_release); }
   // No append, roll or truncation runs when this returns, and none comes.
   void stop_appends();
   Offset first_segment_base() const;

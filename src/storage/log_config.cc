@@ -1,6 +1,7 @@
 #include "storage/log_config.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "config/topic_config.h"
 
@@ -27,6 +28,20 @@ std::optional<record::Codec> codec_of(const std::string& name) {
 }
 
 }  // namespace
+
+ThrottledReplicas parse_throttled_replicas(const std::vector<std::string>& list) {
+  ThrottledReplicas replicas;
+  for (const std::string& element : list) {
+    if (element == "*") replicas.all = true;
+    int32_t partition = 0, broker = 0;
+    const char* end = element.data() + element.size();
+    auto first = std::from_chars(element.data(), end, partition);
+    if (first.ec != std::errc() || first.ptr == end || *first.ptr != ':') continue;
+    auto second = std::from_chars(first.ptr + 1, end, broker);
+    if (second.ec == std::errc() && second.ptr == end) replicas.listed.emplace_back(partition, BrokerId{broker});
+  }
+  return replicas;
+}
 
 LogConfig make_log_config(const config::TopicConfigValues& values) {
   LogConfig config;
@@ -65,6 +80,8 @@ LogConfig make_log_config(const config::TopicConfigValues& values) {
   config.min_compaction_lag_ms = values.get_long("min.compaction.lag.ms");
   config.max_compaction_lag_ms = values.get_long("max.compaction.lag.ms");
   config.min_cleanable_dirty_ratio = values.get_double("min.cleanable.dirty.ratio");
+  config.leader_throttled = parse_throttled_replicas(values.get_list("leader.replication.throttled.replicas"));
+  config.follower_throttled = parse_throttled_replicas(values.get_list("follower.replication.throttled.replicas"));
   return config;
 }
 

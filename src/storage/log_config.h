@@ -4,7 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "model/types.h"
 #include "record/codec.h"
 
 namespace odradek::config {
@@ -15,6 +19,18 @@ namespace odradek::storage {
 
 // Which answers to producers wait until the records are on the disk.
 enum class FlushBeforeAck : uint8_t { kNone, kAcksAll, kAll };
+
+// The replicas of a topic that a throttle names.
+struct ThrottledReplicas {
+  bool all = false;
+  std::vector<std::pair<int32_t, BrokerId>> listed;  // partition, broker
+
+  bool holds(int32_t partition, BrokerId broker) const {
+    return all || std::find(listed.begin(), listed.end(), std::pair(partition, broker)) != listed.end();
+  }
+};
+// `*`, or partition:broker each; what is neither is left out.
+ThrottledReplicas parse_throttled_replicas(const std::vector<std::string>& list);
 
 struct LogConfig {
   int32_t segment_bytes = 1 << 30;             // a segment is rolled before it would exceed this
@@ -46,6 +62,7 @@ struct LogConfig {
   int64_t min_compaction_lag_ms = 0;
   int64_t max_compaction_lag_ms = INT64_MAX;
   double min_cleanable_dirty_ratio = 0.5;
+  ThrottledReplicas leader_throttled, follower_throttled;
 
   // A record of a compacted log reaches a closed segment in time for max.compaction.lag.ms.
   int64_t roll_ms() const { return compact_policy && max_compaction_lag_ms > 0 ? std::min(segment_ms, max_compaction_lag_ms) : segment_ms; }

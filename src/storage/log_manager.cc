@@ -71,6 +71,12 @@ struct LogManager::Impl final : LogDir::Owner {
     return std::any_of(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return dir->online(); });
   }
   OffsetMap unloaded_offsets(const Dir& dir, Changed what) const;
+  void load_future(Dir& dir, const TopicPartition& tp, const std::string& folder, const LoadOptions& load, std::shared_ptr<const LogConfig> config);
+  std::vector<std::shared_ptr<Log>> futures_in(const LogDir& dir) const;
+  Result<void> settle_swap(const std::string& a, const std::string& b, bool* settled);
+  std::string free_name(const TopicPartition& tp, std::string_view kind);
+  Result<void> rename_away(Dir& dir, const TopicPartition& tp, const std::string& path, int64_t delay_ms, Log* log);
+  void checkpoint_soon(Dir& dir);
   void delete_folder_later(Dir& dir, const std::string& path, int64_t delay_ms);
   Result<void> checkpoint(Dir& dir, Changed what);
   Result<void> checkpoint_all(Dir& dir);
@@ -94,6 +100,8 @@ struct LogManager::Impl final : LogDir::Owner {
   mutable base::SharedMutex map_mutex;
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them
   absl::flat_hash_set<TopicPartition> lost GUARDED_BY(map_mutex);                        // were in a dir that failed
+  absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> futures GUARDED_BY(map_mutex);  // shared: as the logs
+  absl::flat_hash_map<TopicPartition, std::string> preferred GUARDED_BY(map_mutex);      // dirs of logs that do not exist yet
 
   LoadQueue loading;  // a log is in `logs` before it leaves this
   base::Mutex loaders_mutex;
@@ -201,6 +209,15 @@ std::vector<std::shared_ptr<Log>> LogManager::Impl::logs_in(const LogDir& dir) c
   return found;
 }
 
+std::vector<std::shared_ptr<Log>> LogManager::Impl::futures_in(const LogDir& dir) const {
+  base::ReaderLock lock(map_mutex);
+  std::vector<std::shared_ptr<Log>> found;
+  for (const auto& [tp, log] : futures) {
+    if (&log->dir() == &dir) found.push_back(log);
+  }
+  return found;
+}
+
 bool LogManager::Impl::register_log(std::shared_ptr<Log> log) {
   base::WriterLock lock(map_mutex);
   // Under the lock: on_failure() comes behind it and finds the log, or has set the dir offline before.
@@ -279,6 +296,46 @@ void LogManager::Impl::end_loaders() {
   configs.clear();
 }
 
+void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std::string& folder, const LoadOptions& load,
+                                   std::shared_ptr<const LogConfig> config) {
+  if (!dir.dir->online()) return;
+  (void)runtime.files().remove(folder + "/" + std::string(kMovedMarker));
+  auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
+  if (!loaded) {
+    if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
+    log::warn("storage", "{}: {}; the copy is given up", folder, loaded.error().what);
+    return delete_folder_later(dir, folder, 0);
+  }
+  auto log = std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*loaded));
+  {
+    base::WriterLock lock(map_mutex);
+    if (auto [at, added] = futures.try_emplace(tp, log); !added) {
+      log::warn("storage", "{} is a second copy of {} that is being moved: given up", folder, tp.to_string());
+      return delete_folder_later(dir, folder, 0);
+    }
+  }
+  log->note_loaded();
+}
+
+// A process died between the two renames of a swap: the folder with the marker is whole, the other one goes.
+Result<void> LogManager::Impl::settle_swap(const std::string& a, const std::string& b, bool* settled) {
+  base::FileSystem& files = runtime.files();
+  const std::string marker = "/" + std::string(kMovedMarker);
+  const bool in_a = files.exists(a + marker), in_b = files.exists(b + marker);
+  *settled = in_a != in_b;
+  if (!*settled) return {};
+  const std::string& kept = in_a ? a : b;
+  const std::string& old = in_a ? b : a;
+  TopicPartition tp;
+  (void)parse_folder(old.substr(old.rfind('/') + 1), tp);
+  const std::string dir = old.substr(0, old.rfind('/'));
+  auto done = files.rename(old, dir + "/" + free_name(tp, kDeleteSuffix));
+  if (done) done = files.sync_directory(dir);
+  if (done) done = files.remove(kept + marker);
+  if (done) log::info("storage", "{} takes the place of {}, as was about to be done before", kept, old);
+  return done;
+}
+
 Result<void> LogManager::Impl::find_logs(Dir& dir, base::Executor& loaders) {
   base::FileSystem& files = runtime.files();
   // The marker counts once: it is gone for good before a log is touched.
@@ -329,10 +386,11 @@ Result<void> LogManager::Impl::find_logs(Dir& dir, base::Executor& loaders) {
         ++count;
         break;
       case FolderKind::kDeleted: delete_folder_later(dir, dir.dir->path() + "/" + entry.name, 0); break;
-      case FolderKind::kFuture:
-      case FolderKind::kStray:
-        log::warn("storage", "{}/{} is left as it is: moves between log dirs are not served", dir.dir->path(), entry.name);
+      case FolderKind::kFuture:  // few, and wanted as soon as their log is served: loaded here
+        load_future(dir, tp, dir.dir->path() + "/" + entry.name, {dir.was_clean, offset_in(recovery_points, tp).value_or(Offset{0}), Offset{0}, Offset{0}},
+                    config_of(tp.topic));
         break;
+      case FolderKind::kStray: log::warn("storage", "{}/{} is left as it is: nobody asked for this replica", dir.dir->path(), entry.name); break;
       case FolderKind::kIgnored:
       case FolderKind::kForeign: break;
     }
@@ -472,7 +530,11 @@ Result<void> LogManager::begin(ConfigResolver resolver) {
       }
       if (kind != FolderKind::kLive) continue;
       auto [first, is_new] = seen.emplace(entry.name, dir->dir->path());
+      bool settled = false;
       if (!is_new) {
+        if (auto done = impl.settle_swap(first->second + "/" + entry.name, dir->dir->path() + "/" + entry.name, &settled); !done) return done;
+      }
+      if (!is_new && !settled) {
         return fail(ErrorCode::kKafkaStorageError, "partition " + entry.name + " is in two log dirs, " + first->second + " and " +
                                                        dir->dir->path() + ": remove one of them");
       }
@@ -547,7 +609,9 @@ void LogManager::stop() {
       if (!dir->dir->online()) continue;
       closers.push_back(impl.runtime.make_executor("log-close-" + std::to_string(dir->dir->number()),
                                                    std::max(impl.options.recovery_threads_per_dir, impl.options.flush_threads_per_dir)));
-      for (auto& log : impl.logs_in(*dir->dir)) {
+      auto closing = impl.logs_in(*dir->dir);
+      for (auto& future : impl.futures_in(*dir->dir)) closing.push_back(future);
+      for (auto& log : closing) {
         closers.back()->post([log, dir = dir.get()] {
           auto closed = log->close_cleanly();
           if (closed) return;
@@ -605,6 +669,9 @@ Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
         if (log->cleaned_offset().value >= 0) offsets[log->name()] = log->cleaned_offset();
         break;
     }
+  }
+  if (what == Changed::kRecoveryPoint) {
+    for (const auto& future : futures_in(*dir.dir)) offsets.try_emplace(future->name(), future->recovery_point());
   }
   for (const auto& [tp, offset] : offsets) dir.checkpointed.insert(tp);
   std::string text = encode_offsets(offsets);
@@ -699,8 +766,20 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     }
   }
   Impl::Dir* target = nullptr;
+  std::string wanted;
+  {
+    base::WriterLock lock(impl.map_mutex);
+    if (auto found = impl.preferred.find(tp); found != impl.preferred.end()) {
+      wanted = std::move(found->second);
+      impl.preferred.erase(found);
+    }
+  }
   for (auto& dir : impl.dirs) {
     if (!dir->dir->online()) continue;
+    if (dir->dir->path() == wanted) {
+      target = dir.get();
+      break;
+    }
     // One with room before a full one, then the one with fewer partitions.
     auto rank = [](const Impl::Dir& d) { return std::pair(d.dir->full(), d.partitions.load(std::memory_order_relaxed)); };
     if (target == nullptr || rank(*dir) < rank(*target)) target = dir.get();
@@ -746,30 +825,154 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   if (unloaded && impl.loading.empty()) impl.scheduler->post([&impl] { impl.end_loaders(); });
   auto log = unloaded ? nullptr : find(tp);
   if (log == nullptr && !unloaded) return {};
-  if (log != nullptr) log->stop_appends();
   Impl::Dir& dir = unloaded ? *impl.dirs[unloaded->dir] : impl.entry_of(log->dir());
-  const std::string path = unloaded ? dir.dir->path() + "/" + tp.to_string() : log->path();
-  const int64_t delay_ms = (unloaded ? impl.config_of(tp.topic) : log->config())->file_delete_delay_ms;
-  std::string suffix = "." + base::random_uuid(impl.runtime.random()).to_hex() + std::string(kDeleteSuffix);
-  std::string name = tp.topic.substr(0, kLongestName - suffix.size() - std::to_string(tp.partition).size() - 1) + "-" + std::to_string(tp.partition);
-  std::string renamed = dir.dir->path() + "/" + name + suffix;
-  auto done = impl.runtime.files().rename(path, renamed);
   if (log != nullptr) {
     base::WriterLock lock(impl.map_mutex);
     impl.logs.erase(tp);
   }
   dir.partitions.fetch_sub(1, std::memory_order_relaxed);
-  if (!done) {
+  if (unloaded) return impl.rename_away(dir, tp, dir.dir->path() + "/" + tp.to_string(), impl.config_of(tp.topic)->file_delete_delay_ms, nullptr);
+  return impl.rename_away(dir, tp, log->path(), log->config()->file_delete_delay_ms, log.get());
+}
+
+// "<topic>-<partition>.<32 hex><kind>", cut to what a folder may be called.
+std::string LogManager::Impl::free_name(const TopicPartition& tp, std::string_view kind) {
+  std::string suffix = "." + base::random_uuid(runtime.random()).to_hex() + std::string(kind);
+  return tp.topic.substr(0, kLongestName - suffix.size() - std::to_string(tp.partition).size() - 1) + "-" + std::to_string(tp.partition) + suffix;
+}
+
+void LogManager::Impl::checkpoint_soon(Dir& dir) {
+  dir.dir->flusher().post([this, &dir] {
+    auto synced = runtime.files().sync_directory(dir.dir->path());
+    if (synced) synced = checkpoint_all(dir);
+    if (!synced) dir.dir->fail(synced.error());
+  });
+}
+
+// Out of the maps already. `log` null: it was never loaded.
+Result<void> LogManager::Impl::rename_away(Dir& dir, const TopicPartition& tp, const std::string& path, int64_t delay_ms, Log* log) {
+  if (log != nullptr) log->stop_appends();
+  const std::string renamed = dir.dir->path() + "/" + free_name(tp, kDeleteSuffix);
+  if (auto done = runtime.files().rename(path, renamed); !done) {
     dir.dir->fail(done.error());
     return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
   }
   if (log != nullptr) log->renamed_to(renamed);
-  dir.dir->flusher().post([&impl, &dir] {
-    auto synced = impl.runtime.files().sync_directory(dir.dir->path());
-    if (synced) synced = impl.checkpoint_all(dir);
-    if (!synced) dir.dir->fail(synced.error());
-  });
-  impl.delete_folder_later(dir, renamed, delay_ms);
+  checkpoint_soon(dir);
+  delete_folder_later(dir, renamed, delay_ms);
+  return {};
+}
+
+// --- moves between log dirs -------------------------------------------------------------------------------------------------
+
+ErrorCode LogManager::check_dir(const std::string& path) const {
+  for (const auto& dir : impl_->log_dirs) {
+    if (dir->path() == path) return dir->online() ? ErrorCode::kNone : ErrorCode::kKafkaStorageError;
+  }
+  return ErrorCode::kLogDirNotFound;
+}
+
+std::shared_ptr<Log> LogManager::find_future(const TopicPartition& tp) const {
+  base::ReaderLock lock(impl_->map_mutex);
+  auto found = impl_->futures.find(tp);
+  return found == impl_->futures.end() ? nullptr : found->second;
+}
+
+void LogManager::prefer_dir(const TopicPartition& tp, const std::string& path) {
+  base::WriterLock lock(impl_->map_mutex);
+  if (!impl_->logs.contains(tp) && !impl_->loading.contains(tp)) impl_->preferred[tp] = path;
+}
+
+Result<std::shared_ptr<Log>> LogManager::create_future(const TopicPartition& tp, const std::string& path, std::shared_ptr<const LogConfig> config) {
+  Impl& impl = *impl_;
+  base::MutexLock creating(impl.create_mutex);
+  auto log = find(tp);
+  if (log == nullptr) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " is not here");
+  const std::string suffix = "." + base::random_uuid(impl.runtime.random()).to_hex() + "-future";
+  if (tp.to_string().size() + suffix.size() > kLongestName) return fail(ErrorCode::kInvalidTopicException, "The topic name is too long.");
+  for (auto& dir : impl.dirs) {
+    if (dir->dir->path() != path) continue;
+    bool named;
+    {
+      base::MutexLock lock(dir->checkpoint_mutex);
+      named = dir->checkpointed.contains(tp);
+    }
+    auto written = named ? impl.checkpoint_all(*dir) : Result<void>();  // of a log that was here once
+    if (!written) {
+      dir->dir->fail(written.error());
+      return fail(ErrorCode::kKafkaStorageError, written.error().what, written.error().os_error);
+    }
+    const std::string folder = path + "/" + tp.to_string() + suffix;
+    auto created = dir->dir->with_reserve([&] { return create_log(dir->dir, folder, *config); });
+    if (!created) {
+      dir->dir->fail(created.error());
+      return fail(ErrorCode::kKafkaStorageError, created.error().what, created.error().os_error);
+    }
+    auto future = std::make_shared<Log>(dir->dir, tp, folder, std::move(config), std::move(*created), true);
+    if (auto set = future->set_topic_id(log->topic_id()); !set) return fail(std::move(set.error()));
+    base::WriterLock lock(impl.map_mutex);
+    impl.futures[tp] = future;
+    return future;
+  }
+  return fail(ErrorCode::kLogDirNotFound, path);
+}
+
+Result<void> LogManager::remove_future(const TopicPartition& tp) {
+  Impl& impl = *impl_;
+  base::MutexLock creating(impl.create_mutex);
+  auto future = find_future(tp);
+  if (future == nullptr) return {};
+  {
+    base::WriterLock lock(impl.map_mutex);
+    impl.futures.erase(tp);
+  }
+  return impl.rename_away(impl.entry_of(future->dir()), tp, future->path(), future->config()->file_delete_delay_ms, future.get());
+}
+
+// The new folder gets its name before the old one loses it, as in Kafka, so that the log is never away. Between the two a start finds
+// both; the marker says which one counts.
+Result<void> LogManager::replace_with_future(const TopicPartition& tp) {
+  Impl& impl = *impl_;
+  base::FileSystem& files = impl.runtime.files();
+  base::MutexLock creating(impl.create_mutex);
+  auto log = find(tp);
+  auto future = find_future(tp);
+  if (log == nullptr || future == nullptr) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + ": the log or its copy has gone");
+  Impl::Dir& to = impl.entry_of(future->dir());
+  const std::string folder = to.dir->path() + "/" + tp.to_string();
+  const std::string marker = "/" + std::string(kMovedMarker);
+  auto done = [&]() -> Result<void> {
+    // Of a former move; only one of two folders may have it.
+    if (files.exists(log->path() + marker)) {
+      auto gone = files.remove(log->path() + marker);
+      if (gone) gone = files.sync_directory(log->path());
+      if (!gone) return gone;
+    }
+    if (auto made = files.open(future->path() + marker, base::OpenMode::kCreate); !made) return fail(std::move(made.error()));
+    if (auto synced = files.sync_directory(future->path()); !synced) return synced;
+    return files.rename(future->path(), folder);
+  }();
+  if (!done) {
+    to.dir->fail(done.error());
+    return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
+  }
+  future->relocated_to(folder);
+  {
+    base::WriterLock lock(impl.map_mutex);
+    impl.logs[tp] = future;
+    impl.futures.erase(tp);
+  }
+  to.partitions.fetch_add(1, std::memory_order_relaxed);
+  impl.entry_of(log->dir()).partitions.fetch_sub(1, std::memory_order_relaxed);
+  // High watermark and log start are known there before the old folder goes.
+  done = files.sync_directory(to.dir->path());
+  if (done) done = impl.checkpoint_all(to);
+  if (!done) to.dir->fail(done.error());
+  if (!done) return {};  // the dir is offline, and the partition with it; the old folder stays for who repairs it
+  auto away = impl.rename_away(impl.entry_of(log->dir()), tp, log->path(), log->config()->file_delete_delay_ms, log.get());
+  if (away) away = files.sync_directory(log->dir().path());
+  if (away) away = files.remove(folder + marker);
+  if (!away) log::error("storage", "{}: {}", folder, away.error().what);
   return {};
 }
 
@@ -806,6 +1009,7 @@ void LogManager::Impl::on_failure(LogDir& dir) {
       for (const UnloadedLog& log : loading.of(dir.number())) {
         if (lost.insert(log.name).second) partitions.push_back(log.name);
       }
+      absl::erase_if(futures, [&](const auto& future) { return &future.second->dir() == &dir; });
     }
     loading.drop(dir.number());
     std::sort(partitions.begin(), partitions.end());
@@ -880,7 +1084,8 @@ std::vector<LogDirDescription> LogManager::describe_dirs() const {
       entry.total_bytes = space->total_bytes;
       entry.usable_bytes = space->available_bytes;
     }
-    for (const auto& log : impl_->logs_in(*dir)) entry.replicas.push_back({log->name(), log->size_bytes()});
+    for (const auto& log : impl_->logs_in(*dir)) entry.replicas.push_back({log->name(), log->size_bytes(), false, log->log_end_offset()});
+    for (const auto& log : impl_->futures_in(*dir)) entry.replicas.push_back({log->name(), log->size_bytes(), true, log->log_end_offset()});
     std::sort(entry.replicas.begin(), entry.replicas.end(), [](const auto& a, const auto& b) { return a.partition < b.partition; });
   }
   return described;

@@ -56,6 +56,8 @@ struct LogDirDescription {
   struct Replica {
     TopicPartition partition;
     int64_t size_bytes = 0;
+    bool is_future = false;  // a copy that is to replace the log in another dir
+    Offset log_end{0};
   };
   std::string path;
   ErrorCode error = ErrorCode::kNone;  // kKafkaStorageError: offline
@@ -114,6 +116,22 @@ class LogManager {
                                              bool is_new = false);
   // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
   Result<void> remove_async(const TopicPartition& tp);
+
+  // --- moves between log dirs: a copy in a folder `<topic>-<partition>.<id>-future` of another dir, which the caller fills. All but the
+  // first two: one call at a time for a partition.
+  // kNone; kLogDirNotFound: not one of log.dirs; kKafkaStorageError: offline.
+  ErrorCode check_dir(const std::string& path) const;
+  // The copy, also one that the former process began. Null: none.
+  std::shared_ptr<Log> find_future(const TopicPartition& tp) const;
+  // A log that does not exist yet will be created in dir `path`.
+  void prefer_dir(const TopicPartition& tp, const std::string& path);
+  // An empty copy in dir `path`. Errors: kInvalidTopicException: the name would be too long; kKafkaStorageError.
+  Result<std::shared_ptr<Log>> create_future(const TopicPartition& tp, const std::string& path, std::shared_ptr<const LogConfig> config);
+  // Gives the copy up; as remove_async().
+  Result<void> remove_future(const TopicPartition& tp);
+  // The copy takes the place of the log, whose folder goes as in remove_async(). Nobody appends to either. Blocks on the disks.
+  // A crash at any point leaves one of the two at the next start. Error: kKafkaStorageError: the copy's dir failed, the log is as before.
+  Result<void> replace_with_future(const TopicPartition& tp);
 
   // Those that are loaded.
   std::vector<std::shared_ptr<Log>> all() const;

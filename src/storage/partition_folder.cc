@@ -5,11 +5,11 @@
 namespace odradek::storage {
 
 namespace {
-constexpr std::string_view kDeleteSuffix = "-delete";
-}  // namespace
 
-FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
-  if (name == "remote-log-index-cache") return FolderKind::kIgnored;
+constexpr std::string_view kDeleteSuffix = "-delete";
+
+FolderKind kind_of(const std::string& name) {
+  if (name == "remote-log-index-cache" || name == kMetadataLogFolder) return FolderKind::kIgnored;
   for (auto [suffix, kind] : {std::pair{kDeleteSuffix, FolderKind::kDeleted}, std::pair{std::string_view("-future"), FolderKind::kFuture},
                               std::pair{std::string_view("-stray"), FolderKind::kStray}}) {
     if (!name.ends_with(suffix)) continue;
@@ -19,13 +19,24 @@ FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
       return kind;
     }
   }
-  size_t dash = name.rfind('-');
-  if (dash == std::string::npos || dash + 1 == name.size()) return FolderKind::kForeign;
+  return name.rfind('-') != std::string::npos && name.substr(0, name.rfind('-')) == "__cluster_metadata" ? FolderKind::kIgnored : FolderKind::kLive;
+}
+
+bool parse_name(std::string_view name, TopicPartition& tp) {
+  const size_t dash = name.rfind('-');
+  if (dash == std::string_view::npos || dash + 1 == name.size()) return false;
   tp.topic = name.substr(0, dash);
-  if (tp.topic == "__cluster_metadata") return FolderKind::kIgnored;
   auto [end, error] = std::from_chars(name.data() + dash + 1, name.data() + name.size(), tp.partition);
-  if (error != std::errc() || end != name.data() + name.size() || tp.partition < 0 || !topic_name_fault(tp.topic).empty()) return FolderKind::kForeign;
-  return FolderKind::kLive;
+  return error == std::errc() && end == name.data() + name.size() && tp.partition >= 0 && topic_name_fault(tp.topic).empty();
+}
+
+}  // namespace
+
+FolderKind parse_folder(const std::string& name, TopicPartition& tp) {
+  const FolderKind kind = kind_of(name);
+  if (kind != FolderKind::kFuture && kind != FolderKind::kLive) return kind;
+  const std::string_view plain = kind == FolderKind::kLive ? std::string_view(name) : std::string_view(name).substr(0, name.rfind('.'));
+  return parse_name(plain, tp) ? kind : kind == FolderKind::kLive ? FolderKind::kForeign : FolderKind::kIgnored;
 }
 
 }  // namespace odradek::storage
