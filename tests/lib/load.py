@@ -104,7 +104,7 @@ class Producer:
                     elif told["name"] == "tool_data":
                         self.sent = told["sent"]
                 else:
-                    kind, *words = line.split(None, 3 if line.startswith("acked") else 2)
+                    kind, *words = line.strip().split(None, 3 if line.startswith("acked") else 2)
                     if kind == "acked":
                         # Where a broker calls a repetition a duplicate, librdkafka takes it as delivered without an offset.
                         self.acked[words[2]] = None if words[1] == "None" else (int(words[0]), int(words[1]))
