@@ -179,9 +179,9 @@ kinds = options.only.split(",") if options.only else COMMON + (OWN if options.pr
 
 
 @contextlib.contextmanager
-def small_disks(folders):
-    """A tmpfs on each folder."""
-    mounted = []
+def small_disks(cluster, folders):
+    """A tmpfs on each folder. After a failure their files stay in the cluster's folder, as its __exit__ leaves the rest."""
+    mounted, failed = [], True
     try:
         for folder in folders:
             done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "odradek-test", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -189,9 +189,15 @@ def small_disks(folders):
                 not_run("tmpfs cannot be mounted: " + done.stdout.strip())
             mounted.append(folder)
         yield
+        failed = False
     finally:
         for folder in mounted:
+            kept = folder.with_name(folder.name + "-kept")
+            if failed:
+                subprocess.run(["cp", "-a", "--sparse=always", folder, kept], check=False)
             subprocess.run(["umount", "-l", folder], check=False)
+        if not failed:
+            shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
 def mix(cluster, lab, gates, disks):
@@ -244,26 +250,24 @@ def mix(cluster, lab, gates, disks):
 print(f"seed {options.seed}, {options.program}, {options.seconds} s of {', '.join(kinds)}", flush=True)
 with Distance(HERE, *BROKERS.values(), *SERVERS) as lab:
     ensemble = Ensemble([(lab.address(server), lab.prefix(server)) for server in SERVERS])
-    with contextlib.ExitStack() as disks_mounted:
-        cluster = Cluster(dict.fromkeys(BROKERS, options.program), {"zookeeper.session.timeout.ms": str(SESSION * 1000)}, start=False, lab=lab, places=BROKERS,
-                          ensemble=ensemble)
-        gates = {}
-        if options.program == "odradek":
-            for node in cluster:
-                gates[node.id] = Gate()
-                gates[node.id].jump(0)
-                node.env = gates[node.id].env()
-                node.dirs[0].mkdir()
-        disks = {node.id: node.dirs[0] for node in cluster}
-        disks_mounted.enter_context(small_disks(disks.values() if options.program == "odradek" else []))
-        try:
-            with cluster:
-                cluster.start()
-                mix(cluster, lab, gates, disks)
-        except BaseException:
-            print(f"seed {options.seed}", flush=True)
-            raise
-        finally:
-            for gate in gates.values():
-                shutil.rmtree(gate.directory, ignore_errors=True)
+    cluster = Cluster(dict.fromkeys(BROKERS, options.program), {"zookeeper.session.timeout.ms": str(SESSION * 1000)}, start=False, lab=lab, places=BROKERS,
+                      ensemble=ensemble)
+    gates = {}
+    if options.program == "odradek":
+        for node in cluster:
+            gates[node.id] = Gate()
+            gates[node.id].jump(0)
+            node.env = gates[node.id].env()
+            node.dirs[0].mkdir()
+    disks = {node.id: node.dirs[0] for node in cluster}
+    try:
+        with small_disks(cluster, disks.values() if gates else []), cluster:
+            cluster.start()
+            mix(cluster, lab, gates, disks)
+    except BaseException:
+        print(f"seed {options.seed}", flush=True)
+        raise
+    finally:
+        for gate in gates.values():
+            shutil.rmtree(gate.directory, ignore_errors=True)
 print("no fault did harm")
