@@ -5,15 +5,14 @@ processes, partitions (whole and one-way; of brokers, from ZooKeeper, so that se
 clocks that jump, restarts in order, reassignments meanwhile. Checked as Jepsen's Kafka workload does: nothing acknowledged is lost, doubled (idempotent
 Java producer), out of order or at another offset; no reader sees what later differs; acknowledged commits are there; logs are equal byte for byte.
 
-usage: test_faults.py [--program odradek|kafka] [--seed N] [--seconds N] [--only KIND,...]     quick: 75 s of faults, full: 15 minutes"""
+usage: test_faults.py [--program odradek|kafka] [--seed N] [--seconds N] [--only KIND,...]     quick: 80 s of faults, full: 15 minutes"""
 import argparse
 import contextlib
-import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -34,7 +33,7 @@ DISK_MB = 384
 parser = argparse.ArgumentParser()
 parser.add_argument("--program", default="odradek", choices=["odradek", "kafka"])
 parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-parser.add_argument("--seconds", type=int, default=900 if FULL else 75)
+parser.add_argument("--seconds", type=int, default=900 if FULL else 80)
 parser.add_argument("--only", default="")
 options = parser.parse_args()
 rng = random.Random(options.seed)
@@ -180,9 +179,9 @@ kinds = options.only.split(",") if options.only else COMMON + (OWN if options.pr
 
 
 @contextlib.contextmanager
-def small_disks(folders):
-    """A tmpfs on each folder."""
-    mounted = []
+def small_disks(cluster, folders):
+    """A tmpfs on each folder. After a failure their files stay in the cluster's folder, as its __exit__ leaves the rest."""
+    mounted, failed = [], True
     try:
         for folder in folders:
             done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "odradek-test", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -190,9 +189,15 @@ def small_disks(folders):
                 not_run("tmpfs cannot be mounted: " + done.stdout.strip())
             mounted.append(folder)
         yield
+        failed = False
     finally:
         for folder in mounted:
+            kept = folder.with_name(folder.name + "-kept")
+            if failed:
+                subprocess.run(["cp", "-a", "--sparse=always", folder, kept], check=False)
             subprocess.run(["umount", "-l", folder], check=False)
+        if not failed:
+            shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
 def mix(cluster, lab, gates, disks):
@@ -245,24 +250,24 @@ def mix(cluster, lab, gates, disks):
 print(f"seed {options.seed}, {options.program}, {options.seconds} s of {', '.join(kinds)}", flush=True)
 with Distance(HERE, *BROKERS.values(), *SERVERS) as lab:
     ensemble = Ensemble([(lab.address(server), lab.prefix(server)) for server in SERVERS])
-    with contextlib.ExitStack() as disks_mounted:
-        # 2 of 3 must flush in time whatever the disk does: a broker without answer leaves the ISR after 10 s.
-        cluster = Cluster(dict.fromkeys(BROKERS, options.program), {"zookeeper.session.timeout.ms": str(SESSION * 1000), "log.preallocate": "false"}, start=False, lab=lab,
-                          places=BROKERS, ensemble=ensemble)
-        gates = {}
-        if options.program == "odradek":
-            for node in cluster:
-                gates[node.id] = Gate()
-                gates[node.id].jump(0)
-                node.env = gates[node.id].env()
-                node.dirs[0].mkdir()
-        disks = {node.id: node.dirs[0] for node in cluster}
-        disks_mounted.enter_context(small_disks(disks.values() if options.program == "odradek" else []))
-        try:
-            with cluster:
-                cluster.start()
-                mix(cluster, lab, gates, disks)
-        except BaseException:
-            print(f"seed {options.seed}", flush=True)
-            raise
+    cluster = Cluster(dict.fromkeys(BROKERS, options.program), {"zookeeper.session.timeout.ms": str(SESSION * 1000)}, start=False, lab=lab, places=BROKERS,
+                      ensemble=ensemble)
+    gates = {}
+    if options.program == "odradek":
+        for node in cluster:
+            gates[node.id] = Gate()
+            gates[node.id].jump(0)
+            node.env = gates[node.id].env()
+            node.dirs[0].mkdir()
+    disks = {node.id: node.dirs[0] for node in cluster}
+    try:
+        with small_disks(cluster, disks.values() if gates else []), cluster:
+            cluster.start()
+            mix(cluster, lab, gates, disks)
+    except BaseException:
+        print(f"seed {options.seed}", flush=True)
+        raise
+    finally:
+        for gate in gates.values():
+            shutil.rmtree(gate.directory, ignore_errors=True)
 print("no fault did harm")

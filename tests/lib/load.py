@@ -104,7 +104,7 @@ class Producer:
                     elif told["name"] == "tool_data":
                         self.sent = told["sent"]
                 else:
-                    kind, *words = line.split(None, 3 if line.startswith("acked") else 2)
+                    kind, *words = line.strip().split(None, 3 if line.startswith("acked") else 2)
                     if kind == "acked":
                         # Where a broker calls a repetition a duplicate, librdkafka takes it as delivered without an offset.
                         self.acked[words[2]] = None if words[1] == "None" else (int(words[0]), int(words[1]))
@@ -267,8 +267,10 @@ def check(cluster, topic, producers, readers=(), refused=False):
         lost = [value for value, at in producer.acked.items() if value not in places or (at is not None and at not in places[value])]
         assert not lost, f"{name}: {len(lost)} of {len(producer.acked)} acknowledged records lost or elsewhere, first {lost[0]} at {producer.acked[lost[0]]}, found at {places.get(lost[0])}"
         checked += len(producer.acked)
+        twice = {value: at for value, at in places.items() if value.startswith(producer.prefix + ".") and len(at) > 1}
+        if twice:
+            print(f"{name}: {len(twice)} records more than once, such as {next(iter(twice.items()))}", flush=True)
         if producer.exact:
-            twice = {value: at for value, at in places.items() if value.startswith(producer.prefix + ".") and len(at) > 1}
             assert not twice, f"{name}: {len(twice)} records more than once: {next(iter(twice.items()))}"
             for partition, records in held.items():
                 numbers = [int(records[o].split(".")[1]) for o in range(len(records)) if records[o].startswith(producer.prefix + ".")]
