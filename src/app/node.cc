@@ -223,12 +223,10 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   leader_links = make_leader_links(runtime, links, image, leader_link_options(*settings, self));
   replica_options.leader_links = leader_links.get();
   replica_options.fetcher = replication::make_fetcher_options(*settings, self);
-  auto window = [&](const std::string& prefix) {
-    return quota::RateWindow{settings->get_int(prefix + "replication.quota.window.num"), settings->get_int(prefix + "replication.quota.window.size.seconds") * 1000ll};
-  };
-  replica_options.throttle_window = window("");
+  replica_options.throttle_window = {settings->get_int("replication.quota.window.num"), settings->get_int("replication.quota.window.size.seconds") * 1000ll};
+  replica_options.log_dirs_throttle_window = {settings->get_int("alter.log.dirs.replication.quota.window.num"),
+                                              settings->get_int("alter.log.dirs.replication.quota.window.size.seconds") * 1000ll};
   replica_options.log_dir_threads = settings->get_int("num.replica.alter.log.dirs.threads");
-  replica_options.log_dirs_throttle_window = window("alter.log.dirs.");
   replica_options.on_log_dirs_changed = [this] {
     store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {
       if (!created) log::warn("app", "the controller was not told that log dirs changed");
