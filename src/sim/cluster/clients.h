@@ -22,6 +22,8 @@ struct ClusterContext {
   std::set<std::pair<int64_t, int16_t>> producer_ids;  // given out so far
   // Lives of brokers that began. One that has started knows only the last batch of a producer of what lies below its snapshot, as Kafka.
   int64_t starts = 0;
+  // Of who leads, as the tree says; null: nobody. A former leader that has not heard of its successor knows less of a producer.
+  std::function<const Network*(const TopicPartition& tp)> leader = {};
   // Whether a broker still holds a log of this topic. As Kafka, it refuses another topic of that name then; such a log stays when the last
   // word on a replica that moved away does not reach its broker.
   std::function<bool(const std::string& topic)> holds_log = {};

@@ -46,6 +46,10 @@ class Cluster {
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
     for (auto& broker : brokers_) broker->on_serving = [this] { ++context_.starts; };
+    context_.leader = [this](const TopicPartition& tp) -> const Network* {
+      const int32_t id = judge_->leader(tp);
+      return id > 0 ? networks_[static_cast<size_t>(id - 1)].get() : nullptr;
+    };
     context_.holds_log = [this](const std::string& topic) {
       return std::any_of(brokers_.begin(), brokers_.end(), [&](auto& broker) { return broker->holds_log(topic); });
     };

@@ -22,6 +22,13 @@ int32_t Judge::controller() const {
   return read ? read->broker.value : -1;
 }
 
+int32_t Judge::leader(const TopicPartition& tp) const {
+  const auto* node = zookeeper_.tree().find(metadata::paths::partition_state(tp.topic, tp.partition));
+  if (node == nullptr) return -1;
+  auto state = metadata::decode_partition_state(node->data);
+  return state ? state->leader.value : -1;
+}
+
 std::vector<Judge::State> Judge::states() const {
   std::vector<State> all;
   const metadata::NodeTree& tree = zookeeper_.tree();

@@ -40,6 +40,7 @@ class Judge {
   };
   std::vector<State> states() const;
   int32_t controller() const;
+  int32_t leader(const TopicPartition& tp) const;
 
  private:
   using LogKey = std::pair<Uuid, int32_t>;

@@ -193,7 +193,7 @@ class Producer final : public Client {
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {
-            if (batch->starts != context_.starts) return start_over();
+            if (batch->starts != context_.starts || context_.leader(tp) != &lane->to->network()) return start_over();
             return world_.violation(fmt::format("{} {}: sequence {} is out of order, but everything before it was acknowledged", name_, tp.to_string(), batch->sequence));
           }
           break;
