@@ -315,7 +315,7 @@ Async<void> Controller::Impl::take_office() {
   std::vector<TopicPartition> unsettled;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
-    if (!record->has_state || state.is_deleting(tp.topic)) continue;
+    if (!record->has_state) continue;
     if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
   }
   co_await settle_partitions(std::move(unsettled));
@@ -381,6 +381,14 @@ Async<bool> Controller::Impl::read_cluster() {
   if (!topics) co_return false;
   bool read = co_await read_topics(topics->names);
   if (!read) co_return false;
+  // What is on its way out is told so from the first request on.
+  auto doomed = co_await tree.children(paths::kDeleteTopics);
+  if (!doomed && doomed.error() != StoreError::kNoNode) co_return false;
+  if (doomed && options.delete_topics) {
+    for (const std::string& topic : doomed->names) {
+      if (state.topics.contains(topic)) state.deletions.try_emplace(topic);
+    }
+  }
   std::vector<TopicPartition> partitions = state.all_partitions();
   co_return co_await read_states(std::move(partitions));
 }
