@@ -42,6 +42,7 @@ class Producer final : public Client {
     Bytes bytes;
     bool in_flight = false;
     int64_t starts = 0;  // of brokers, when it was made
+    int64_t place = 0;   // among the batches of its lane
   };
   // What is on its way to one partition, oldest first.
   struct Lane {
@@ -49,6 +50,7 @@ class Producer final : public Client {
     Uuid topic_id;
     int64_t next_number = 0;
     int32_t next_sequence = 0;
+    int64_t next_place = 0;
     std::deque<std::shared_ptr<Batch>> batches;  // shared: with the call that is out
     Channel* to = nullptr;                       // the leader that what is out was sent to
     bool repeat = false;                         // a batch was refused or lost: all are sent again when all are back
@@ -104,8 +106,13 @@ class Producer final : public Client {
       lane->next_number = used.first;
       lane->next_sequence = used.second;
     }
-    // A leader that knows nothing of a producer takes any sequence of it: the first batch has to be there before the next may overtake it.
-    if (lane->repeat || lane->batches.size() >= (idempotent_ && !known_.contains(lane->stream) ? 1 : kInFlight)) return;
+    if (lane->repeat || lane->batches.size() >= kInFlight) return;
+    if (idempotent_ && !lane->batches.empty()) {
+      // A leader that knows nothing of a producer takes any sequence of it: the first batch has to be there before the next may overtake it.
+      if (!known_.contains(lane->stream)) return;
+      // And it remembers no more than the last batches: what was not acknowledged has to be among them, whatever behind it was.
+      if (lane->next_place - lane->batches.front()->place >= static_cast<int64_t>(kInFlight)) return;
+    }
     auto batch = std::make_shared<Batch>();
     record::BuilderOptions options;
     options.codec = world_.random.chance(80) ? record::Codec::kNone : static_cast<record::Codec>(world_.random.between(1, 3));
@@ -126,6 +133,7 @@ class Producer final : public Client {
     numbers_[lane->stream] = {lane->next_number, lane->next_sequence};
     batch->bytes = builder.build();
     batch->starts = context_.starts;
+    batch->place = lane->next_place++;
     lane->batches.push_back(batch);
     send(tp, lane, batch);
   }
