@@ -743,6 +743,7 @@ TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
   EXPECT_NE(data_of("/admin/delete_topics/b"), "NO_NODE");
   EXPECT_EQ(all_heard(0) + all_heard(1) + all_heard(2), "") << "nobody is stopped as long as replicas move";
   EXPECT_EQ(reassign("b", {1, 2}), ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_EQ(elect(0, "b"), ErrorCode::kInvalidTopicException) << "the topic is being deleted";
   EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1, 0, id).error_code, 0);
   EXPECT_TRUE(heard(0, "LI b-0 L0 e2 pe3 isr[1,2,0] rep[0,2]")) << all_heard(0);
   EXPECT_TRUE(heard(0, "UM b-0 L-2 e0 zv0 isr[1,2,0]")) << all_heard(0);

@@ -302,8 +302,10 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
   std::vector<StateChange> changes;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || state.is_deleting(tp.topic)) {
+    if (record == nullptr) {
       results[tp] = ErrorCode::kUnknownTopicOrPartition;
+    } else if (state.is_deleting(tp.topic)) {
+      results[tp] = ErrorCode::kInvalidTopicException;
     } else if (unclean) {
       if (record->leader != kNoBroker && state.is_online(record->leader, tp)) {
         results[tp] = ErrorCode::kElectionNotNeeded;
@@ -362,7 +364,7 @@ Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest
   }
   for (const auto& [tp, error] : results) {
     // Of all partitions only those where something was to do.
-    if (all && error == ErrorCode::kElectionNotNeeded) continue;
+    if (all && (error == ErrorCode::kElectionNotNeeded || error == ErrorCode::kInvalidTopicException)) continue;
     if (response.replica_election_results.empty() || response.replica_election_results.back().topic != tp.topic) {
       response.replica_election_results.emplace_back().topic = tp.topic;
     }
