@@ -68,11 +68,12 @@ std::vector<std::string> lines(const StopReplicaRequest& request) {
   return all;
 }
 
-// Refuses multis as a store whose disk is full.
-class FullStore : public metadata::Store {
+// Answers so many multis that begin at a path with an error, undone.
+class FailingStore : public metadata::Store {
  public:
-  FullStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, int& refusals)
-      : store_(std::move(store)), callbacks_(callbacks), refusals_(refusals) {}
+  FailingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, metadata::StoreError error, int& failures)
+      : store_(std::move(store)), callbacks_(callbacks), path_(std::move(path)), error_(error), failures_(failures) {}
+  metadata::Store& inner() { return *store_; }
   void open(metadata::SessionListener listener) override { store_->open(std::move(listener)); }
   void close(Task done) override { store_->close(std::move(done)); }
   metadata::SessionState state() const override { return store_->state(); }
@@ -94,9 +95,9 @@ class FullStore : public metadata::Store {
   }
   void remove(std::string path, int32_t version, metadata::StoreReply<void> reply) override { store_->remove(std::move(path), version, std::move(reply)); }
   void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
-    if (refusals_ > 0 && ops.front().path == "/controller_epoch") {  // the controller's own
-      --refusals_;
-      return callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::MultiFailure{metadata::StoreError::kStorage, -1})); });
+    if (failures_ > 0 && ops.front().path == path_) {
+      --failures_;
+      return callbacks_.post([error = error_, reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::MultiFailure{error, -1})); });
     }
     store_->multi(std::move(ops), std::move(reply));
   }
@@ -105,7 +106,9 @@ class FullStore : public metadata::Store {
  private:
   std::unique_ptr<metadata::Store> store_;
   base::Executor& callbacks_;
-  int& refusals_;
+  const std::string path_;
+  const metadata::StoreError error_;
+  int& failures_;
 };
 
 class ControllerTest : public ::testing::Test {
@@ -615,9 +618,32 @@ TEST_F(ControllerTest, ComesBackAfterItsSessionExpired) {
   EXPECT_NE(broker(0).image.current()->find_topic("b"), nullptr);
 }
 
+// Who ran for office in a session that has ended must not win in the next one: it would hold the office and do nothing.
+TEST_F(ControllerTest, RulesAlsoIfItsSessionEndedWhileItRanForOffice) {
+  start(0);
+  int losses = 0;
+  wrap_ = [&](auto store) {
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller", metadata::StoreError::kConnectionLoss, losses);
+  };
+  start(1);
+  losses = 1;
+  kill(0);
+  ASSERT_EQ(losses, 0) << "it has run, and waits to try again";
+  expire_session(dynamic_cast<FailingStore&>(*broker(1).store).inner());
+  runtime_.run_until_idle();
+  forget();
+  runtime_.advance(10'000);
+  EXPECT_TRUE(broker(1).controller->is_active());
+  EXPECT_TRUE(heard(1, "UM live[1]")) << all_heard(1);
+  EXPECT_EQ(create(assigned("a", {{1}})).error, ErrorCode::kNone);
+  EXPECT_NE(broker(1).image.current()->find_topic("a"), nullptr);
+}
+
 TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   int refusals = 0;
-  wrap_ = [&](auto store) { return std::make_unique<FullStore>(std::move(store), *executor_, refusals); };
+  wrap_ = [&](auto store) {  // each write of a controller begins with the check of its epoch
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller_epoch", metadata::StoreError::kStorage, refusals);
+  };
   start(0);
   refusals = 5;
   EXPECT_EQ(create(assigned("a", {{0}, {0}})).error, ErrorCode::kNone);
