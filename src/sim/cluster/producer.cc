@@ -43,6 +43,7 @@ class Producer final : public Client {
     bool in_flight = false;
     int64_t starts = 0;  // of brokers, when it was made
     int64_t place = 0;   // among the batches of its lane
+    int64_t sent_ns = 0;
   };
   // What is on its way to one partition, oldest first.
   struct Lane {
@@ -170,6 +171,7 @@ class Producer final : public Client {
       return;
     }
     batch->in_flight = true;
+    batch->sent_ns = world_.now_ns();
     ++lane->out;
     lane->to = channel;
     channel->call<ProduceRequest, ProduceResponse>(request, version, 5'000, [this, tp, lane, batch](ProduceResponse* response) {
@@ -198,6 +200,9 @@ class Producer final : public Client {
       std::erase(lane->batches, batch);
     } else {
       world_.trace("{} {} sequence {}: {}", name_, tp.to_string(), batch->sequence, name_of(error));
+      if (error == ErrorCode::kRequestTimedOut && batch->sent_ns > context_.well_since_ns) {
+        return world_.violation(fmt::format("{} {}: a batch was not acknowledged in time, and nothing is wrong", name_, tp.to_string()));
+      }
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {
