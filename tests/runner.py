@@ -27,7 +27,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TSAN_ROOMS = ["base", "metrics", "net", "server", "storage", "replication", "coordinator_runtime", "coordinator_group", "metadata"]
 FUZZ_SECONDS = {"quick": 10, "full": 300}
 # Rooms whose tests run in a build; None: all. The whole simulation needs the speed of a build without sanitizer.
-ROOMS = {"quick": {"debug": ["sim"], "asan": None, "tsan": TSAN_ROOMS}, "full": {"debug": None, "asan": None, "tsan": TSAN_ROOMS}}
+ROOMS = {"quick": {"debug": ["sim", "sim_cluster"], "asan": None, "tsan": TSAN_ROOMS}, "full": {"debug": None, "asan": None, "tsan": TSAN_ROOMS}}
+
+# Unit tests that have a long form: by tier and room what asks for it, in the build without sanitizer, and its limit in seconds.
+LONG_FORMS = {("full", "sim_cluster"): ({"ODRADEK_CLUSTER_SIM_SEEDS": "10000"}, 4 * 3600)}
 
 print_lock = threading.Lock()
 
@@ -71,17 +74,19 @@ def room_tests():
     return [*found, "tools"]
 
 
-def run_unit(outcome, preset, room):
+def run_unit(outcome, preset, room, tier):
     program = ROOT / "build" / preset / "bin" / f"{room}_test"
     env = dict(os.environ)
     env.setdefault("TSAN_OPTIONS", "halt_on_error=1 second_deadlock_stack=1 suppressions=" + str(ROOT / "tests/tsan.supp"))
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
+    settings, timeout = LONG_FORMS.get((tier, room), ({}, 900)) if preset == "debug" else ({}, 900)
+    env.update({key: os.environ.get(key, value) for key, value in settings.items()})
     start = time.monotonic()
     try:
-        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=900, env=env, cwd=ROOT)
+        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, env=env, cwd=ROOT)
         text, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
-        text, code = (late.stdout or b"").decode(errors="replace") + "\ntimed out after 900 s", -1
+        text, code = (late.stdout or b"").decode(errors="replace") + f"\ntimed out after {timeout} s", -1
     seen_failure = False
     for match in re.finditer(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:,.*)? \((\d+) ms\)$", text, re.M):
         kind, case, ms = match.groups()
@@ -196,7 +201,7 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for preset, room in units:
-            pool.submit(run_unit, outcome, preset, room)
+            pool.submit(run_unit, outcome, preset, room, tier)
     if fuzz:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for program in sorted((ROOT / "build/fuzz/bin").glob("fuzz_*")):

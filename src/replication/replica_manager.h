@@ -162,6 +162,11 @@ class ReplicaManager : public LiveBrokers {
   // The state of a partition whose log is still being loaded is kept and applied when the log is ready; the controller hears kNone.
   base::Executor& control_executor() { return *control_executor_; }  // one thread: requests from the network keep their order
   protocol::LeaderAndIsrResponse apply(const protocol::LeaderAndIsrRequest& request);
+  // Of the newest controller that was obeyed; -1: none was. Thread: any.
+  int32_t controller_epoch() {
+    base::MutexLock lock(apply_mutex_);
+    return controller_epoch_;
+  }
   protocol::StopReplicaResponse apply(const protocol::StopReplicaRequest& request);
   protocol::UpdateMetadataResponse apply(const protocol::UpdateMetadataRequest& request);
   // Epoch of this broker's registration; requests for an older one are refused.

@@ -11,6 +11,7 @@ namespace odradek::sim {
 
 void Judge::look() {
   look_at_tree();
+  look_at_controllers();
   look_at_leaders();
   look_at_logs();
 }
@@ -74,6 +75,20 @@ void Judge::look_at_tree() {
   const int32_t controller_now = controller();
   if (controller_now > 0 && controller_before_ > 0 && controller_now != controller_before_) events_.count(Event::kControllerChange);
   if (controller_now > 0) controller_before_ = controller_now;
+}
+
+void Judge::look_at_controllers() {
+  for (auto& broker : brokers_) {
+    app::Node* node = broker->node();
+    if (node == nullptr) continue;
+    auto& [life, epoch] = obeyed_[broker->id()];
+    const int32_t now = node->replicas().controller_epoch();
+    if (life == broker->lives() && now < epoch) {
+      return world_.violation(fmt::format("{} obeyed the controller of epoch {} after that of {}", broker->name(), now, epoch));
+    }
+    life = broker->lives();
+    epoch = now;
+  }
 }
 
 void Judge::look_at_leaders() {

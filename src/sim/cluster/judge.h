@@ -59,6 +59,7 @@ class Judge {
   void look_at_leaders();
   void look_at_logs();
   void look_at_tree();
+  void look_at_controllers();
   bool compare(int broker, const storage::Log& log, int64_t from, int64_t upto);
   // Bytes of whole batches from `from` on, below `upto`.
   Result<Bytes> read(const storage::Log& log, int64_t from, int64_t upto);
@@ -74,6 +75,7 @@ class Judge {
   std::map<std::pair<int, LogKey>, std::pair<int, int64_t>> ends_;  // log end in which life, to see truncations
   std::map<TopicPartition, State> before_;
   int32_t controller_before_ = -1;
+  std::map<int, std::pair<int, int32_t>> obeyed_;  // by broker: in which life, up to which epoch of a controller
   int64_t last_leader_change_ns_ = 0;
 };
 
