@@ -17,7 +17,7 @@ constexpr int kHangSeconds = 600;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSeeds = 10;
 #else
-constexpr uint64_t kSeeds = 60;
+constexpr uint64_t kSeeds = 100;
 #define ODRADEK_SIM_WHOLE
 #endif
 
@@ -91,7 +91,7 @@ class PlantedClusterBug : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PlantedClusterBug, IsFound) {
   const std::string program = std::string(ODRADEK_PROGRAMS) + "/cluster-sim-" + GetParam();
-  FILE* run = ::popen((program + " --seed 1 --count 100 --first").c_str(), "r");
+  FILE* run = ::popen((program + " --seed 1 --count 300 --first").c_str(), "r");
   ASSERT_NE(run, nullptr);
   std::string last, line;
   for (int c; (c = std::fgetc(run)) != EOF;) {
@@ -100,7 +100,7 @@ TEST_P(PlantedClusterBug, IsFound) {
     last = std::exchange(line, "");
   }
   const int status = ::pclose(run);
-  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 100 seeds, or " << program << " is missing";
+  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 300 seeds, or " << program << " is missing";
   std::printf("%s: %s", GetParam(), last.c_str());
 }
 
