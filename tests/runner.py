@@ -76,6 +76,7 @@ def run_unit(outcome, preset, room):
     env = dict(os.environ)
     env.setdefault("TSAN_OPTIONS", "halt_on_error=1 second_deadlock_stack=1 suppressions=" + str(ROOT / "tests/tsan.supp"))
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
+    env.setdefault("LSAN_OPTIONS", "print_suppressions=0 suppressions=" + str(ROOT / "tests/lsan.supp"))
     start = time.monotonic()
     try:
         done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=900, env=env, cwd=ROOT)
