@@ -111,6 +111,7 @@ config::ConfigHolder& Node::config() { return parts_->config; }
 metrics::Registry& Node::registry() { return parts_->registry; }
 storage::LogManager& Node::logs() { return *parts_->logs; }
 replication::ReplicaManager& Node::replicas() { return *parts_->replicas; }
+const metadata::ImageHolder& Node::image() const { return parts_->image; }
 replication::FetchSessionCache& Node::fetch_sessions() { return *parts_->fetch_sessions; }
 controller::Controller& Node::controller() { return *parts_->controller; }
 controller::Membership& Node::membership() { return *parts_->membership; }

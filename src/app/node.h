@@ -68,6 +68,7 @@ class Node {
   controller::Controller& controller();
   controller::Membership& membership();
   metadata::Store& store();
+  const metadata::ImageHolder& image() const;
 
  private:
   struct Parts;

@@ -150,7 +150,7 @@ Async<void> Controller::Impl::brokers_came(std::vector<BrokerId> ids) {
   std::vector<TopicPartition> without_state;
   for (const TopicPartition& tp : theirs) {
     const PartitionRecord* record = state.find(tp);
-    if (state.is_deleting(tp.topic)) continue;
+    if (state.is_deletion_begun(tp.topic)) continue;
     if (!record->has_state) {
       without_state.push_back(tp);
       continue;

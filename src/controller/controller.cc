@@ -204,6 +204,7 @@ Async<void> Controller::Impl::run_for_office() {
     };
     // The watch first, then the look.
     auto exists = co_await tree.exists(paths::kController, changed);
+    if (mine != session || stopping) co_return;
     if (!exists && exists.error() != StoreError::kNoNode) co_return;
     if (exists) {
       bool own = exists->ephemeral_owner == tree.store().session_id();
@@ -216,10 +217,7 @@ Async<void> Controller::Impl::run_for_office() {
       resign("/controller was deleted");
     }
     bool won = co_await win_or_lose();
-    if (won) {
-      if (mine == session) co_await take_office();
-      co_return;
-    }
+    if (won) co_return co_await take_office();
     metadata::SessionState now = tree.store().state();
     if (mine != session || now == metadata::SessionState::kExpired || now == metadata::SessionState::kClosed) co_return;
     // Lost: the next look finds the winner, or nobody again. Not at once: the store may be the reason.
@@ -227,7 +225,9 @@ Async<void> Controller::Impl::run_for_office() {
   }
 }
 
+// For the session of now alone: who runs in the next one has registered the broker before.
 Async<bool> Controller::Impl::win_or_lose() {
+  const uint64_t mine = session;
   auto node = co_await tree.get(paths::kControllerEpoch);
   if (!node && node.error() == StoreError::kNoNode) {
     Bytes zero = metadata::encode_controller_epoch(0);
@@ -248,7 +248,12 @@ Async<bool> Controller::Impl::win_or_lose() {
   std::vector<StoreOp> ops;
   ops.push_back(StoreOp::create(paths::kController, metadata::encode_controller(self), CreateMode::kEphemeral));
   ops.push_back(StoreOp::set(paths::kControllerEpoch, metadata::encode_controller_epoch(wanted), node->stat.version));
-  auto won = co_await tree.multi(std::move(ops));
+  metadata::MultiResult won = tl::unexpected(metadata::MultiFailure{StoreError::kConnectionLoss, -1});
+  while (!won && won.error().error == StoreError::kConnectionLoss) {
+    if (mine != session || stopping) co_return false;
+    won = co_await metadata::callback<metadata::MultiResult>([this, &ops](metadata::MultiReply reply) { tree.store().multi(ops, std::move(reply)); });
+    if (!won && won.error().error == StoreError::kConnectionLoss) co_await tree.pause(metadata::TreeClient::kRetryMs);
+  }
   int32_t version = node->stat.version + 1;
   if (!won) {
     if (won.error().error != StoreError::kNodeExists && won.error().error != StoreError::kBadVersion) co_return false;
@@ -260,6 +265,7 @@ Async<bool> Controller::Impl::win_or_lose() {
     if (!value || *value != wanted) co_return false;
     version = epoch_now->stat.version;
   }
+  if (mine != session) co_return false;  // with it went the node
   ++office;
   state = ControllerState();
   state.epoch = wanted;
@@ -315,7 +321,7 @@ Async<void> Controller::Impl::take_office() {
   std::vector<TopicPartition> unsettled;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
-    if (!record->has_state || state.is_deleting(tp.topic)) continue;
+    if (!record->has_state) continue;
     if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
   }
   co_await settle_partitions(std::move(unsettled));
@@ -381,6 +387,14 @@ Async<bool> Controller::Impl::read_cluster() {
   if (!topics) co_return false;
   bool read = co_await read_topics(topics->names);
   if (!read) co_return false;
+  // What is on its way out is told so from the first request on.
+  auto doomed = co_await tree.children(paths::kDeleteTopics);
+  if (!doomed && doomed.error() != StoreError::kNoNode) co_return false;
+  if (doomed && options.delete_topics) {
+    for (const std::string& topic : doomed->names) {
+      if (state.topics.contains(topic)) state.deletions.try_emplace(topic);
+    }
+  }
   std::vector<TopicPartition> partitions = state.all_partitions();
   co_return co_await read_states(std::move(partitions));
 }

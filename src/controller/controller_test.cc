@@ -68,11 +68,12 @@ std::vector<std::string> lines(const StopReplicaRequest& request) {
   return all;
 }
 
-// Refuses multis as a store whose disk is full.
-class FullStore : public metadata::Store {
+// Answers so many multis that begin at a path with an error, undone.
+class FailingStore : public metadata::Store {
  public:
-  FullStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, int& refusals)
-      : store_(std::move(store)), callbacks_(callbacks), refusals_(refusals) {}
+  FailingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, metadata::StoreError error, int& failures)
+      : store_(std::move(store)), callbacks_(callbacks), path_(std::move(path)), error_(error), failures_(failures) {}
+  metadata::Store& inner() { return *store_; }
   void open(metadata::SessionListener listener) override { store_->open(std::move(listener)); }
   void close(Task done) override { store_->close(std::move(done)); }
   metadata::SessionState state() const override { return store_->state(); }
@@ -94,9 +95,9 @@ class FullStore : public metadata::Store {
   }
   void remove(std::string path, int32_t version, metadata::StoreReply<void> reply) override { store_->remove(std::move(path), version, std::move(reply)); }
   void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
-    if (refusals_ > 0 && ops.front().path == "/controller_epoch") {  // the controller's own
-      --refusals_;
-      return callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::MultiFailure{metadata::StoreError::kStorage, -1})); });
+    if (failures_ > 0 && ops.front().path == path_) {
+      --failures_;
+      return callbacks_.post([error = error_, reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::MultiFailure{error, -1})); });
     }
     store_->multi(std::move(ops), std::move(reply));
   }
@@ -105,7 +106,9 @@ class FullStore : public metadata::Store {
  private:
   std::unique_ptr<metadata::Store> store_;
   base::Executor& callbacks_;
-  int& refusals_;
+  const std::string path_;
+  const metadata::StoreError error_;
+  int& failures_;
 };
 
 class ControllerTest : public ::testing::Test {
@@ -292,12 +295,12 @@ class ControllerTest : public ::testing::Test {
   Uuid id_of(const std::string& topic) { return brokers_.begin()->second->image.current()->find_topic(topic)->id; }
 
   protocol::AlterPartitionResponse::PartitionData alter_isr(int32_t from, const std::string& topic, std::vector<int32_t> isr, int32_t leader_epoch,
-                                                            int32_t partition_epoch, int8_t recovery = 0) {
+                                                            int32_t partition_epoch, int8_t recovery = 0, std::optional<Uuid> id = {}) {
     protocol::AlterPartitionRequest request;
     request.broker_id = from;
     request.broker_epoch = broker(from).epoch;
     auto& one = request.topics.emplace_back();
-    one.topic_id = id_of(topic);
+    one.topic_id = id ? *id : id_of(topic);
     auto& partition = one.partitions.emplace_back();
     partition.leader_epoch = leader_epoch;
     partition.partition_epoch = partition_epoch;
@@ -313,6 +316,18 @@ class ControllerTest : public ::testing::Test {
       return top;
     }
     return response.topics.at(0).partitions.at(0);
+  }
+  ErrorCode reassign(const std::string& name, std::vector<int32_t> targets) {
+    protocol::AlterPartitionReassignmentsRequest request;
+    auto& topic = request.topics.emplace_back();
+    topic.name = name;
+    topic.partitions.emplace_back().replicas = std::move(targets);
+    ErrorCode error = ErrorCode::kUnknownServerError;
+    active().alter_partition_reassignments(request, [&](protocol::AlterPartitionReassignmentsResponse response) {
+      error = static_cast<ErrorCode>(response.responses.at(0).partitions.at(0).error_code);
+    });
+    runtime_.run_until_idle();
+    return error;
   }
   ErrorCode elect(int8_t type, const std::string& topic) {
     protocol::ElectLeadersRequest request;
@@ -603,9 +618,32 @@ TEST_F(ControllerTest, ComesBackAfterItsSessionExpired) {
   EXPECT_NE(broker(0).image.current()->find_topic("b"), nullptr);
 }
 
+// Who ran for office in a session that has ended must not win in the next one: it would hold the office and do nothing.
+TEST_F(ControllerTest, RulesAlsoIfItsSessionEndedWhileItRanForOffice) {
+  start(0);
+  int losses = 0;
+  wrap_ = [&](auto store) {
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller", metadata::StoreError::kConnectionLoss, losses);
+  };
+  start(1);
+  losses = 1;
+  kill(0);
+  ASSERT_EQ(losses, 0) << "it has run, and waits to try again";
+  expire_session(dynamic_cast<FailingStore&>(*broker(1).store).inner());
+  runtime_.run_until_idle();
+  forget();
+  runtime_.advance(10'000);
+  EXPECT_TRUE(broker(1).controller->is_active());
+  EXPECT_TRUE(heard(1, "UM live[1]")) << all_heard(1);
+  EXPECT_EQ(create(assigned("a", {{1}})).error, ErrorCode::kNone);
+  EXPECT_NE(broker(1).image.current()->find_topic("a"), nullptr);
+}
+
 TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   int refusals = 0;
-  wrap_ = [&](auto store) { return std::make_unique<FullStore>(std::move(store), *executor_, refusals); };
+  wrap_ = [&](auto store) {  // each write of a controller begins with the check of its epoch
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller_epoch", metadata::StoreError::kStorage, refusals);
+  };
   start(0);
   refusals = 5;
   EXPECT_EQ(create(assigned("a", {{0}, {0}})).error, ErrorCode::kNone);
@@ -719,6 +757,48 @@ TEST_F(ControllerTest, MovesReplicasOnceTheTargetsAreInSync) {
   active().alter_partition_reassignments(request, note);
   runtime_.run_until_idle();
   EXPECT_EQ(error, ErrorCode::kInvalidReplicaAssignment);
+}
+
+TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  const Uuid id = id_of("b");
+  reassign("b", {0, 2});
+  forget();
+  erase("b");
+  EXPECT_NE(data_of("/admin/delete_topics/b"), "NO_NODE");
+  EXPECT_EQ(all_heard(0) + all_heard(1) + all_heard(2), "") << "nobody is stopped as long as replicas move";
+  EXPECT_EQ(reassign("b", {1, 2}), ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_EQ(elect(0, "b"), ErrorCode::kInvalidTopicException) << "the topic is being deleted";
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1, 0, id).error_code, 0);
+  EXPECT_TRUE(heard(0, "LI b-0 L0 e2 pe3 isr[1,2,0] rep[0,2]")) << all_heard(0);
+  EXPECT_TRUE(heard(0, "UM b-0 L-2 e0 zv0 isr[1,2,0]")) << all_heard(0);
+  EXPECT_TRUE(heard(0, "SR b-0 e-2 DELETE")) << all_heard(0);
+  for (const char* path : {"/brokers/topics/b", "/config/topics/b", "/admin/delete_topics/b"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+}
+
+// Also when the controller changes and the target is away for a while: brokers are told of such a topic as of any other.
+TEST_F(ControllerTest, EndsTheMovesOfATopicThatIsToBeDeleted) {
+  for (int32_t id : {0, 1, 2, 3}) start(id);
+  create(assigned("b", {{2, 3}}));
+  const Uuid id = id_of("b");
+  reassign("b", {1, 3});
+  erase("b");
+  kill(1);
+  forget();
+  kill(0);
+  ASSERT_FALSE(brokers_.contains(0));
+  EXPECT_TRUE(heard(2, "LI b-0 L2 e1 pe1 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(2);
+  EXPECT_TRUE(heard(3, "UM b-0 L-2 e0 zv0 isr[2,3] off[1]")) << "clients do not see it again: " << all_heard(3);
+  EXPECT_FALSE(heard(2, "UM b-0 L2 e1 zv1 isr[2,3] off[1]")) << all_heard(2);
+  start(1);
+  EXPECT_TRUE(heard(1, "LI b-0 L2 e1 pe1 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
+  // Its leader goes, too: who is to catch up needs another.
+  kill(2);
+  EXPECT_TRUE(heard(1, "LI b-0 L3 e2 pe2 isr[3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
+  EXPECT_EQ(alter_isr(3, "b", {3, 1}, 2, 2, 0, id).error_code, 0);
+  EXPECT_TRUE(heard(1, "SR b-0 e-2 DELETE")) << all_heard(1);
+  for (const char* path : {"/brokers/topics/b", "/admin/delete_topics/b"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
 }
 
 TEST_F(ControllerTest, ObeysWhatOldToolsLeaveInTheTree) {

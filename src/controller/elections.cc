@@ -60,6 +60,7 @@ std::string explain(ErrorCode error) {
     case ErrorCode::kElectionNotNeeded: return "Leader election not needed for topic partition.";
     case ErrorCode::kEligibleLeadersNotAvailable: return "Eligible topic partition leaders are not available.";
     case ErrorCode::kPreferredLeaderNotAvailable: return "The preferred leader was not available.";
+    case ErrorCode::kInvalidTopicException: return "The topic is being deleted";  // of an election
     case ErrorCode::kUnknownTopicOrPartition: return "The partition does not exist.";
     case ErrorCode::kNoReassignmentInProgress: return "No partition reassignment is in progress.";
     case ErrorCode::kNotController: return "This is not the correct controller for this cluster.";

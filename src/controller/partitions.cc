@@ -97,7 +97,7 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
   RequestBatch batch;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || !record->has_state || state.is_deleting(tp.topic)) continue;
+    if (record == nullptr || !record->has_state || state.is_deletion_begun(tp.topic)) continue;
     // The list of offline replicas changed, whatever becomes of leader and ISR.
     batch.update_metadata(tp);
     Leadership next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
@@ -185,7 +185,7 @@ Async<void> Controller::Impl::handle_alter_partition(protocol::AlterPartitionReq
       PartitionRecord* record = state.find(one.tp);
       auto ineligible = [&](BrokerId member) { return !state.is_online(member, one.tp); };
       if (one.error != ErrorCode::kNone) {
-      } else if (record == nullptr || !record->has_state || state.is_deleting(name)) {
+      } else if (record == nullptr || !record->has_state || state.is_deletion_begun(name)) {
         one.error = ErrorCode::kUnknownTopicOrPartition;
       } else if (wanted.partition_epoch > record->partition_epoch || wanted.leader_epoch > record->leader_epoch.value) {
         one.error = ErrorCode::kNotController;  // it knows more than this controller
@@ -302,8 +302,10 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
   std::vector<StateChange> changes;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || state.is_deleting(tp.topic)) {
+    if (record == nullptr) {
       results[tp] = ErrorCode::kUnknownTopicOrPartition;
+    } else if (state.is_deleting(tp.topic)) {
+      results[tp] = ErrorCode::kInvalidTopicException;
     } else if (unclean) {
       if (record->leader != kNoBroker && state.is_online(record->leader, tp)) {
         results[tp] = ErrorCode::kElectionNotNeeded;
@@ -362,7 +364,7 @@ Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest
   }
   for (const auto& [tp, error] : results) {
     // Of all partitions only those where something was to do.
-    if (all && error == ErrorCode::kElectionNotNeeded) continue;
+    if (all && (error == ErrorCode::kElectionNotNeeded || error == ErrorCode::kInvalidTopicException)) continue;
     if (response.replica_election_results.empty() || response.replica_election_results.back().topic != tp.topic) {
       response.replica_election_results.emplace_back().topic = tp.topic;
     }

@@ -99,7 +99,7 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
 
 Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
   PartitionRecord* record = state.find(tp);
-  if (record == nullptr || !record->is_reassigning() || !record->has_state || state.is_deleting(tp.topic)) co_return;
+  if (record == nullptr || !record->is_reassigning() || !record->has_state || state.is_deletion_begun(tp.topic)) co_return;
   std::vector<BrokerId> targets = record->target_replicas();
   bool all_in_sync = std::all_of(targets.begin(), targets.end(), [&](BrokerId target) { return contains(record->isr, target); });
   if (!all_in_sync) co_return;
@@ -148,6 +148,7 @@ Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
   done.update_metadata(tp);
   send(done);
   log::info("controller", "{}: reassignment done", tp.to_string());
+  if (state.is_deleting(tp.topic)) co_await resume_deletions();
 }
 
 Async<void> Controller::Impl::handle_alter_reassignments(protocol::AlterPartitionReassignmentsRequest request,

@@ -50,9 +50,10 @@ struct TopicRecord {
   int32_t node_version = -1;
 };
 
-// A topic on its way out.
+// A topic on its way out. It begins when none of its replicas is moved any more; until then its partitions go on as those of any topic,
+// but for metadata: clients no longer see it.
 struct Deletion {
-  bool announced = false;                              // UpdateMetadata -2 and the first StopReplica are on their way
+  bool begun = false;                                  // UpdateMetadata -2 and the first StopReplica are on their way
   std::set<std::pair<BrokerId, int32_t>> asked;        // StopReplica with delete is on its way
   std::set<std::pair<BrokerId, int32_t>> done;         // answered without error
   std::set<std::pair<BrokerId, int32_t>> failed;       // until the broker comes again
@@ -74,6 +75,11 @@ struct ControllerState {
   PartitionRecord* find(const TopicPartition& tp);
   const PartitionRecord* find(const TopicPartition& tp) const;
   bool is_deleting(const std::string& topic) const { return deletions.contains(topic); }
+  // Its replicas are told to go: nothing of it is led, followed or elected any more.
+  bool is_deletion_begun(const std::string& topic) const {
+    auto deletion = deletions.find(topic);
+    return deletion != deletions.end() && deletion->second.begun;
+  }
   std::vector<TopicPartition> all_partitions() const;
   std::vector<TopicPartition> partitions_on(BrokerId broker) const;
   void forget_topic(const std::string& topic);

@@ -196,22 +196,23 @@ Async<void> Controller::Impl::resume_deletions() {
   for (auto& [topic, deletion] : state.deletions) {
     auto found = state.topics.find(topic);
     if (found == state.topics.end()) continue;
-    // Also while replicas move: all of them, old and new, are in `replicas`. Who waits for the end of a move waits for ever when its
-    // target has gone, or when the next controller no longer tells brokers of the topic.
+    // It waits for the end of moves, as a 3.9 broker does; they go on meanwhile (is_deletion_begun).
     const auto& partitions = found->second.partitions;
+    auto moves = [](const auto& one) { return one.second.is_reassigning() && one.second.has_state; };
+    if (!deletion.begun && std::any_of(partitions.begin(), partitions.end(), moves)) continue;
     size_t replicas = 0;
     for (const auto& [index, record] : partitions) {
       TopicPartition tp{topic, index};
-      if (!deletion.announced) first.update_metadata(tp);
+      if (!deletion.begun) first.update_metadata(tp);
       for (BrokerId broker : record.replicas) {
         ++replicas;
         std::pair<BrokerId, int32_t> replica{broker, index};
-        if (!deletion.announced) first.stop_replica(broker, tp, kEpochDuringDelete, false);
+        if (!deletion.begun) first.stop_replica(broker, tp, kEpochDuringDelete, false);
         if (!state.live.contains(broker) || deletion.done.contains(replica) || deletion.failed.contains(replica)) continue;
         if (deletion.asked.insert(replica).second) second.stop_replica(broker, tp, kEpochDuringDelete, true);
       }
     }
-    deletion.announced = true;
+    deletion.begun = true;
     if (deletion.done.size() == replicas) finished.push_back(topic);
   }
   send(first);

@@ -265,6 +265,8 @@ class Member final : public Client {
                 model_.on_commit_acked(group_, found->first, found->second.first, generation, found->second.second);
               } else {
                 world_.trace("{} commits in generation {}: {}", name_, generation, name_of(error));
+                // A coordinator may hear of a new partition later than who made it.
+                if (context_.broker && error == ErrorCode::kUnknownTopicOrPartition) continue;
                 if (round == round_ && error != ErrorCode::kRebalanceInProgress && error != ErrorCode::kRequestTimedOut) {
                   return on_error("OffsetCommit", error);
                 }

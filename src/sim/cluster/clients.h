@@ -19,6 +19,9 @@ struct ClusterContext {
   Events& events;
   bool& ending;
   bool calm = true;  // nothing of a topic is changed
+  // What is sent later than this has no excuse to be answered late; kNever: in or behind trouble.
+  static constexpr int64_t kNever = INT64_MAX;
+  int64_t well_since_ns = kNever;
   std::set<std::pair<int64_t, int16_t>> producer_ids;  // given out so far
   // Lives of brokers that began. One that has started knows only the last batch of a producer of what lies below its snapshot, as Kafka.
   int64_t starts = 0;

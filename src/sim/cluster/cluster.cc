@@ -152,6 +152,8 @@ class Cluster {
   void turn() {
     if (std::exchange(look_due_, false)) {
       judge_->look();
+      // Who follows a new leader may need a moment.
+      if (context_.well_since_ns != ClusterContext::kNever) context_.well_since_ns = std::max(context_.well_since_ns, judge_->last_leader_change_ns() + 2'000'000'000);
       look();
     }
     for (auto& broker : brokers_) {
@@ -213,11 +215,20 @@ class Cluster {
         if (one.moving) return one.tp.to_string() + ": its replicas are still moved";
         if (one.state.isr.size() != one.replicas.size()) return fmt::format("{} has {} of {} replicas in sync", one.tp.to_string(), one.state.isr.size(), one.replicas.size());
       }
-      return "";
+      return judge_->not_told();
     });
     const int64_t commits = model_.commits;
     require(60'000, "a group does not get well", [&]() -> std::string { return model_.commits > commits ? "" : "no commit is taken"; });
     world_.trace("all is well");
+    be_quiet(world_.random.between(6'000, 10'000));
+  }
+
+  // Nothing is wrong and nobody has a reason to wait: who waits all the same was forgotten.
+  void be_quiet(int64_t ms) {
+    if (over()) return;
+    context_.well_since_ns = world_.now_ns();
+    go_on_until(ms, [] { return false; });
+    context_.well_since_ns = ClusterContext::kNever;
   }
 
   void reckon() {

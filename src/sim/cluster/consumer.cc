@@ -30,6 +30,8 @@ class Consumer final : public Client {
   bool is_idle() const override { return true; }
 
  private:
+  static constexpr int64_t kLateMs = 1'000;
+
   void later(int64_t low_ms, int64_t high_ms) {
     world_.after_ms(world_.random.between(low_ms, high_ms), [this] { next(); });
   }
@@ -75,7 +77,7 @@ class Consumer final : public Client {
     topic.partitions.push_back(partition);
     request.topics.push_back(std::move(topic));
     out_ = true;
-    channel.call<FetchRequest, FetchResponse>(request, version, max_wait_ms_, [this, id = id_](FetchResponse* response) {
+    channel.call<FetchRequest, FetchResponse>(request, version, max_wait_ms_, [this, id = id_, sent_ns = world_.now_ns()](FetchResponse* response) {
       out_ = false;
       if (response == nullptr || response->error_code != 0 || response->responses.size() != 1 || response->responses[0].partitions.size() != 1) {
         router_.refresh();
@@ -93,6 +95,7 @@ class Consumer final : public Client {
         router_.refresh();
         return later(50, 300);
       }
+      if (!came_in_time(sent_ns, data.records.bytes.size(), data.high_watermark)) return;
       const int64_t before = position_;
       position_ = model_.on_fetched(tp_.topic, tp_.partition, position_, data.records.bytes, name_);
       if (position_ > before && position_ > data.high_watermark && !world_.failed()) {
@@ -101,6 +104,18 @@ class Consumer final : public Client {
       positions_[{id, tp_.partition}] = position_;
       later(0, position_ == before ? 300 : 50);
     });
+  }
+
+  // Who waits at the end of a log is answered when another client's records are there.
+  bool came_in_time(int64_t sent_ns, size_t bytes, int64_t high_watermark) {
+    const auto& known = model_.find(tp_.topic, tp_.partition)->known;
+    auto next = known.lower_bound(position_);
+    if (sent_ns <= context_.well_since_ns || next == known.end()) return true;
+    const int64_t late_ms = (world_.now_ns() - std::max(sent_ns, next->second.known_ns)) / 1'000'000;
+    if (late_ms <= kLateMs) return true;
+    world_.violation(fmt::format("{}: {} from {}: {} bytes (high watermark {}) come {} ms after offset {} was acknowledged or this was asked for, and nothing is wrong", name_,
+                                 tp_.to_string(), position_, bytes, high_watermark, late_ms, next->first));
+    return false;
   }
 
   void ask_for_end(Channel& channel) {

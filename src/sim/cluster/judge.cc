@@ -61,6 +61,7 @@ void Judge::look_at_tree() {
       const auto& was = before->second.state;
       if (was.leader != one.state.leader) {
         events_.count(one.state.leader == kNoBroker ? Event::kPartitionOffline : Event::kLeaderChange);
+        last_leader_change_ns_ = world_.now_ns();
         if (one.tp.topic == "__consumer_offsets") events_.count(Event::kCoordinatorMoved);
       }
       if (was.isr.size() > one.state.isr.size()) events_.count(Event::kIsrShrink);
@@ -160,6 +161,7 @@ std::string Judge::not_whole() {
   for (auto& broker : brokers_) {
     if (!broker->is_up() || broker->is_busy()) return broker->name() + " does not serve";
   }
+  if (std::string missing = not_told(); !missing.empty()) return missing;
   for (const State& one : states()) {
     const std::string name = one.tp.to_string();
     if (one.moving) return name + ": its replicas are still moved";
@@ -175,6 +177,26 @@ std::string Judge::not_whole() {
       if (there == nullptr || there->log() == nullptr) return fmt::format("{}: broker {} has no replica", name, replica.value);
       if (there->log()->log_end_offset() != leader->log()->log_end_offset()) return fmt::format("{}: broker {} lags", name, replica.value);
       if (there->high_watermark() != leader->high_watermark()) return fmt::format("{}: broker {} has not heard the high watermark", name, replica.value);
+    }
+  }
+  return "";
+}
+
+std::string Judge::not_told() {
+  const int32_t controller_now = controller();
+  const auto now = states();
+  for (auto& broker : brokers_) {
+    app::Node* node = broker->node();
+    if (node == nullptr) return broker->name() + " does not serve";
+    const auto image = node->image().current();
+    if (image->controller().value != controller_now) return fmt::format("{} takes {} for the controller, not {}", broker->name(), image->controller().value, controller_now);
+    if (image->brokers().size() != brokers_.size()) return fmt::format("{} knows {} brokers", broker->name(), image->brokers().size());
+    for (const State& one : now) {
+      const auto* told = image->find_partition(one.tp.topic, one.tp.partition);
+      if (told == nullptr) return fmt::format("{} has not heard of {}", broker->name(), one.tp.to_string());
+      if (told->leader == one.state.leader && told->leader_epoch == one.state.leader_epoch && told->isr == one.state.isr) continue;
+      return fmt::format("{} was told last that {} is led by {} in epoch {}, not by {} in {}", broker->name(), one.tp.to_string(), told->leader.value,
+                         told->leader_epoch.value, one.state.leader.value, one.state.leader_epoch.value);
     }
   }
   return "";

@@ -27,6 +27,8 @@ class Judge {
   void check_all();
   // Every partition has its leader and all replicas in sync, and nothing moves; else what is missing.
   std::string not_whole();
+  // Every broker has heard who controls, who lives and who leads what; else what one has not.
+  std::string not_told();
 
   // Into the trace: what the tree and each broker say of each partition.
   void describe();
@@ -41,6 +43,7 @@ class Judge {
   std::vector<State> states() const;
   int32_t controller() const;
   int32_t leader(const TopicPartition& tp) const;
+  int64_t last_leader_change_ns() const { return last_leader_change_ns_; }
 
  private:
   using LogKey = std::pair<Uuid, int32_t>;
@@ -71,6 +74,7 @@ class Judge {
   std::map<std::pair<int, LogKey>, std::pair<int, int64_t>> ends_;  // log end in which life, to see truncations
   std::map<TopicPartition, State> before_;
   int32_t controller_before_ = -1;
+  int64_t last_leader_change_ns_ = 0;
 };
 
 }  // namespace odradek::sim

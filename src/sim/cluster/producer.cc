@@ -42,6 +42,8 @@ class Producer final : public Client {
     Bytes bytes;
     bool in_flight = false;
     int64_t starts = 0;  // of brokers, when it was made
+    int64_t place = 0;   // among the batches of its lane
+    int64_t sent_ns = 0;
   };
   // What is on its way to one partition, oldest first.
   struct Lane {
@@ -49,6 +51,7 @@ class Producer final : public Client {
     Uuid topic_id;
     int64_t next_number = 0;
     int32_t next_sequence = 0;
+    int64_t next_place = 0;
     std::deque<std::shared_ptr<Batch>> batches;  // shared: with the call that is out
     Channel* to = nullptr;                       // the leader that what is out was sent to
     bool repeat = false;                         // a batch was refused or lost: all are sent again when all are back
@@ -104,8 +107,13 @@ class Producer final : public Client {
       lane->next_number = used.first;
       lane->next_sequence = used.second;
     }
-    // A leader that knows nothing of a producer takes any sequence of it: the first batch has to be there before the next may overtake it.
-    if (lane->repeat || lane->batches.size() >= (idempotent_ && !known_.contains(lane->stream) ? 1 : kInFlight)) return;
+    if (lane->repeat || lane->batches.size() >= kInFlight) return;
+    if (idempotent_ && !lane->batches.empty()) {
+      // A leader that knows nothing of a producer takes any sequence of it: the first batch has to be there before the next may overtake it.
+      if (!known_.contains(lane->stream)) return;
+      // And it remembers no more than the last batches: what was not acknowledged has to be among them, whatever behind it was.
+      if (lane->next_place - lane->batches.front()->place >= static_cast<int64_t>(kInFlight)) return;
+    }
     auto batch = std::make_shared<Batch>();
     record::BuilderOptions options;
     options.codec = world_.random.chance(80) ? record::Codec::kNone : static_cast<record::Codec>(world_.random.between(1, 3));
@@ -126,6 +134,7 @@ class Producer final : public Client {
     numbers_[lane->stream] = {lane->next_number, lane->next_sequence};
     batch->bytes = builder.build();
     batch->starts = context_.starts;
+    batch->place = lane->next_place++;
     lane->batches.push_back(batch);
     send(tp, lane, batch);
   }
@@ -162,6 +171,7 @@ class Producer final : public Client {
       return;
     }
     batch->in_flight = true;
+    batch->sent_ns = world_.now_ns();
     ++lane->out;
     lane->to = channel;
     channel->call<ProduceRequest, ProduceResponse>(request, version, 5'000, [this, tp, lane, batch](ProduceResponse* response) {
@@ -190,6 +200,9 @@ class Producer final : public Client {
       std::erase(lane->batches, batch);
     } else {
       world_.trace("{} {} sequence {}: {}", name_, tp.to_string(), batch->sequence, name_of(error));
+      if (error == ErrorCode::kRequestTimedOut && batch->sent_ns > context_.well_since_ns) {
+        return world_.violation(fmt::format("{} {}: a batch was not acknowledged in time, and nothing is wrong", name_, tp.to_string()));
+      }
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {

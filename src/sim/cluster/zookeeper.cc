@@ -71,10 +71,11 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
   }
 
   void tell_watch(Task watch) {
-    from_server([self = shared_from_this(), watch = std::move(watch), of = session](bool arrived) mutable {
+    from_server([self = shared_from_this(), watch = std::move(watch), of = session, in = connection](bool arrived) mutable {
       if (self->session != of || self->state == SessionState::kClosed) return;
-      // A change that came while it was away is told when it is back.
-      if (!arrived || self->state != SessionState::kConnected) return self->missed.push_back(std::move(watch));
+      // A change that came while it was away is told when it is back: also when it is back already, in another connection.
+      const bool back = self->state == SessionState::kConnected && (arrived || self->connection != in);
+      if (!back) return self->missed.push_back(std::move(watch));
       self->post(std::move(watch));
     });
   }
