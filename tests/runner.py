@@ -81,6 +81,7 @@ def run_unit(outcome, preset, room, tier):
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
     settings, timeout = LONG_FORMS.get((tier, room), ({}, 900)) if preset == "debug" else ({}, 900)
     env.update({key: os.environ.get(key, value) for key, value in settings.items()})
+    env.setdefault("LSAN_OPTIONS", "print_suppressions=0 suppressions=" + str(ROOT / "tests/lsan.supp"))
     start = time.monotonic()
     try:
         done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, env=env, cwd=ROOT)

@@ -14,12 +14,16 @@ class MpscQueue {
  public:
   enum class Push { kFirst, kMore, kClosed };
 
-  // kFirst: the queue was empty, the consumer may have to be woken. kClosed: the node was not taken.
+  // kFirst: the queue was empty, the consumer may have to be woken. kClosed: the node was not taken, and what the
+  // consumer did before close() is seen.
   // Sequentially consistent: the pair "push, then look whether the consumer sleeps" meets "announce sleep, then empty()".
   Push try_push(Node* node) {
     Node* head = head_.load(std::memory_order_relaxed);
     do {
-      if (head == closed()) return Push::kClosed;
+      if (head == closed()) {
+        (void)head_.load(std::memory_order_acquire);  // meets close(): it stays closed
+        return Push::kClosed;
+      }
       node->next.store(head, std::memory_order_relaxed);  // published by the exchange below
     } while (!head_.compare_exchange_weak(head, node, std::memory_order_seq_cst, std::memory_order_relaxed));
     return head == nullptr ? Push::kFirst : Push::kMore;

@@ -142,6 +142,9 @@ class LiveBrokers {
   virtual bool is_alive(BrokerId broker) const = 0;
 };
 
+// "[1,2,3]"
+std::string to_text(const std::vector<BrokerId>& ids);
+
 struct TopicCounters;
 
 class Partition : public storage::FlushListener, public std::enable_shared_from_this<Partition> {
