@@ -231,7 +231,23 @@ struct Registry::Impl {
     for (const Callback& callback : family.callbacks) lines.write(callback.labels, callback.value() * def.scale);
   }
 
+  void take_removals() REQUIRES(mutex_) {
+    std::vector<std::pair<const MetricDef*, Labels>> removed;
+    {
+      base::MutexLock lock(removed_mutex_);
+      removed.swap(removed_);
+    }
+    for (const auto& [def, labels] : removed) {
+      Family& family = families_[index_of(*def)];
+      family.counters.erase(labels);
+      family.gauges.erase(labels);
+      family.histograms.erase(labels);
+    }
+  }
+
   base::Clock& clock_;
+  base::Mutex removed_mutex_;  // taken after mutex_
+  std::vector<std::pair<const MetricDef*, Labels>> removed_ GUARDED_BY(removed_mutex_);
   base::Mutex mutex_;
   std::vector<Family> families_ GUARDED_BY(mutex_);  // in the order of the catalog; the vector itself never changes
   std::list<Collector> collectors_ GUARDED_BY(mutex_);
@@ -244,6 +260,7 @@ Registry::~Registry() = default;
 std::shared_ptr<Counter> Registry::counter(const MetricDef& def, LabelValues labels) {
   CHECK(def.kind == Kind::kCounter);
   base::MutexLock lock(impl_->mutex_);
+  impl_->take_removals();
   auto& slot = impl_->family(def, labels).counters[to_labels(labels)];
   if (!slot) slot = std::make_shared<Counter>();
   return slot;
@@ -252,6 +269,7 @@ std::shared_ptr<Counter> Registry::counter(const MetricDef& def, LabelValues lab
 std::shared_ptr<Gauge> Registry::gauge(const MetricDef& def, LabelValues labels) {
   CHECK(def.kind == Kind::kGauge || def.kind == Kind::kUntyped);
   base::MutexLock lock(impl_->mutex_);
+  impl_->take_removals();
   auto& slot = impl_->family(def, labels).gauges[to_labels(labels)];
   if (!slot) slot = std::make_shared<Gauge>();
   return slot;
@@ -260,16 +278,14 @@ std::shared_ptr<Gauge> Registry::gauge(const MetricDef& def, LabelValues labels)
 std::shared_ptr<Histogram> Registry::histogram(const MetricDef& def, LabelValues labels) {
   CHECK(def.kind == Kind::kHistogram);
   base::MutexLock lock(impl_->mutex_);
+  impl_->take_removals();
   return impl_->family(def, labels).histograms[to_labels(labels)].histogram;
 }
 
+// Only noted: a collector that runs now may hold the last reference to what removes its metrics when it ends.
 void Registry::remove(const MetricDef& def, LabelValues labels) {
-  base::MutexLock lock(impl_->mutex_);
-  Impl::Family& family = impl_->family(def, labels);
-  Labels key = to_labels(labels);
-  family.counters.erase(key);
-  family.gauges.erase(key);
-  family.histograms.erase(key);
+  base::MutexLock lock(impl_->removed_mutex_);
+  impl_->removed_.emplace_back(&def, to_labels(labels));
 }
 
 Registration Registry::callback(const MetricDef& def, LabelValues labels, std::function<double()> value) {
@@ -305,6 +321,7 @@ Registration Registry::collector(std::vector<const MetricDef*> defs, std::functi
 
 std::string Registry::prometheus_text() {
   base::MutexLock lock(impl_->mutex_);
+  impl_->take_removals();
   std::vector<Lines> lines;
   lines.reserve(impl_->families_.size());
   for (Impl::Family& family : impl_->families_) {

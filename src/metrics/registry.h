@@ -114,7 +114,7 @@ class Registry {
   std::shared_ptr<Counter> counter(const MetricDef& def, LabelValues labels = {});
   std::shared_ptr<Gauge> gauge(const MetricDef& def, LabelValues labels = {});
   std::shared_ptr<Histogram> histogram(const MetricDef& def, LabelValues labels = {});
-  // The sample disappears from the text.
+  // The sample disappears from the next text. May be called from within a callback or collector.
   void remove(const MetricDef& def, LabelValues labels);
 
   // Asked while the text is written, on the web thread: short, no lock that is held during I/O. For gauges and counters.

@@ -101,6 +101,18 @@ TEST(Registry, RemovesASampleWhileItsHolderGoesOn) {
   EXPECT_THAT(registry.prometheus_text(), Not(HasSubstr("bytesin")));
 }
 
+// A partition goes while it is looked at: the last reference is the collector's.
+TEST(Registry, RemovesASampleAlsoFromWithinACollector) {
+  TestClock clock;
+  Registry registry(clock);
+  registry.counter(kBytesIn, {"t"})->inc();
+  auto removing = registry.collector({&kLogSize}, [&](std::vector<SampleSink*>&) { registry.remove(kBytesIn, {"t"}); });
+  EXPECT_THAT(registry.prometheus_text(), HasSubstr("bytesin"));
+  EXPECT_THAT(registry.prometheus_text(), Not(HasSubstr("bytesin")));
+  EXPECT_NE(registry.counter(kBytesIn, {"t"}), nullptr);  // made anew, behind all removals
+  EXPECT_EQ(registry.counter(kBytesIn, {"t"})->value(), 0u);
+}
+
 TEST(Registry, WritesHistogramsAsSummariesInTheirUnit) {
   TestClock clock;
   Registry registry(clock);
