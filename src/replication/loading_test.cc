@@ -14,7 +14,6 @@ using namespace testing;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using protocol::LeaderAndIsrRequest;
-using protocol::StopReplicaRequest;
 
 struct Heard : LeadershipListener {
   std::vector<std::string> log;
@@ -67,15 +66,7 @@ class ServingWhileLoading : public ::testing::Test {
     return static_cast<ErrorCode>(manager->apply(request).topics.at(0).partition_errors.at(0).error_code);
   }
   ErrorCode stop(int32_t partition, int32_t epoch, bool remove) {
-    StopReplicaRequest request;
-    request.controller_epoch = 1;
-    auto& topic = request.topic_states.emplace_back();
-    topic.topic_name = "t";
-    auto& state = topic.partition_states.emplace_back();
-    state.partition_index = partition;
-    state.leader_epoch = epoch;
-    state.delete_partition = remove;
-    return static_cast<ErrorCode>(manager->apply(request).partition_errors.at(0).error_code);
+    return static_cast<ErrorCode>(manager->apply(make_stop("t", partition, epoch, remove)).partition_errors.at(0).error_code);
   }
 
   Disk disk;

@@ -6,25 +6,26 @@
 
 namespace odradek::replication {
 
-class ReplicaManager::ParkedProduce final : public Parked {
- public:
-  struct Item {
-    std::shared_ptr<Partition> partition;
-    size_t result = 0;
-    bool waiting = true;
-  };
+namespace {
 
-  ParkedProduce(std::span<const ProducePartition> partitions, std::vector<ProduceResult> results,
-                UniqueFunction<void(std::vector<ProduceResult>)> done)
-      : results_(std::move(results)), done_callback_(std::move(done)) {
-    for (size_t i = 0; i < results_.size(); ++i) {
-      if (results_[i].error == ErrorCode::kNone) items_.push_back({partitions[i].partition, i});
-    }
-    waiting_ = items_.size();
-    reserve(items_.size());
-  }
+// Waits for something of each of some partitions, in their lists of appends; the results of those that wait come one by one.
+template <class Item, class Result>
+class ParkedAtPartitions : public Parked {
+ public:
+  using Done = UniqueFunction<void(std::vector<Result>)>;
 
  protected:
+  // `results` by reference: who makes the items from them in the same call has done so before they move.
+  ParkedAtPartitions(std::vector<Item> items, std::vector<Result>&& results, Done done)
+      : items_(std::move(items)), results_(std::move(results)), waiting_(items_.size()), done_callback_(std::move(done)) {
+    reserve(items_.size());
+  }
+  // Whether what `item` waits for is here, or never will be: then *result says so.
+  virtual bool settle(const Item& item, Result& result) = 0;
+  // The time is up.
+  virtual void give_up(const Item& item, Result& result) = 0;
+
+ private:
   void join_lists() override {
     for (uint32_t i = 0; i < items_.size(); ++i) join(items_[i].partition->append_waiters(), i);
   }
@@ -36,38 +37,70 @@ class ReplicaManager::ParkedProduce final : public Parked {
     {
       base::MutexLock lock(mutex_);
       Item& item = items_[tag];
-      if (!item.waiting || is_done()) return;
-      ProduceResult& result = results_[item.result];
-      auto state = item.partition->ack_state(result.need);
-      if (!state) return;
-      result.error = *state;
+      if (!item.waiting || is_done() || !settle(item, results_[item.result])) return;
       item.waiting = false;
       if (--waiting_ != 0) return;
     }
     complete();
   }
   void finish(bool) override {
-    std::vector<ProduceResult> results;
+    std::vector<Result> results;
     {
       base::MutexLock lock(mutex_);
-      for (Item& item : items_) {
-        if (!item.waiting) continue;
-        // The records stay. Who was only held back because of the debt gets what it was promised without it.
-        AckNeed need = results_[item.result].need;
-        need.held_since.reset();
-        results_[item.result].error = item.partition->ack_state(need).value_or(ErrorCode::kRequestTimedOut);
+      for (const Item& item : items_) {
+        if (item.waiting) give_up(item, results_[item.result]);
       }
       results = std::move(results_);
     }
     done_callback_(std::move(results));
   }
 
- private:
-  std::vector<Item> items_;  // partition and result never change once parked
+  std::vector<Item> items_;  // but for `waiting` they never change once parked
   base::Mutex mutex_;
-  std::vector<ProduceResult> results_ GUARDED_BY(mutex_);
-  size_t waiting_ GUARDED_BY(mutex_) = 0;
-  UniqueFunction<void(std::vector<ProduceResult>)> done_callback_;
+  std::vector<Result> results_ GUARDED_BY(mutex_);
+  size_t waiting_ GUARDED_BY(mutex_);
+  Done done_callback_;
+};
+
+struct ProduceItem {
+  std::shared_ptr<Partition> partition;
+  size_t result = 0;
+  bool waiting = true;
+};
+
+struct DeleteItem {
+  std::shared_ptr<Partition> partition;
+  Offset target;
+  size_t result = 0;
+  bool waiting = true;
+};
+
+}  // namespace
+
+class ReplicaManager::ParkedProduce final : public ParkedAtPartitions<ProduceItem, ProduceResult> {
+ public:
+  ParkedProduce(std::span<const ProducePartition> partitions, std::vector<ProduceResult> results, Done done)
+      : ParkedAtPartitions(items_of(partitions, results), std::move(results), std::move(done)) {}
+
+ private:
+  static std::vector<ProduceItem> items_of(std::span<const ProducePartition> partitions, const std::vector<ProduceResult>& results) {
+    std::vector<ProduceItem> items;
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].error == ErrorCode::kNone) items.push_back({partitions[i].partition, i});
+    }
+    return items;
+  }
+  bool settle(const ProduceItem& item, ProduceResult& result) override {
+    auto state = item.partition->ack_state(result.need);
+    if (state) result.error = *state;
+    return state.has_value();
+  }
+  // The records stay. Who was only held back because of the debt gets what it was promised without it.
+  void give_up(const ProduceItem& item, ProduceResult& result) override {
+    AckNeed need = result.need;
+    need.held_since.reset();
+    result.error = item.partition->ack_state(need).value_or(ErrorCode::kRequestTimedOut);
+  }
 };
 
 ProduceOutcome ReplicaManager::append(const ProduceParams& params, std::span<ProducePartition> partitions) {
@@ -143,65 +176,25 @@ Result<Offset> ReplicaManager::append_internal(const TopicPartition& tp, Bytes b
   return first;
 }
 
-class ReplicaManager::ParkedDelete final : public Parked {
+class ReplicaManager::ParkedDelete final : public ParkedAtPartitions<DeleteItem, Deleted> {
  public:
-  struct Item {
-    std::shared_ptr<Partition> partition;
-    Offset target;
-    size_t result = 0;
-    bool waiting = true;
-  };
-  ParkedDelete(std::vector<Item> items, std::vector<Deleted> results, UniqueFunction<void(std::vector<Deleted>)> done)
-      : items_(std::move(items)), results_(std::move(results)), waiting_(items_.size()), done_callback_(std::move(done)) {
-    reserve(items_.size());
-  }
-
- protected:
-  void join_lists() override {
-    for (uint32_t i = 0; i < items_.size(); ++i) join(items_[i].partition->append_waiters(), i);
-  }
-  void check_all() override {
-    for (uint32_t i = 0; i < items_.size(); ++i) check(i);
-    if (items_.empty()) complete();
-  }
-  void check(uint32_t tag) override {
-    {
-      base::MutexLock lock(mutex_);
-      Item& item = items_[tag];
-      if (!item.waiting || is_done()) return;
-      Deleted& result = results_[item.result];
-      const ErrorCode error = item.partition->check_leader(kNoLeaderEpoch);
-      const Offset low = item.partition->low_watermark();
-      if (error == ErrorCode::kNone && low < item.target) return;
-      result = error == ErrorCode::kNone ? Deleted{ErrorCode::kNone, low} : Deleted{error};
-      item.waiting = false;
-      if (--waiting_ != 0) return;
-    }
-    complete();
-  }
-  void finish(bool) override {
-    std::vector<Deleted> results;
-    {
-      base::MutexLock lock(mutex_);
-      for (Item& item : items_) {
-        if (item.waiting) results_[item.result] = {ErrorCode::kRequestTimedOut, item.partition->low_watermark()};
-      }
-      results = std::move(results_);
-    }
-    done_callback_(std::move(results));
-  }
+  ParkedDelete(std::vector<DeleteItem> items, std::vector<Deleted> results, Done done)
+      : ParkedAtPartitions(std::move(items), std::move(results), std::move(done)) {}
 
  private:
-  std::vector<Item> items_;
-  base::Mutex mutex_;
-  std::vector<Deleted> results_ GUARDED_BY(mutex_);
-  size_t waiting_ GUARDED_BY(mutex_);
-  UniqueFunction<void(std::vector<Deleted>)> done_callback_;
+  bool settle(const DeleteItem& item, Deleted& result) override {
+    const ErrorCode error = item.partition->check_leader(kNoLeaderEpoch);
+    const Offset low = item.partition->low_watermark();
+    if (error == ErrorCode::kNone && low < item.target) return false;
+    result = error == ErrorCode::kNone ? Deleted{ErrorCode::kNone, low} : Deleted{error};
+    return true;
+  }
+  void give_up(const DeleteItem& item, Deleted& result) override { result = {ErrorCode::kRequestTimedOut, item.partition->low_watermark()}; }
 };
 
 void ReplicaManager::delete_records(std::vector<Deletion> deletions, int32_t timeout_ms, UniqueFunction<void(std::vector<Deleted>)> done) {
   std::vector<Deleted> results(deletions.size());
-  std::vector<ParkedDelete::Item> items;
+  std::vector<DeleteItem> items;
   Wakeups wakeups;
   for (size_t i = 0; i < deletions.size(); ++i) {
     const Deletion& deletion = deletions[i];

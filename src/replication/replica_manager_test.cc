@@ -12,7 +12,6 @@ namespace {
 
 using namespace testing;
 using protocol::LeaderAndIsrRequest;
-using protocol::StopReplicaRequest;
 using protocol::UpdateMetadataRequest;
 
 Uuid topic_uuid(uint8_t n) {
@@ -77,15 +76,7 @@ class ReplicaManagerTest : public ::testing::Test {
     return apply(make_request("t", partition, make_state(1, epoch, isr, replicas)));
   }
   ErrorCode stop(int32_t partition, int32_t epoch, bool remove) {
-    StopReplicaRequest request;
-    request.controller_epoch = 1;
-    auto& topic = request.topic_states.emplace_back();
-    topic.topic_name = "t";
-    auto& state = topic.partition_states.emplace_back();
-    state.partition_index = partition;
-    state.leader_epoch = epoch;
-    state.delete_partition = remove;
-    return static_cast<ErrorCode>(manager.apply(request).partition_errors.at(0).error_code);
+    return static_cast<ErrorCode>(manager.apply(make_stop("t", partition, epoch, remove)).partition_errors.at(0).error_code);
   }
 
   ProduceOutcome produce(int32_t partition, int records, int16_t acks = 1, size_t value_size = 10) {

@@ -11,6 +11,7 @@
 #include "base/manual_runtime.h"
 #include "base/memory_files.h"
 #include "metrics/registry.h"
+#include "protocol/messages/stop_replica.h"
 #include "record/batch.h"
 #include "record/batch_builder.h"
 #include "replication/partition.h"
@@ -72,6 +73,18 @@ inline std::vector<BrokerId> ids(std::initializer_list<int32_t> values) {
   std::vector<BrokerId> all;
   for (int32_t value : values) all.push_back({value});
   return all;
+}
+
+inline protocol::StopReplicaRequest make_stop(const std::string& topic, int32_t partition, int32_t epoch, bool remove) {
+  protocol::StopReplicaRequest request;
+  request.controller_epoch = 1;
+  auto& one = request.topic_states.emplace_back();
+  one.topic_name = topic;
+  auto& state = one.partition_states.emplace_back();
+  state.partition_index = partition;
+  state.leader_epoch = epoch;
+  state.delete_partition = remove;
+  return request;
 }
 
 inline PartitionState make_state(int32_t leader, int32_t epoch, std::initializer_list<int32_t> isr, std::initializer_list<int32_t> replicas) {

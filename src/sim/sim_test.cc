@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/planted_test.h"
 #include "sim/simulation.h"
 
 namespace odradek::sim {
@@ -96,12 +96,6 @@ TEST(Simulation, KeepsEveryPromiseOnEverySeed) {
 }
 
 #ifdef ODRADEK_SIM_WHOLE
-std::string without_dashes(const ::testing::TestParamInfo<const char*>& info) {
-  std::string name = info.param;
-  std::erase(name, '-');
-  return name;
-}
-
 // Bugs of the machine: see sabotage.cc.
 class LyingMachine : public ::testing::TestWithParam<const char*> {};
 
@@ -118,18 +112,7 @@ INSTANTIATE_TEST_SUITE_P(Simulation, LyingMachine,
 class PlantedBug : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PlantedBug, IsFound) {
-  const std::string program = std::string(ODRADEK_PROGRAMS) + "/sim-" + GetParam();
-  FILE* run = ::popen((program + " --seed 1 --count 400 --steps 25000 --first").c_str(), "r");
-  ASSERT_NE(run, nullptr);
-  std::string last, line;
-  for (int c; (c = std::fgetc(run)) != EOF;) {
-    line += static_cast<char>(c);
-    if (c != '\n') continue;
-    last = std::exchange(line, "");
-  }
-  const int status = ::pclose(run);
-  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 400 seeds, or " << program << " is missing";
-  std::printf("%s: %s", GetParam(), last.c_str());
+  expect_bug_found(std::string(ODRADEK_PROGRAMS "/sim-") + GetParam(), 400, " --steps 25000");
 }
 
 INSTANTIATE_TEST_SUITE_P(Simulation, PlantedBug, ::testing::Values(ODRADEK_PLANTED_BUGS), without_dashes);

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "sim/cluster/cluster.h"
+#include "sim/planted_test.h"
 
 namespace odradek::sim {
 namespace {
@@ -80,28 +80,11 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnEverySeedAndEverythingHappens) {
 }
 
 #ifdef ODRADEK_CLUSTER_BUGS
-std::string without_dashes(const ::testing::TestParamInfo<const char*>& info) {
-  std::string name = info.param;
-  std::erase(name, '-');
-  return name;
-}
-
 // Bugs of the broker: programs with one changed source file, see planted/.
 class PlantedClusterBug : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PlantedClusterBug, IsFound) {
-  const std::string program = std::string(ODRADEK_PROGRAMS) + "/cluster-sim-" + GetParam();
-  FILE* run = ::popen((program + " --seed 1 --count 300 --first").c_str(), "r");
-  ASSERT_NE(run, nullptr);
-  std::string last, line;
-  for (int c; (c = std::fgetc(run)) != EOF;) {
-    line += static_cast<char>(c);
-    if (c != '\n') continue;
-    last = std::exchange(line, "");
-  }
-  const int status = ::pclose(run);
-  ASSERT_EQ(WEXITSTATUS(status), 1) << GetParam() << " was not found in 300 seeds, or " << program << " is missing";
-  std::printf("%s: %s", GetParam(), last.c_str());
+  expect_bug_found(std::string(ODRADEK_PROGRAMS "/cluster-sim-") + GetParam(), 300);
 }
 
 INSTANTIATE_TEST_SUITE_P(Simulation, PlantedClusterBug, ::testing::Values(ODRADEK_CLUSTER_BUGS), without_dashes);
