@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -62,18 +63,48 @@ def warm(broker):
     """A JVM needs some ten seconds of load before its code is compiled."""
     if broker.name == "Floor":
         return
-    load("produce", broker, "-s", 8, *produce_options("warm", 100, 150))
-    load("produce", broker, "-s", 4, *produce_options("warm", 100, 1))
+    seconds = 8 if broker.name.startswith("Kafka") else 2
+    load("produce", broker, "-s", seconds, *produce_options("warm", 100, 150))
+    load("produce", broker, "-s", seconds / 2, *produce_options("warm", 100, 1))
 
 
-def play(kind, group_name, names, options, known):
+class FullPageCache:
+    """The page cache is as full as on a server that has run for a while: what a broker wrote stays until the next one has run.
+
+    Without that it is a virtual machine's memory that is measured: free pages go back to the host, and writing to one that has to be fetched again costs
+    ten times as much (2.6 s of CPU a GB here, beside 0.25), which meets the broker that writes most."""
+
+    def __init__(self, folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
+        folder.mkdir(parents=True)
+        self.kept = folder / "former"
+        self.kept.mkdir()
+        block = os.urandom(1 << 20)
+        with open(self.kept / "pages", "wb") as file:
+            while self.free_mib() > 1500:
+                for _ in range(256):
+                    file.write(block)
+
+    @staticmethod
+    def free_mib():
+        return int(re.search(r"MemFree:\s+(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
+
+    def keep(self, folder):
+        shutil.rmtree(self.kept, ignore_errors=True)
+        self.kept = folder
+
+    def drop(self):
+        shutil.rmtree(self.kept, ignore_errors=True)
+
+
+def play(kind, group_name, names, options, known, cache, folder):
     """Scenario -> result of one broker in one round, and the seconds that its start took."""
     group = GROUPS[group_name]
     if kind == "floor":
         names = [name for name in names if group.scenarios[name].floor]
         if not names:
             return None, {}
-    broker = brokers.make(kind, pathlib.Path(options.folder) / kind)
+    broker = brokers.make(kind, folder)
     results = {}
     try:
         if group.gate:
@@ -97,7 +128,7 @@ def play(kind, group_name, names, options, known):
                 print(f"{broker.name:12} {name:14} " + "  ".join(f"{k} {v:.2f}" for k, v in results[name].items() if isinstance(v, (int, float))), flush=True)
     finally:
         broker.stop()
-        shutil.rmtree(broker.folder, ignore_errors=True)
+        cache.keep(folder)
     return start, {name: result for name, result in results.items() if result}
 
 
@@ -111,6 +142,38 @@ def cell(kind, figure, digits, of_kind):
     return text + (f" ({statistics.median(ratios):.2f})" if kind != "odradek" and ratios else "")
 
 
+BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
+
+
+def sections_of(text):
+    """Title -> text of each group that was measured at some time."""
+    inside = text.split(BEGIN)[1].split(END)[0]
+    return {title: body.strip() for title, body in re.findall(r"^### (.+)\n((?:(?!### ).*\n)*)", inside, re.M)}
+
+
+def write(path, made):
+    """Groups that were not measured this time keep their table; each table says when and how it was made."""
+    text = path.read_text()
+    sections = {**sections_of(text), **made}
+    tables = "\n\n".join(f"### {group.title}\n\n{sections[group.title]}" for group in GROUPS.values() if group.title in sections)
+    path.write_text(text.split(BEGIN)[0] + BEGIN + "\n" + tables + "\n" + END + text.split(END)[1])
+
+
+def draw(path, picture):
+    """CPU of every scenario in the tables, as bars."""
+    bars = []
+    for title, body in sections_of(path.read_text()).items():
+        rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.splitlines() if line.startswith("|")]
+        for row in rows[2:]:
+            values = {name: float(value.split()[0]) for name, value in zip(rows[0][2:], row[2:]) if value[0].isdigit()}
+            if row[1].startswith("CPU") and values:
+                bars.append({"group": title, "scenario": row[0], "figure": row[1], "values": values})
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as data:
+        json.dump(bars, data)
+        data.flush()
+        subprocess.run([brokers.environments.python("matplotlib"), pathlib.Path(__file__).parent / "picture.py", data.name, picture], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -118,56 +181,47 @@ def main():
     parser.add_argument("--kafka", default="3.9.2,4.3.1")
     parser.add_argument("--only", default="")
     parser.add_argument("--folder", default="/tmp/odradek-compare")
-    parser.add_argument("--write", help="put the tables into this file, between its marks")
-    parser.add_argument("--picture", help="draw the ratios of CPU into this SVG file")
+    parser.add_argument("--write", help="put the tables of the groups measured into this file, between its marks")
+    parser.add_argument("--picture", help="draw the CPU of all tables of that file into this SVG file")
     options = parser.parse_args()
     subprocess.run([ROOT / "scripts/build.sh", "release", "odradek-server", "odradek", "fsync_gate", "bench_floor"], check=True, stdout=subprocess.DEVNULL)
     kinds = ["odradek", *[v for v in options.kafka.split(",") if v], "floor"]
     chosen = wanted(options.only)
     results = {}  # group -> scenario -> kind -> [result]
-    starts, known = {}, {}
+    starts, known, plays = {}, {}, 0
+    folder = pathlib.Path(options.folder)
+    cache = FullPageCache(folder)
     for round_number in range(options.rounds):
         # Kafka's peak is known before the first paced run; then the order turns round by round.
         order = kinds[1:] + kinds[:1] if round_number % 2 == 0 else kinds
         for group, names in chosen.items():
             for kind in order:
                 print(f"round {round_number + 1}, {GROUPS[group].title}: {label(kind)}", flush=True)
-                start, made = play(kind, group, names, options, known)
+                plays += 1
+                start, made = play(kind, group, names, options, known, cache, folder / f"{kind}-{plays}")
                 if group == "plain" and kind != "floor":
                     starts.setdefault(kind, []).append(start)
                 for name, result in made.items():
                     results.setdefault(group, {}).setdefault(name, {}).setdefault(kind, []).append(result)
 
+    cache.drop()
     command = f"bench/compare.py --rounds {options.rounds} --seconds {options.seconds:g}" + (f" --only {options.only}" if options.only else "")
-    lines = [f"Made {datetime.date.today()} by `{command}` at commit {commit()}.",
-             f"Machine: {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}, the generator on the same cores.",
-             "Medians over the rounds; in brackets Odradek's figure divided by that broker's, median of the rounds.", ""]
-    bars = []
+    made = f"`{command}`, {datetime.date.today()}, commit {commit()}, {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}."
+    sections = {}
     for group, of_group in results.items():
-        lines += [f"### {GROUPS[group].title}", "", "| scenario | figure | " + " | ".join(label(k) for k in kinds) + " |",
-                  "| --- | --- |" + " --- |" * len(kinds)]
+        lines = [made, "", "| scenario | figure | " + " | ".join(label(k) for k in kinds) + " |", "| --- | --- |" + " --- |" * len(kinds)]
         if group == "plain":
             lines.append("| Start to first answer | s | " + " | ".join(f"{statistics.median(starts[k]):.3f}" if k in starts else "-" for k in kinds) + " |")
         for name, of_kind in of_group.items():
             scenario = GROUPS[group].scenarios[name]
             for figure, heading, digits in scenario.figures:
                 lines.append(f"| {scenario.title} | {heading} | " + " | ".join(cell(kind, figure, digits, of_kind) for kind in kinds) + " |")
-                if figure.startswith("cpu_"):
-                    bars.append({"group": GROUPS[group].title, "scenario": scenario.title, "figure": heading,
-                                 "values": {label(k): statistics.median(r[figure] for r in of_kind[k]) for k in kinds if of_kind.get(k)}})
-        lines.append("")
-    table = "\n".join(lines).rstrip()
-    print("\n" + table)
+        sections[GROUPS[group].title] = "\n".join(lines)
+        print(f"\n### {GROUPS[group].title}\n\n{sections[GROUPS[group].title]}")
     if options.write:
-        path = ROOT / options.write
-        begin, end = "<!-- compare: begin -->", "<!-- compare: end -->"
-        head, rest = path.read_text().split(begin)
-        path.write_text(head + begin + "\n" + table + "\n" + end + rest.split(end)[1])
-    if options.picture:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as data:
-            json.dump(bars, data)
-            data.flush()
-            subprocess.run([brokers.environments.python("matplotlib"), pathlib.Path(__file__).parent / "picture.py", data.name, ROOT / options.picture], check=True)
+        write(ROOT / options.write, sections)
+        if options.picture:
+            draw(ROOT / options.write, ROOT / options.picture)
     return 0
 
 

@@ -483,6 +483,8 @@ inline constexpr auto kBrokerKeys = [] {
              "Pause of a follower after a failed fetch."),
     ours(works("replica.fetch.connections", kInt, "4", "1..64", kMedium, kReadOnly,
              "Connections of a fetcher to its leader: pipelined fetches take them in turn, an Apache leader's partitions are spread over them.")),
+    ours(works("replica.fetch.connections.max", kInt, "16", "1..64", kMedium, kReadOnly,
+             "As many connections a fetcher opens at most where the rate times the round-trip time is more than those it has carry at a time.")),
     ours(works("replica.fetch.in.flight.bytes", kLong, "67108864", "0..", kMedium, kReadOnly,
              "Bytes that a fetcher has on the way from an Odradek leader, so that distance does not slow it down: enough for the rate times the "
              "round-trip time. 0: one fetch at a time, as Kafka.")),

@@ -18,7 +18,8 @@ FetchLane::FetchLane(std::shared_ptr<FetchContextOfBroker> context, base::Execut
       executor_(executor),
       links_(links),
       target_(target),
-      label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)) {}
+      label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)),
+      striping_(options_.connections, options_.most_connections, options_.window_bytes) {}
 
 FetchLane::~FetchLane() {
   for (auto& [tp, fetch] : fetches_) stop_watching(*fetch);
@@ -261,6 +262,7 @@ void FetchLane::pause(const Error& error) {
   if (!paused_.exchange(true, std::memory_order_relaxed)) log::warn("replication", "{}: {}; trying again", label_, error.what);
   ++era_;
   connections_.clear();
+  striping_.restart();
   new_session(false);
   // What was asked of the lost connection is asked again, after another OFFSET_OUT_OF_RANGE.
   for (auto& [tp, fetch] : fetches_) {
@@ -425,22 +427,23 @@ bool FetchLane::send(bool only_news) {
   request.max_bytes = options_.response_max_bytes;
   request.session_id = session_id_;
   request.session_epoch = number;
-  size_t connection = 0;
+  std::optional<size_t> striped;
   if (offers && (full || pipelined())) {
     request.pipeline.emplace().depth = static_cast<int32_t>(window_);
     request.max_bytes = static_cast<int32_t>(
         std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * kWindow), 1, std::max(options_.response_max_bytes, 1)));
     if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
-    connection = static_cast<size_t>(number) % static_cast<size_t>(std::max(options_.connections, 1));
+    striped = striping_.take();
   }
 
   session_epoch_ = number == INT32_MAX ? 1 : number + 1;
   ++in_flight_;
   requests_.fetch_add(1, std::memory_order_relaxed);
-  link(connection).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
-                         here<FetchAnswer>([number, session = session_](FetchLane& lane, FetchAnswer answer) {
-                           if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
-                         }));
+  link(striped.value_or(0)).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
+                                  here<FetchAnswer>([number, striped, session = session_](FetchLane& lane, FetchAnswer answer) {
+                                    if (striped) lane.striping_.answered(*striped);
+                                    if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
+                                  }));
   return true;
 }
 

@@ -9,7 +9,7 @@
 // is used up; what is on the way for it is taken.
 //
 // Each full request offers pipelined fetches (fetch_pipeline.h). A leader that does not take them gets one request at a time, as from
-// a Kafka follower. Else up to kWindow requests are on the way, over replica.fetch.connections connections in turn, and their answers
+// a Kafka follower. Else up to kWindow requests are on the way, over several connections (striping.h), and their answers
 // are taken in the order of the requests; requests beyond those, up to twice as many, only bring news of what was written and flushed.
 // The window doubles with each answer that brings records and halves with each that brings nothing. What is on the way is bounded by
 // replica.fetch.in.flight.bytes (but for batches larger than its share of an answer).
@@ -32,6 +32,7 @@
 #include "quota/replication_quota.h"
 #include "replication/leader_link.h"
 #include "replication/partition.h"
+#include "replication/striping.h"
 
 namespace odradek::replication {
 
@@ -44,6 +45,8 @@ struct FetcherOptions {
   int32_t max_bytes = 1 << 20;                    // replica.fetch.max.bytes, of a partition
   int32_t response_max_bytes = 10 << 20;          // replica.fetch.response.max.bytes
   int32_t connections = 4;                        // replica.fetch.connections, of one fetcher
+  int32_t most_connections = 16;                  // replica.fetch.connections.max
+  int64_t window_bytes = Striping::kWindowBytes;  // of one connection
   int64_t in_flight_bytes = 64 << 20;             // replica.fetch.in.flight.bytes, of one fetcher; 0: never pipelined
 };
 
@@ -193,6 +196,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   std::vector<Fetch*> dirty_;
   std::set<Forgotten> forgotten_;
   std::vector<std::unique_ptr<LeaderLink>> connections_;
+  Striping striping_;
   uint64_t lives_ = 0;
   uint64_t era_ = 0;      // of the connections: answers over older ones are void
   uint64_t session_ = 0;  // of ours, counted: answers of an older one are void

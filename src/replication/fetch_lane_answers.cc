@@ -49,10 +49,10 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
       if (context_->on_mode) context_->on_mode(target_, takes);
     }
   }
-  bool records = false;
+  int64_t bytes = 0;
   for (FetchResponse::FetchableTopicResponse& topic : response.responses) {
     for (FetchResponse::PartitionData& data : topic.partitions) {
-      records |= !data.records.bytes.empty();
+      bytes += static_cast<int64_t>(data.records.bytes.size());
       Fetch* fetch = nullptr;
       if (by_name_) {
         fetch = find({topic.topic, data.partition_index});
@@ -64,7 +64,9 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
       on_partition(*fetch, data);
     }
   }
-  if (records) {
+  if (bytes > 0) {
+    const int64_t now_ms = context_->runtime.clock().monotonic_ms();
+    if (pipelined() && striping_.received(bytes, now_ms)) striping_.measure(now_ms, link(0).shortest_round_trip());
     window_ = std::min(window_ * 2, kWindow);
   } else if (response.responses.empty()) {
     window_ = std::max(window_ / 2, kSmallestWindow);
