@@ -7,7 +7,7 @@ usage: bench/compare.py [--rounds N] [--seconds S] [--kafka 3.9.2,4.3.1] [--only
 Each round starts every broker afresh on an empty folder, warms it, and measures the scenarios (scenarios.py); the broker's CPU seconds
 come from /proc. The first figure to read is CPU per GB (or per request): the generator runs on the same cores, so its share caps the
 rates. "floor" is one bare epoll thread that checks, appends and answers (floor.cc): what the machine itself costs. Without --only the
-groups "plain", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them.
+groups "plain", "consume", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them.
 """
 import argparse
 import datetime
@@ -28,7 +28,7 @@ import brokers
 from scenarios import GROUPS, Void, load, produce_options
 
 ROOT = brokers.ROOT
-USUAL = ["plain", "codecs", "talk", "talk-slow", "durable"]
+USUAL = ["plain", "consume", "codecs", "talk", "talk-slow", "durable"]
 SETTINGS = {"num.network.threads": 3, "num.io.threads": 8, "log.retention.check.interval.ms": 300000, "group.initial.rebalance.delay.ms": 0,
             "log.segment.bytes": 1 << 30}
 

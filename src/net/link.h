@@ -84,8 +84,8 @@ class Link {
   virtual bool broken() const = 0;
   // Bytes received since it was opened. Thread: any.
   virtual int64_t received_bytes() const = 0;
-  // The shortest that the way there and back has taken so far, as TCP has seen it; 0: not known. Thread: any.
-  virtual std::chrono::microseconds shortest_round_trip() const { return {}; }
+  // How long the way there and back takes at least, as TCP sees it; 0: not known. Thread: any.
+  virtual std::chrono::microseconds round_trip() const { return {}; }
 };
 
 class Links {

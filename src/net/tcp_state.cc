@@ -8,7 +8,7 @@
 
 namespace odradek::net {
 
-std::chrono::microseconds shortest_round_trip_of(int socket) {
+std::chrono::microseconds round_trip_of(int socket) {
   tcp_info info{};
   socklen_t size = sizeof info;
   if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_min_rtt == UINT32_MAX) return {};

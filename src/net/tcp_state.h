@@ -5,7 +5,7 @@
 
 namespace odradek::net {
 
-// The shortest round trip of the last minutes; 0: not known.
-std::chrono::microseconds shortest_round_trip_of(int socket);
+// The shortest that the way there and back has taken lately, without queues on it; 0: not known.
+std::chrono::microseconds round_trip_of(int socket);
 
 }  // namespace odradek::net

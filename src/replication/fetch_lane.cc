@@ -350,7 +350,7 @@ void FetchLane::go_on() {
   while (in_flight_ < window_ && send(false)) {
   }
   if (!dirty_.empty() || !forgotten_.empty()) {
-    if (in_flight_ < 2 * kWindow) send(true);
+    if (in_flight_ < 2 * striping_.most_requests()) send(true);
   }
 }
 
@@ -431,7 +431,7 @@ bool FetchLane::send(bool only_news) {
   if (offers && (full || pipelined())) {
     request.pipeline.emplace().depth = static_cast<int32_t>(window_);
     request.max_bytes = static_cast<int32_t>(
-        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * kWindow), 1, std::max(options_.response_max_bytes, 1)));
+        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * striping_.most_requests()), 1, std::max(options_.response_max_bytes, 1)));
     if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
     striped = striping_.take();
   }

@@ -9,7 +9,7 @@
 // is used up; what is on the way for it is taken.
 //
 // Each full request offers pipelined fetches (fetch_pipeline.h). A leader that does not take them gets one request at a time, as from
-// a Kafka follower. Else up to kWindow requests are on the way, over several connections (striping.h), and their answers
+// a Kafka follower. Else several requests are on the way on each of several connections (striping.h), and their answers
 // are taken in the order of the requests; requests beyond those, up to twice as many, only bring news of what was written and flushed.
 // The window doubles with each answer that brings records and halves with each that brings nothing. What is on the way is bounded by
 // replica.fetch.in.flight.bytes (but for batches larger than its share of an answer).
@@ -95,7 +95,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   int64_t busy_since_ms() const { return busy_since_ms_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr size_t kWindow = 16, kSmallestWindow = 2;
+  static constexpr size_t kSmallestWindow = 2;
 
   using FetchAnswer = Result<LinkAnswer<protocol::FetchResponse>>;
   using OffsetsAnswer = Result<LinkAnswer<protocol::ListOffsetsResponse>>;

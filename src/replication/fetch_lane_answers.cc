@@ -66,8 +66,8 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
   }
   if (bytes > 0) {
     const int64_t now_ms = context_->runtime.clock().monotonic_ms();
-    if (pipelined() && striping_.received(bytes, now_ms)) striping_.measure(now_ms, link(0).shortest_round_trip());
-    window_ = std::min(window_ * 2, kWindow);
+    if (pipelined() && striping_.received(bytes, now_ms)) striping_.measure(now_ms, link(0).round_trip());
+    window_ = std::min(window_ * 2, striping_.most_requests());
   } else if (response.responses.empty()) {
     window_ = std::max(window_ / 2, kSmallestWindow);
   }

@@ -39,8 +39,8 @@ class LeaderLink {
 
   virtual void fetch(protocol::FetchRequest request, int16_t version, Done<protocol::FetchResponse> done) = 0;
   virtual void list_offsets(protocol::ListOffsetsRequest request, Done<protocol::ListOffsetsResponse> done) = 0;
-  // The shortest that the way there and back has taken so far; 0: not known.
-  virtual std::chrono::microseconds shortest_round_trip() const { return {}; }
+  // How long the way there and back takes at least; 0: not known.
+  virtual std::chrono::microseconds round_trip() const { return {}; }
 };
 
 // Where a link leads. The address is looked up when it connects: brokers move.

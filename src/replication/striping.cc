@@ -29,8 +29,9 @@ void Striping::measure(int64_t now_ms, std::chrono::microseconds round_trip) {
   // What came in a round trip is what was on the way at a time.
   const double on_the_way = static_cast<double>(bytes_) / (static_cast<double>(elapsed_ms) * 1000) * static_cast<double>(round_trip.count());
   bytes_ = 0;
-  const auto wanted = static_cast<size_t>(on_the_way / static_cast<double>(window_bytes_)) + 1;
-  if (wanted > on_the_way_.size()) on_the_way_.resize(std::min(wanted, most_));
+  // Not more at once: answers on a new connection are slow for some round trips, and those behind them wait.
+  const size_t more = std::max<size_t>(on_the_way_.size() / 2, 1);
+  if (on_the_way >= static_cast<double>(window_bytes_) * static_cast<double>(on_the_way_.size())) on_the_way_.resize(std::min(on_the_way_.size() + more, most_));
 }
 
 }  // namespace odradek::replication

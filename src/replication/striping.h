@@ -14,8 +14,11 @@ namespace odradek::replication {
 
 class Striping {
  public:
-  // What a window left to the kernel (net.ipv4.tcp_rmem of Linux: 6 MiB, half of it for data) surely lets through, with room for the rate to rise.
-  static constexpr int64_t kWindowBytes = 1 << 20;
+  // A little less than a window left to the kernel lets through in a round trip (net.ipv4.tcp_rmem of Linux: 6 MiB, of which 2.7 MB are data).
+  static constexpr int64_t kWindowBytes = 9 << 18;
+  // A connection that has only one answer to carry rests for a round trip behind each, and its congestion control never learns what the way carries.
+  static constexpr size_t kRequestsOfConnection = 4;
+  static constexpr size_t kMostRequests = 64;
   static constexpr int64_t kMeasureMs = 500;
 
   // From `least` connections up to `most`, which is at least as many; `window_bytes`: of one connection.
@@ -23,6 +26,8 @@ class Striping {
       : most_(static_cast<size_t>(std::max({least, most, 1}))), window_bytes_(std::max<int64_t>(window_bytes, 1)), on_the_way_(static_cast<size_t>(std::max(least, 1))) {}
 
   size_t connections() const { return on_the_way_.size(); }
+  // On the way at a time, all together.
+  size_t most_requests() const { return std::min(kRequestsOfConnection * on_the_way_.size(), kMostRequests); }
   // The connection of the next request, which counts as on its way.
   size_t take();
   void answered(size_t connection);
@@ -30,7 +35,7 @@ class Striping {
   void restart();
   // True: it is time to measure().
   bool received(int64_t bytes, int64_t now_ms);
-  // Adds connections where those there are cannot carry much more. `round_trip` 0: not known, nothing is added.
+  // Half as many connections more where those there are carry as much as their windows let through. `round_trip` 0: not known, nothing is added.
   void measure(int64_t now_ms, std::chrono::microseconds round_trip);
 
  private:
