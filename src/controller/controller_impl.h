@@ -77,7 +77,11 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
     metadata::Stat stat;
     explicit operator bool() const { return error == metadata::StoreError::kNone; }
   };
+  // Each on its own, in order of effect.
   Async<std::vector<Write>> write_all(std::vector<metadata::StoreOp> ops);
+  // The same for operations of which none needs another: many in one multi, those of a multi that was refused each on its own.
+  Async<std::vector<Write>> write_together(std::vector<metadata::StoreOp> ops);
+  Async<std::vector<metadata::MultiResult>> write_multis(const std::vector<std::vector<metadata::StoreOp>>& multis);
   Async<Write> write(metadata::StoreOp op);
 
   // --- partitions (partitions.cc) -------------------------------------------------------------------------------------------------------

@@ -111,6 +111,21 @@ class FailingStore : public metadata::Store {
   int& failures_;
 };
 
+// Keeps the sizes of the multis, the check of the controller's epoch among them.
+class CountingStore final : public FailingStore {
+ public:
+  CountingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::vector<size_t>& sizes)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), sizes_(sizes) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    sizes_.push_back(ops.size());
+    FailingStore::multi(std::move(ops), std::move(reply));
+  }
+
+ private:
+  int none_ = 0;
+  std::vector<size_t>& sizes_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -512,6 +527,37 @@ TEST_F(ControllerTest, GivesPartitionsOfADeadBrokerToTheRest) {
   EXPECT_TRUE(heard(2, "UM led-0 L2 e1 zv1 isr[2]"));
 }
 
+TEST_F(ControllerTest, WritesManyStatesInFewMultis) {
+  std::vector<size_t> sizes;
+  wrap_ = [&](auto store) { return std::make_unique<CountingStore>(std::move(store), *executor_, sizes); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("many", std::vector<std::vector<int32_t>>(600, {1, 2})));
+  sizes.clear();
+  kill(1);
+  EXPECT_EQ(sizes, (std::vector<size_t>{251, 251, 101}));
+  const auto* topic = broker(0).image.current()->find_topic("many");
+  ASSERT_NE(topic, nullptr);
+  EXPECT_EQ(std::count_if(topic->partitions.begin(), topic->partitions.end(), [](const auto& p) { return p.leader == BrokerId{2}; }), 600);
+  EXPECT_EQ(data_of("/brokers/topics/many/partitions/599/state"), R"({"controller_epoch":1,"isr":[2],"leader":2,"leader_epoch":1,"version":1})");
+}
+
+TEST_F(ControllerTest, WritesTheOtherStatesWhenOneIsRefused) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}, {1, 2}, {1, 2}}));
+  // What the controller has not heard of, as after a connection that was lost with an answer.
+  metadata::PartitionStateNode other;
+  other.controller_epoch = 1;
+  other.leader = {2};
+  other.leader_epoch = {7};
+  other.isr = {{2}};
+  broker(0).store->set("/brokers/topics/a/partitions/1/state", metadata::encode_partition_state(other), metadata::kAnyVersion, [](auto) {});
+  runtime_.run_until_idle();
+  kill(1);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(2, "LI a-1 L2 e7 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(2, "LI a-2 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+}
+
 TEST_F(ControllerTest, ElectsOutsideTheIsrOnlyIfAllowed) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("u", {{1, 2}}));
@@ -588,6 +634,7 @@ TEST_F(ControllerTest, HandsTheOfficeOnWhenTheControllerDies) {
   EXPECT_EQ(data_of("/controller_epoch"), "2");
   EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1] rep[0,1]")) << all_heard(1);
   EXPECT_TRUE(heard(1, "LI a-1 L1 e1 pe1 isr[1] rep[1,0]")) << all_heard(1);
+  EXPECT_EQ(std::count(broker(1).heard.begin(), broker(1).heard.end(), "LI a-0 L1 e1 pe1 isr[1] rep[0,1]"), 1) << "once is enough";
   EXPECT_EQ(broker(2).image.current()->find_partition("a", 0)->leader, BrokerId{1});
   EXPECT_EQ(create(assigned("b", {{1, 2}})).error, ErrorCode::kNone);
   EXPECT_EQ(broker(2).image.current()->find_partition("b", 0)->leader, BrokerId{1});

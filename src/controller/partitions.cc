@@ -2,6 +2,7 @@
 // §5, §6, §12.
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "controller/controller_impl.h"
 #include "metadata/paths.h"
@@ -51,7 +52,7 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
     ops.push_back(change.is_new ? StoreOp::create(std::move(path), std::move(data)) : StoreOp::set(std::move(path), std::move(data), record->partition_epoch));
     nodes.push_back(std::move(node));
   }
-  auto writes = co_await write_all(std::move(ops));
+  auto writes = co_await write_together(std::move(ops));
   std::vector<StoreError> errors;
   std::vector<TopicPartition> stale;
   for (size_t i = 0; i < writes.size(); ++i) {
@@ -111,8 +112,12 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
+    const int64_t begin_ns = runtime.clock().monotonic_ns();
     auto errors = co_await write_states(changes);
     if (!in_office()) co_return;
+    const auto written = std::count(errors.begin(), errors.end(), StoreError::kNone);
+    log::info("controller", "{} of {} partitions have other leaders or ISRs, written in {} ms", written, partitions.size(),
+              (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
     for (const StateChange& change : changes) batch.leader_and_isr_to_replicas(state, change.tp);
   }
   if (!partitions.empty()) send(batch);
