@@ -305,7 +305,19 @@ void Controller::Impl::count_soon() {
 
 // What a new controller does, in the order of zookeeper.md §6 and interbroker.md §14.
 Async<void> Controller::Impl::take_office() {
+  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  std::set<TopicPartition> settled;
+  std::vector<TopicPartition> partitions;
   bool read = co_await read_cluster();
+  if (read && in_office()) {
+    for (const auto& [id, broker] : state.live) open_queue(id);
+    RequestBatch greeting;
+    greeting.update_brokers();
+    send(greeting);
+    settled = co_await settle_as_told();
+    partitions = state.all_partitions();
+    read = in_office() && co_await read_states(partitions);
+  }
   if (!read || !in_office()) {
     // The tree cannot be read: leave the office to whoever can.
     if (in_office()) {
@@ -315,21 +327,18 @@ Async<void> Controller::Impl::take_office() {
     }
     co_return;
   }
-  for (const auto& [id, broker] : state.live) open_queue(id);
-
-  RequestBatch greeting;
-  greeting.update_brokers();
-  send(greeting);
+  log::info("controller", "{} partitions of {} topics are known after {} ms", partitions.size(), state.topics.size(),
+            (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
   // First what needs another leader: it is written to again a whole round of requests earlier.
-  std::vector<TopicPartition> partitions = state.all_partitions();
   std::vector<TopicPartition> unsettled;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
     if (!record->has_state) continue;
     if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
   }
-  co_await settle_partitions(std::move(unsettled));
+  co_await settle_partitions(unsettled);
   if (!in_office()) co_return;
+  settled.insert(unsettled.begin(), unsettled.end());
   // Everything that stands, so that brokers hear what they may have missed.
   RequestBatch all;
   std::vector<TopicPartition> without_state;
@@ -337,7 +346,7 @@ Async<void> Controller::Impl::take_office() {
     const PartitionRecord* record = state.find(tp);
     if (record == nullptr) continue;
     if (record->has_state) {
-      if (record->controller_epoch == state.epoch) continue;  // written a moment ago, and told
+      if (record->controller_epoch == state.epoch && settled.contains(tp)) continue;  // written a moment ago, and told
       all.leader_and_isr_to_replicas(state, tp);
       all.update_metadata(tp);
     } else if (!state.is_deleting(tp.topic)) {
@@ -400,8 +409,7 @@ Async<bool> Controller::Impl::read_cluster() {
       if (state.topics.contains(topic)) state.deletions.try_emplace(topic);
     }
   }
-  std::vector<TopicPartition> partitions = state.all_partitions();
-  co_return co_await read_states(std::move(partitions));
+  co_return true;
 }
 
 void Controller::Impl::schedule_balance(int64_t delay_ms) {

@@ -126,6 +126,23 @@ class CountingStore final : public FailingStore {
   std::vector<size_t>& sizes_;
 };
 
+// Keeps the reads of partition states until they are let go.
+class HoldingStore final : public FailingStore {
+ public:
+  HoldingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::vector<Task>& held)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), held_(held) {}
+  void get(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::NodeData> reply) override {
+    if (!path.ends_with("/state")) return FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
+      FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    });
+  }
+
+ private:
+  int none_ = 0;
+  std::vector<Task>& held_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -143,6 +160,7 @@ class ControllerTest : public ::testing::Test {
       ControllerOptions options;
       options.self = id;
       options.unclean_election = [&t](const std::string&) { return t.unclean_; };
+      options.told = [this] { return image.current(); };
       controller = std::make_unique<Controller>(
           t.runtime_, *t.executor_, *store, [&t](const BrokerInfo& to) { return std::make_unique<Channel>(t, to.id); }, options);
     }
@@ -638,6 +656,47 @@ TEST_F(ControllerTest, HandsTheOfficeOnWhenTheControllerDies) {
   EXPECT_EQ(broker(2).image.current()->find_partition("a", 0)->leader, BrokerId{1});
   EXPECT_EQ(create(assigned("b", {{1, 2}})).error, ErrorCode::kNone);
   EXPECT_EQ(broker(2).image.current()->find_partition("b", 0)->leader, BrokerId{1});
+}
+
+TEST_F(ControllerTest, ElectsLeadersBeforeItHasReadWhatItWasTold) {
+  start(0);
+  std::vector<Task> held;
+  wrap_ = [&](auto store) { return std::make_unique<HoldingStore>(std::move(store), *executor_, held); };
+  start(1);
+  start(2);
+  create(assigned("a", {{0, 1, 2}, {1, 0, 2}}));
+  create(assigned("b", {{2, 1}}));
+  create(assigned("alone", {{0}}));
+  forget();
+  kill(0);
+  ASSERT_EQ(held.size(), 4u);
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(2, "LI a-1 L1 e1 pe1 isr[1,2] rep[1,0,2]")) << all_heard(2);
+  EXPECT_FALSE(heard(1, "LI b-0 L2 e0 pe0 isr[2,1] rep[2,1]")) << all_heard(1);
+  for (Task& read : std::exchange(held, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "LI b-0 L2 e0 pe0 isr[2,1] rep[2,1]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "UM alone-0 L-1 e1 zv1 isr[0] off[0]")) << all_heard(1);
+  EXPECT_EQ(std::count(broker(1).heard.begin(), broker(1).heard.end(), "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]"), 1) << "once is enough";
+}
+
+TEST_F(ControllerTest, BelievesTheTreeMoreThanWhatItWasTold) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{0, 1, 2}, {0, 1, 2}, {0, 1, 2}}));
+  // The former controller wrote this and died before it told anybody.
+  metadata::PartitionStateNode newer;
+  newer.controller_epoch = 1;
+  newer.leader = {0};
+  newer.leader_epoch = {4};
+  newer.isr = {{0}, {2}};
+  broker(0).store->set("/brokers/topics/a/partitions/1/state", metadata::encode_partition_state(newer), metadata::kAnyVersion, [](auto) {});
+  runtime_.run_until_idle();
+  forget();
+  kill(0);
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L2 e5 pe2 isr[2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-2 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  for (const std::string& line : broker(1).heard) EXPECT_FALSE(line.starts_with("LI a-1 L1")) << line;
 }
 
 TEST_F(ControllerTest, StopsActingWhenItsWritesAreRefused) {

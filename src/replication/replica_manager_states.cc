@@ -99,7 +99,7 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
     }
   }
   if (fetchers_ != nullptr) fetchers_->apply();
-  log::info("state-change", "LeaderAndIsr of controller {}, epoch {}: {} partitions in {} ms", request.controller_id, request.controller_epoch,
+  log::info("replication", "LeaderAndIsr of controller {}, epoch {}: {} partitions in {} ms", request.controller_id, request.controller_epoch,
             response.partition_errors.size(), (runtime_.clock().monotonic_ns() - begin_ns) / 1'000'000);
   return response;
 }
