@@ -1,7 +1,7 @@
 // The table of broker keys: Kafka's 329 and ours, in name order. Row: name, type, default, range, importance, update mode, what it
 // does; then, where a key does nothing or stops the start, why. The columns are explained in config_key.h.
 // Defaults that differ from Kafka's: socket.send.buffer.bytes, socket.receive.buffer.bytes, replica.socket.receive.buffer.bytes
-// (-1: Kafka's fixed sizes limit far clients and followers).
+// (-1: Kafka's fixed sizes limit far clients and followers); zookeeper.max.in.flight.requests (a new controller reads every partition's state).
 #pragma once
 
 #include <array>
@@ -697,7 +697,7 @@ inline constexpr auto kBrokerKeys = [] {
              "The ZooKeeper servers that hold the cluster's metadata, host:port,host:port/chroot; not set: this node keeps it in a file of its own."),
     works("zookeeper.connection.timeout.ms", kInt, nullptr, "", kHigh, kReadOnly,
              "How long the start waits for ZooKeeper; not set: zookeeper.session.timeout.ms."),
-    works("zookeeper.max.in.flight.requests", kInt, "10", "1..", kHigh, kReadOnly,
+    works("zookeeper.max.in.flight.requests", kInt, "250", "1..", kHigh, kReadOnly,
              "Most unanswered requests to ZooKeeper; more wait in the broker."),
     refused("zookeeper.metadata.migration.enable", kBoolean, "false", "", kHigh, kReadOnly, kTrue,
              "Whether the metadata moves from ZooKeeper to a quorum.",

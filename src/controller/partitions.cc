@@ -2,6 +2,7 @@
 // §5, §6, §12.
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "controller/controller_impl.h"
 #include "metadata/paths.h"
@@ -51,7 +52,7 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
     ops.push_back(change.is_new ? StoreOp::create(std::move(path), std::move(data)) : StoreOp::set(std::move(path), std::move(data), record->partition_epoch));
     nodes.push_back(std::move(node));
   }
-  auto writes = co_await write_all(std::move(ops));
+  auto writes = co_await write_together(std::move(ops));
   std::vector<StoreError> errors;
   std::vector<TopicPartition> stale;
   for (size_t i = 0; i < writes.size(); ++i) {
@@ -111,11 +112,63 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
+    const int64_t begin_ns = runtime.clock().monotonic_ns();
     auto errors = co_await write_states(changes);
     if (!in_office()) co_return;
+    const auto written = std::count(errors.begin(), errors.end(), StoreError::kNone);
+    log::info("controller", "{} of {} partitions have other leaders or ISRs, written in {} ms", written, partitions.size(),
+              (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
     for (const StateChange& change : changes) batch.leader_and_isr_to_replicas(state, change.tp);
   }
   if (!partitions.empty()) send(batch);
+}
+
+// Each state is written on the condition that its node has the version that was told with it: then nothing else stands there, and
+// thousands of states need not be read before leaders are elected. Whatever was not told, or is not so any more, is left to who reads.
+Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
+  std::set<TopicPartition> settled;
+  if (!options.told) co_return settled;
+  const auto told = options.told();
+  std::vector<StateChange> changes;
+  for (auto& [name, topic] : state.topics) {
+    const metadata::TopicImage* known = told->find_topic(name);
+    if (known == nullptr || known->id != topic.id || state.is_deleting(name)) continue;
+    for (auto& [index, record] : topic.partitions) {
+      const metadata::PartitionImage* partition = known->find(index);
+      // A leader that recovers, of which nothing is told, is alone in the ISR.
+      if (partition == nullptr || partition->isr.size() < 2 || partition->leader_epoch.value < 0 || partition->partition_epoch < 0) continue;
+      PartitionRecord guess = record;
+      guess.has_state = true;
+      guess.leader = partition->leader;
+      guess.leader_epoch = partition->leader_epoch;
+      guess.isr = partition->isr;
+      guess.controller_epoch = partition->controller_epoch;
+      guess.partition_epoch = partition->partition_epoch;
+      TopicPartition tp{name, index};
+      Leadership next = elect_among_online(guess, online_for(tp), false);
+      if (next.leader == kNoBroker || next == leadership_of(guess)) continue;
+      record = std::move(guess);
+      changes.push_back({std::move(tp), std::move(next)});
+    }
+  }
+  if (changes.empty()) co_return settled;
+  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  auto errors = co_await write_states(changes);
+  if (!in_office()) co_return settled;
+  RequestBatch batch;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (errors[i] != StoreError::kNone) {
+      if (PartitionRecord* record = state.find(changes[i].tp)) record->has_state = false;  // a wrong guess
+      continue;
+    }
+    batch.leader_and_isr_to_replicas(state, changes[i].tp);
+    batch.update_metadata(changes[i].tp);
+    settled.insert(changes[i].tp);
+  }
+  log::info("controller", "{} of {} partitions have other leaders or ISRs, as the former controller had told theirs, written in {} ms", settled.size(),
+            changes.size(), (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+  if (!settled.empty()) send(batch);
+  co_return settled;
 }
 
 Async<void> Controller::Impl::create_states(std::vector<TopicPartition> partitions) {

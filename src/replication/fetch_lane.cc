@@ -249,8 +249,8 @@ void FetchLane::let_go_throttled() {
   }));
 }
 
-void FetchLane::give_up(Fetch& fetch, std::string_view why) {
-  log::error("replication", "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
+void FetchLane::give_up(Fetch& fetch, log::Level level, std::string_view why) {
+  log::at("replication", level, "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
   leave_session(fetch);
   fetch.state = State::kFailed;
   fetch.failed.store(true, std::memory_order_relaxed);

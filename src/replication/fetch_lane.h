@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "base/log.h"
 #include "base/mutex.h"
 #include "quota/replication_quota.h"
 #include "replication/leader_link.h"
@@ -152,7 +153,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void drop(Fetch& fetch);
   void new_session(bool same_id);
   void delay(Fetch& fetch);
-  void give_up(Fetch& fetch, std::string_view why);
+  void give_up(Fetch& fetch, log::Level level, std::string_view why);
   void hold_throttled();
   void let_go_throttled();
   void note_error(Fetch& fetch, ErrorCode code, std::string_view what);

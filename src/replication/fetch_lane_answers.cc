@@ -143,7 +143,8 @@ void FetchLane::on_diverging(Fetch& fetch, EpochEnd leader) {
 }
 
 void FetchLane::on_error(Fetch& fetch, ErrorCode code) {
-  if (code == ErrorCode::kFencedLeaderEpoch) return give_up(fetch, "the leader has a newer epoch; the controller will say more");
+  // At every election some leaders hear of it before their followers.
+  if (code == ErrorCode::kFencedLeaderEpoch) return give_up(fetch, log::Level::kInfo, "the leader has a newer epoch; the controller will say more");
   if (code == ErrorCode::kOffsetOutOfRange) return ask_for_ends(fetch);
   note_error(fetch, code, {});
   delay(fetch);
@@ -157,7 +158,7 @@ void FetchLane::on_log_error(Fetch& fetch, const Error& error) {
     return;
   }
   auto log = fetch.followed.partition->log();
-  if (error.code == ErrorCode::kKafkaStorageError && !log->dir().online()) return give_up(fetch, error.what);
+  if (error.code == ErrorCode::kKafkaStorageError && !log->dir().online()) return give_up(fetch, log::Level::kError, error.what);
   // A full disk among them: there may be room later.
   note_error(fetch, error.code, error.what);
   delay(fetch);
