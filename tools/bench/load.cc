@@ -450,6 +450,7 @@ Result<LoadResult> consume_thread(const LoadOptions& options, const std::vector<
       }
       if (peer->paused && !peer->done) wake = std::min(wake, peer->due_at);
     }
+    if (active == 0) break;
     for (epoll_event& event : epoll.wait(wake)) {
       auto& peer = *static_cast<FetchPeer*>(static_cast<Peer*>(event.data.ptr));
       if (peer.done) continue;
