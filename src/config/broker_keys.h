@@ -234,6 +234,9 @@ inline constexpr auto kBrokerKeys = [] {
              "Threads of the cleaner."),
     works("log.cleanup.policy", kList, "delete", "compact|delete", kMedium, kClusterWide,
              "What happens to old segments: delete them, compact them, or both."),
+    ours(works("log.cold.read.cache.bytes", kLong, "-1", "-1..", kMedium, kReadOnly,
+             "How much of what readers far behind the ends of the logs have brought from the disk stays in the page cache, for each log dir; "
+             "the oldest leaves first. -1: a quarter of the memory.")),
     works("log.dir", kString, "/tmp/kafka-logs", "", kHigh, kReadOnly,
              "The log dir if log.dirs is not set."),
     harmless("log.dir.failure.timeout.ms", kLong, "30000", "1..", kLow, kReadOnly,

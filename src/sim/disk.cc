@@ -40,7 +40,10 @@ class Disk::DiskFile final : public base::File {
     return file_->truncate(size);
   }
   Result<int64_t> size() override { return file_->size(); }
-  bool resident(int64_t position, int64_t size) override { return file_->resident(position, size) && !disk_.world_.random.chance(2); }
+  bool resident(int64_t position, int64_t size) override {
+    // Indexes stay cached: they are small, and read again and again.
+    return file_->resident(position, size) && (!path_.ends_with(".log") || !disk_.world_.random.chance(2));
+  }
   void load_into_cache(int64_t position, int64_t size) override {
     disk_.be_slow();
     file_->load_into_cache(position, size);

@@ -1,6 +1,7 @@
 #include "storage/flusher.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 
 #include "storage/log.h"
@@ -23,7 +24,7 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     timer = 0;
     if (executor == nullptr) return;
     auto end = tasks.upper_bound(runtime.clock().monotonic_ms());
-    for (auto entry = tasks.begin(); entry != end; ++entry) executor->post(std::move(entry->second.task));
+    for (auto entry = tasks.begin(); entry != end; ++entry) post(std::move(entry->second));
     tasks.erase(tasks.begin(), end);
     arm();
   }
@@ -32,6 +33,29 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     Task task;
     bool deletion = false;
   };
+  // Deletions one after the other, each a task of its own: those of many segments at a time would keep flushes waiting.
+  void post(Delayed delayed) REQUIRES(mutex) {
+    if (!delayed.deletion) return executor->post(std::move(delayed.task));
+    deletions.push_back(std::move(delayed.task));
+    if (!deleting) post_deletion();
+  }
+  void post_deletion() REQUIRES(mutex) {
+    deleting = true;
+    executor->post([self = shared_from_this()] { self->delete_next(); });
+  }
+  void delete_next() {
+    Task next;
+    {
+      base::MutexLock lock(mutex);
+      if (deletions.empty()) return;  // the flusher stops
+      next = std::move(deletions.front());
+      deletions.pop_front();
+    }
+    next();
+    base::MutexLock lock(mutex);
+    deleting = false;
+    if (executor != nullptr && !deletions.empty()) post_deletion();
+  }
   void add(int64_t delay_ms, Delayed delayed) {
     base::MutexLock lock(mutex);
     if (executor == nullptr) return;
@@ -44,6 +68,8 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
   base::Mutex mutex;
   base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
   std::multimap<int64_t, Delayed> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
+  std::deque<Task> deletions GUARDED_BY(mutex);             // that are due
+  bool deleting GUARDED_BY(mutex) = false;                  // a task for the next one is posted
   base::TimerId timer GUARDED_BY(mutex) = 0;
   int64_t timer_due GUARDED_BY(mutex) = 0;
 };
@@ -59,11 +85,13 @@ Flusher::~Flusher() { stop(); }
 void Flusher::stop() {
   stopped_.store(true, std::memory_order_release);
   std::multimap<int64_t, Due::Delayed> dropped;  // destroyed outside the lock: tasks own logs
+  std::deque<Task> deletions;
   base::TimerId timer;
   {
     base::MutexLock lock(due_->mutex);
     due_->executor = nullptr;
     dropped.swap(due_->tasks);
+    deletions.swap(due_->deletions);
     timer = due_->timer;
   }
   if (timer != 0) due_->runtime.timers().cancel(timer);
@@ -112,7 +140,7 @@ void Flusher::hasten_deletions() {
   if (due_->executor == nullptr) return;
   for (auto entry = due_->tasks.begin(); entry != due_->tasks.end();) {
     if (entry->second.deletion) {
-      due_->executor->post(std::move(entry->second.task));
+      due_->post(std::move(entry->second));
       entry = due_->tasks.erase(entry);
     } else {
       ++entry;

@@ -16,7 +16,8 @@ constexpr int kRoundsOfRetention = 20;
 }  // namespace
 
 LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
-    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(std::min(options.max_open_files, runtime.files().max_open_files() / 4))), scheduler(runtime.make_executor("log-scheduler", 1)) {
+    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(std::min(options.max_open_files, runtime.files().max_open_files() / 4))), reader(log_dirs, options.cold_read_cache_bytes, metrics.counter(metrics::kColdReadBytes), metrics.counter(metrics::kColdReadDroppedBytes)),
+      scheduler(runtime.make_executor("log-scheduler", 1)) {
   LogDir::Options dir_options;
   dir_options.flush_threads = options.flush_threads_per_dir;
   dir_options.flush_debt_factor = options.flush_debt_factor;
@@ -30,6 +31,7 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
     dirs.push_back(std::make_unique<Dir>());
     dirs.back()->dir = log_dirs.back();
   }
+  reader.start();
   registrations.push_back(metrics.callback(metrics::kOfflineLogDirectoryCount, {}, [this] {
     return static_cast<double>(std::count_if(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return !dir->online(); }));
   }));
