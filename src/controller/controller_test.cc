@@ -576,6 +576,23 @@ TEST_F(ControllerTest, WritesTheOtherStatesWhenOneIsRefused) {
   EXPECT_TRUE(heard(2, "LI a-2 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
 }
 
+TEST_F(ControllerTest, AnElectionOfAllLeavesOutWhatNeverHadALeader) {
+  start(0);
+  start(1);
+  kill(1);
+  create(assigned("never", {{1}}));
+  create(assigned("led", {{0}}));
+  protocol::ElectLeadersRequest all;
+  all.topic_partitions.reset();
+  std::optional<protocol::ElectLeadersResponse> answer;
+  active().elect_leaders(all, [&](protocol::ElectLeadersResponse response) { answer = std::move(response); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error_code, 0);
+  EXPECT_TRUE(answer->replica_election_results.empty()) << answer->replica_election_results.front().topic;
+  EXPECT_EQ(elect(0, "never"), ErrorCode::kPreferredLeaderNotAvailable) << "who names it is told";
+}
+
 TEST_F(ControllerTest, ElectsOutsideTheIsrOnlyIfAllowed) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("u", {{1, 2}}));

@@ -406,6 +406,8 @@ Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest
     }
   } else {
     partitions = state.all_partitions();
+    // A partition that never had a leader is in no broker's metadata, and Kafka elects among what stands there.
+    std::erase_if(partitions, [&](const TopicPartition& tp) { return !state.find(tp)->has_state; });
   }
   bool all = !request.topic_partitions.has_value();
   std::map<TopicPartition, ErrorCode> results;
