@@ -289,7 +289,10 @@ Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, std::vecto
     co_await settle_partitions(std::move(went));
     if (!in_office()) co_return;
   }
-  if (!came.empty()) co_await settle_partitions(std::move(came));
+  if (!came.empty()) {
+    log::info("controller", "broker {}: {} replicas are online again", from.value, came.size());
+    co_await settle_partitions(std::move(came));
+  }
 }
 
 }  // namespace odradek::controller

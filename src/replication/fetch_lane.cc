@@ -133,10 +133,17 @@ void FetchLane::start(Fetch& fetch) {
   resume(fetch);
 }
 
+void FetchLane::set_state(Fetch& fetch, State state) {
+  static constexpr std::string_view kNames[] = {"starting", "fetching", "asking", "delayed", "throttled", "failed"};
+  if (fetch.state == state) return;
+  log::debug("replication", "{}: {}: {}, was {}", label_, fetch.tp().to_string(), kNames[static_cast<size_t>(state)], kNames[static_cast<size_t>(fetch.state)]);
+  fetch.state = state;
+}
+
 // From the end of the log as it is now.
 void FetchLane::resume(Fetch& fetch) {
   auto log = fetch.followed.partition->log();
-  fetch.state = State::kFetching;
+  set_state(fetch, State::kFetching);
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
   fetch.names_position = true;
@@ -197,7 +204,7 @@ bool is_usual(ErrorCode code) {
 
 void FetchLane::delay(Fetch& fetch) {
   leave_session(fetch);
-  fetch.state = State::kDelayed;
+  set_state(fetch, State::kDelayed);
   ++fetch.delays;
   int64_t pause_ms = options_.backoff_ms;
   if (is_usual(fetch.last_error) && (kFirstHurriedMs << fetch.hurried) < pause_ms) pause_ms = kFirstHurriedMs << fetch.hurried++;
@@ -218,7 +225,7 @@ void FetchLane::hold_throttled() {
   for (auto& [tp, fetch] : fetches_) {
     if (fetch->state != State::kFetching || !fetch->followed.partition->follower_throttled() || fetch->lag.load(std::memory_order_relaxed) == 0) continue;
     leave_session(*fetch);
-    fetch->state = State::kThrottled;
+    set_state(*fetch, State::kThrottled);
     held = true;
   }
   if (!held || std::exchange(holds_throttled_, true)) return;
@@ -251,7 +258,7 @@ void FetchLane::let_go_throttled() {
 void FetchLane::give_up(Fetch& fetch, std::string_view why) {
   log::error("replication", "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
   leave_session(fetch);
-  fetch.state = State::kFailed;
+  set_state(fetch, State::kFailed);
   fetch.failed.store(true, std::memory_order_relaxed);
 }
 
@@ -264,7 +271,7 @@ void FetchLane::pause(const Error& error) {
   new_session(false);
   // What was asked of the lost connection is asked again, after another OFFSET_OUT_OF_RANGE.
   for (auto& [tp, fetch] : fetches_) {
-    if (fetch->state == State::kAsking) fetch->state = State::kFetching;
+    if (fetch->state == State::kAsking) set_state(*fetch, State::kFetching);
   }
   waits_ = true;
   context_->runtime.timers().after(std::chrono::milliseconds(options_.backoff_ms), executor_.posting([weak = weak_from_this(), era = era_] {

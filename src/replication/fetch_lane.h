@@ -138,6 +138,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void at_once(UniqueFunction<void(FetchLane&)> step);
   void take_changes();
   void start(Fetch& fetch);
+  // With a line for who looks on (debug).
+  void set_state(Fetch& fetch, State state);
   void go_on();  // sends what can be sent
   bool send(bool only_news);
   LeaderLink& link(size_t connection);
