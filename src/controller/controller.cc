@@ -316,6 +316,8 @@ Async<void> Controller::Impl::take_office() {
   RequestBatch greeting;
   greeting.update_brokers();
   send(greeting);
+  co_await settle_restarted();
+  if (!in_office()) co_return;
   // First what needs another leader: it is written to again a whole round of requests earlier.
   std::vector<TopicPartition> partitions = state.all_partitions();
   std::vector<TopicPartition> unsettled;

@@ -91,6 +91,9 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<std::vector<metadata::StoreError>> write_states(std::vector<StateChange> changes);
   // Elects and shrinks so that only online replicas count; tells the brokers. `partitions`: where something may be to do.
   Async<void> settle_partitions(std::vector<TopicPartition> partitions);
+  // For who takes office: replicas of brokers that have registered since the state was written. They may have started again, and have lost
+  // what they had not written to their disks, also of the present leader epoch: a controller in office would have seen them go and come.
+  Async<void> settle_restarted();
   // Creates the states of partitions that have none and a live replica.
   Async<void> create_states(std::vector<TopicPartition> partitions);
   Async<void> handle_alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply);

@@ -657,6 +657,33 @@ TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   EXPECT_EQ(topic->partitions.size(), 2u);
 }
 
+// They may have lost what they had not on their disks, in the very epoch that their logs end with.
+TEST_F(ControllerTest, LeadersThatStartedAgainWhileNobodyWasInOfficeLeadInANewEpoch) {
+  int nobody_wins = 0;
+  wrap_ = [&](auto store) {
+    return std::make_unique<FailingStore>(std::move(store), *executor_, paths::kController, metadata::StoreError::kConnectionLoss, nobody_wins);
+  };
+  for (int32_t id : {3, 1, 2}) start(id);
+  ASSERT_EQ(create(assigned("a", {{1, 2}, {2, 1}})).error, ErrorCode::kNone);
+  nobody_wins = 1'000'000;
+  brokers_.erase(3);
+  kill(1);
+  start(1);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(1, "LI a-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L2 e1 pe1 isr[2] rep[2,1]")) << all_heard(1);
+  // Now all of them.
+  nobody_wins = 1'000'000;
+  brokers_.clear();
+  runtime_.run_until_idle();
+  start(1);
+  start(2);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e2 pe2 isr[2] rep[1,2]")) << all_heard(2);
+}
+
 TEST_F(ControllerTest, StaysOutOfAClusterThatHasTransactions) {
   start(1);
   Broker& second = *(brokers_[0] = std::make_unique<Broker>(*this, 0));

@@ -118,6 +118,26 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
   if (!partitions.empty()) send(batch);
 }
 
+Async<void> Controller::Impl::settle_restarted() {
+  std::vector<StateChange> changes;
+  for (const TopicPartition& tp : state.all_partitions()) {
+    const PartitionRecord* record = state.find(tp);
+    if (!record->has_state || record->replicas.size() < 2) continue;
+    auto restarted = [&](BrokerId broker) {
+      auto live = state.live.find(broker);
+      return live != state.live.end() && live->second.epoch > record->state_zxid;
+    };
+    if (std::none_of(record->isr.begin(), record->isr.end(), restarted)) continue;
+    Leadership next = elect_among_online(*record, [&](BrokerId broker) { return state.is_online(broker, tp) && !restarted(broker); }, false);
+    // All of them: one has to go on with what it has, and with an epoch in which nobody else has anything.
+    if (next.leader == kNoBroker) next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
+    if (next.leader != kNoBroker) changes.push_back({tp, std::move(next)});
+  }
+  if (changes.empty()) co_return;
+  log::info("controller", "{} partitions have replicas on brokers that started again: new leader epochs", changes.size());
+  co_await write_states(std::move(changes));
+}
+
 Async<void> Controller::Impl::create_states(std::vector<TopicPartition> partitions) {
   std::vector<StateChange> changes;
   for (const TopicPartition& tp : partitions) {

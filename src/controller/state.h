@@ -37,6 +37,7 @@ struct PartitionRecord {
   bool recovering = false;
   int32_t controller_epoch = 0;
   int32_t partition_epoch = 0;  // version of the state node
+  int64_t state_zxid = -1;      // of the change that wrote the state, as it was read when this broker took office
 
   bool is_reassigning() const { return !adding.empty() || !removing.empty(); }
   // What a running reassignment leads to, and where it came from.

@@ -45,6 +45,16 @@ void FetchLane::remove(std::vector<TopicPartition> partitions) {
   at_once([](FetchLane& lane) { lane.take_changes(); });
 }
 
+void FetchLane::reconfigured(const TopicPartition& tp) {
+  at_once([tp](FetchLane& lane) {
+    Fetch* fetch = lane.find(tp);
+    if (fetch == nullptr || fetch->state != State::kFetching) return;
+    if (lane.pipelined()) lane.watch_flushes(*fetch);
+    lane.mark_dirty(*fetch);
+    lane.go_on();
+  });
+}
+
 std::vector<FetchLane::Lag> FetchLane::lags() const {
   base::MutexLock lock(map_mutex_);
   std::vector<Lag> all;
@@ -182,6 +192,8 @@ void FetchLane::watch_flushes(Fetch& fetch) {
   if (fetch.flush_watch != nullptr) return;
   fetch.flush_watch = std::make_shared<FlushWatch>(weak_from_this(), fetch.tp());
   fetch.followed.partition->append_waiters().add(fetch.flush_watch, 0, fetch.flush_watch->slot);
+  // What stood here before anybody waited for its flush: of a former life, or from before the setting.
+  if (auto log = fetch.followed.partition->log(); log->flushed_offset() < log->log_end_offset()) log->request_flush();
 }
 
 void FetchLane::stop_watching(Fetch& fetch) {

@@ -77,6 +77,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   // Takes the place of the same partition in an older epoch.
   void add(std::vector<FollowedPartition> partitions);
   void remove(std::vector<TopicPartition> partitions);
+  // Settings of its log have changed: the leader hears what it needs to know now.
+  void reconfigured(const TopicPartition& tp);
 
   struct Lag {
     TopicPartition tp;

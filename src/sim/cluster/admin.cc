@@ -266,11 +266,11 @@ class Admin final : public Client {
           if (answer.low_watermark < offset) return world_.violation(fmt::format("admin: {} starts at {} after a deletion up to {}", tp.to_string(), answer.low_watermark, offset));
           context_.events.count(Event::kRecordsDeleted);
           break;
+        case ErrorCode::kKafkaStorageError:
         case ErrorCode::kNotLeaderOrFollower: router_.refresh(); break;
         case ErrorCode::kOffsetOutOfRange:  // a new leader has not heard of the high watermark
         case ErrorCode::kRequestTimedOut:
-        case ErrorCode::kUnknownTopicOrPartition:
-        case ErrorCode::kKafkaStorageError: break;
+        case ErrorCode::kUnknownTopicOrPartition: break;
         default: return world_.violation(fmt::format("admin: DeleteRecords: {}", name_of(error)));
       }
       later(500, 3'000);

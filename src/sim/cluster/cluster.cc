@@ -15,6 +15,7 @@ namespace odradek::sim {
 namespace {
 
 constexpr int kBrokers = 3;
+constexpr int64_t kLeastFaults = 20, kLeastOperations = 5'000;
 
 class Cluster {
  public:
@@ -68,7 +69,8 @@ class Cluster {
     for (auto& broker : brokers_) faults_->start_later(*broker, world_.random.between(0, 2'000));
     make_clients();
     look();
-    for (int64_t left = world_.random.between(1, 2); left > 0 && !over(); --left) {
+    // Long enough that much happens.
+    for (int64_t left = world_.random.between(1, 2); !over() && (left > 0 || events_.faults() < kLeastFaults || world_.operations < kLeastOperations); --left) {
       settle();
       if (world_.random.chance(30)) live_without_a_log_dir();
       trouble(world_.random.between(20'000, 60'000));
@@ -150,9 +152,9 @@ class Cluster {
     SeededRandom& random = world_.random;
     int number = 0;
     clients_.push_back(make_cluster_admin(context_));
-    for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, true));
+    for (int64_t left = random.between(2, 3); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, true));
     for (int64_t left = random.between(0, 1); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, false));
-    for (int64_t left = random.between(1, 2); left > 0; --left) clients_.push_back(make_cluster_consumer(context_, number++));
+    for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_cluster_consumer(context_, number++));
     member_context_ = std::make_unique<Context>(Context{.world = world_, .network = *networks_[0], .model = model_});
     member_context_->broker = [this](int32_t id) { return networks_[id > 0 && id <= kBrokers ? static_cast<size_t>(id - 1) : world_.random.below(kBrokers)].get(); };
     for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_member(*member_context_, 0, number++));
@@ -236,6 +238,7 @@ class Cluster {
     const int64_t commits = model_.commits;
     require(60'000, "a group does not get well", [&]() -> std::string { return model_.commits > commits ? "" : "no commit is taken"; });
     world_.trace("all is well");
+    judge_->on_well();
     be_quiet(world_.random.between(6'000, 10'000));
   }
 

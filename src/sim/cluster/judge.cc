@@ -172,6 +172,7 @@ void Judge::look_at_logs() {
       auto log = partition->log();
       if (log == nullptr || partition->role() == replication::Role::kNone || partition->role() == replication::Role::kOffline) continue;
       const LogKey key{log->topic_id(), partition->name().partition};
+      if (after_cut_ && !partition->is_leader()) continue;
       Checked& checked = checked_[{broker->id(), key}];
       if (checked.life != broker->lives()) checked = {broker->lives(), 0};
       auto& [life, end] = ends_[{broker->id(), key}];
@@ -244,6 +245,7 @@ std::string Judge::not_led() {
 }
 
 void Judge::on_power_cut_of_all() {
+  after_cut_ = true;
   for (auto& [key, committed] : committed_) {
     const TopicPartition& tp = names_[key];
     TopicModel* topic = model_.find(tp.topic);

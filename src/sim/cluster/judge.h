@@ -36,6 +36,8 @@ class Judge {
   std::string not_led();
   // All brokers have lost their power: what was not promised to be on the disk may differ from now on.
   void on_power_cut_of_all();
+  // All replicas are in sync again.
+  void on_well() { after_cut_ = false; }
 
   // Into the trace: what the tree and each broker say of each partition.
   void describe();
@@ -89,6 +91,7 @@ class Judge {
   int32_t controller_before_ = -1;
   std::map<int, std::pair<int, int32_t>> obeyed_;  // by broker: in which life, up to which epoch of a controller
   int64_t last_leader_change_ns_ = 0;
+  bool after_cut_ = false;  // followers' high watermarks may be of what was lost
 };
 
 }  // namespace odradek::sim

@@ -33,6 +33,7 @@ int main(int count, char** arguments) {
       return 2;
     }
   }
+  if (options.verbose) std::setvbuf(stdout, nullptr, _IOLBF, 0);  // between the lines of the brokers
   int broken = 0;
   Events all;
   for (uint64_t left = seeds; left > 0; --left, ++options.seed) {

@@ -24,7 +24,7 @@ class Producer final : public Client {
         name_("p" + std::to_string(number)),
         idempotent_(idempotent),
         acks_(static_cast<int16_t>(idempotent ? -1 : world_.random.between(-1, 1))),
-        pace_us_(world_.random.between(10'000, 120'000)),
+        pace_us_(world_.random.between(10'000, 80'000)),
         router_(context, name_) {}
 
   void start() override {
@@ -215,8 +215,8 @@ class Producer final : public Client {
         case ErrorCode::kUnknownTopicId:
         case ErrorCode::kNotLeaderOrFollower:
         case ErrorCode::kLeaderNotAvailable:
-        case ErrorCode::kNetworkException: router_.refresh(); break;
         case ErrorCode::kKafkaStorageError:
+        case ErrorCode::kNetworkException: router_.refresh(); break;
         case ErrorCode::kRequestTimedOut:
         case ErrorCode::kNotEnoughReplicas:
         case ErrorCode::kNotEnoughReplicasAfterAppend: break;
