@@ -265,6 +265,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
   auto how_to_rule = controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); });
   how_to_rule.told = [this] { return image.current(); };
+  if (auto zookeeper = zookeeper_settings(*settings)) how_to_rule.silence_ms = int64_t{zookeeper->store.session_timeout_ms} * 2;
   controller = std::make_unique<controller::Controller>(
       runtime, *metadata_executor, *store,
       [this, local, how = broker_channel_options(*settings, self)](const metadata::BrokerInfo& to) {

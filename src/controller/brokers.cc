@@ -85,7 +85,7 @@ Async<std::optional<std::map<BrokerId, LiveBroker>>> Controller::Impl::read_brok
       log::error("controller", "broker {} is left out: {}", ids[i].value, info.error().what);
       continue;
     }
-    brokers[ids[i]] = {std::move(*info), data[i]->stat.czxid};
+    brokers[ids[i]] = {std::move(*info), data[i]->stat.czxid, data[i]->stat.ctime_ms};
   }
   co_return brokers;
 }
@@ -296,7 +296,10 @@ Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, std::vecto
     co_await settle_partitions(std::move(went));
     if (!in_office()) co_return;
   }
-  if (!came.empty()) co_await settle_partitions(std::move(came));
+  if (!came.empty()) {
+    log::info("controller", "broker {}: {} replicas are online again", from.value, came.size());
+    co_await settle_partitions(std::move(came));
+  }
 }
 
 }  // namespace odradek::controller

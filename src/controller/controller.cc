@@ -259,7 +259,10 @@ Async<bool> Controller::Impl::win_or_lose() {
     if (!won && won.error().error == StoreError::kConnectionLoss) co_await tree.pause(metadata::TreeClient::kRetryMs);
   }
   int32_t version = node->stat.version + 1;
-  if (!won) {
+  int64_t elected_ms = 0;
+  if (won) {
+    elected_ms = (*won)[1].stat.mtime_ms;
+  } else {
     if (won.error().error != StoreError::kNodeExists && won.error().error != StoreError::kBadVersion) co_return false;
     // Perhaps by the own hand, before a connection was lost.
     auto holder = co_await tree.get(paths::kController);
@@ -268,12 +271,14 @@ Async<bool> Controller::Impl::win_or_lose() {
     auto value = metadata::decode_controller_epoch(epoch_now->data);
     if (!value || *value != wanted) co_return false;
     version = epoch_now->stat.version;
+    elected_ms = epoch_now->stat.mtime_ms;
   }
   if (mine != session) co_return false;  // with it went the node
   ++office;
   state = ControllerState();
   state.epoch = wanted;
   state.epoch_version = version;
+  state.elected_ms = elected_ms;
   epoch.store(wanted, std::memory_order_release);
   active.store(true, std::memory_order_release);
   log::info("controller", "broker {} is the controller, epoch {}", options.self.value, wanted);
@@ -329,6 +334,8 @@ Async<void> Controller::Impl::take_office() {
   }
   log::info("controller", "{} partitions of {} topics are known after {} ms", partitions.size(), state.topics.size(),
             (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+  co_await settle_restarted();
+  if (!in_office()) co_return;
   // First what needs another leader: it is written to again a whole round of requests earlier.
   std::vector<TopicPartition> unsettled;
   for (const TopicPartition& tp : partitions) {

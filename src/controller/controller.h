@@ -45,6 +45,7 @@ struct ControllerOptions {
   bool delete_topics = true;                        // delete.topic.enable
   // What former controllers have told this broker. Only a guess, which a new controller's first writes may begin with (settle_as_told). May be empty.
   std::function<std::shared_ptr<const metadata::ClusterImage>()> told;
+  int64_t silence_ms = 36'000;  // how long a dead controller may still have held its office: a session timeout, and more
 };
 
 template <class Response>

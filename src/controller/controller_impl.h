@@ -98,6 +98,9 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // What a new controller does before it has read the states: the same, from what it was told when it was not in office. Those whose
   // leaders and followers know of it now.
   Async<std::set<TopicPartition>> settle_as_told();
+  // For who takes office: replicas of brokers that have registered since the state was written. They may have started again, and have lost
+  // what they had not written to their disks, also of the present leader epoch: a controller in office would have seen them go and come.
+  Async<void> settle_restarted();
   // Creates the states of partitions that have none and a live replica.
   Async<void> create_states(std::vector<TopicPartition> partitions);
   Async<void> handle_alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply);

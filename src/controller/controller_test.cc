@@ -684,6 +684,7 @@ TEST_F(ControllerTest, ElectsLeadersBeforeItHasReadWhatItWasTold) {
   create(assigned("a", {{0, 1, 2}, {1, 0, 2}}));
   create(assigned("b", {{2, 1}}));
   create(assigned("alone", {{0}}));
+  runtime_.advance(60'000);
   forget();
   kill(0);
   ASSERT_EQ(held.size(), 4u);
@@ -697,6 +698,23 @@ TEST_F(ControllerTest, ElectsLeadersBeforeItHasReadWhatItWasTold) {
   EXPECT_EQ(std::count(broker(1).heard.begin(), broker(1).heard.end(), "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]"), 1) << "once is enough";
 }
 
+TEST_F(ControllerTest, ReadsFirstWhereABrokerCameWhileTheFormerControllerMayHaveBeenDead) {
+  start(0);
+  std::vector<Task> held;
+  wrap_ = [&](auto store) { return std::make_unique<HoldingStore>(std::move(store), *executor_, held); };
+  start(1);
+  create(assigned("a", {{0, 1}}));
+  runtime_.advance(60'000);
+  start(2);
+  create(assigned("b", {{0, 1, 2}}));
+  forget();
+  kill(0);
+  EXPECT_FALSE(heard(2, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(2);
+  for (Task& read : std::exchange(held, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(2, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(2);
+}
+
 TEST_F(ControllerTest, BelievesTheTreeMoreThanWhatItWasTold) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("a", {{0, 1, 2}, {0, 1, 2}, {0, 1, 2}}));
@@ -707,7 +725,7 @@ TEST_F(ControllerTest, BelievesTheTreeMoreThanWhatItWasTold) {
   newer.leader_epoch = {4};
   newer.isr = {{0}, {2}};
   broker(0).store->set("/brokers/topics/a/partitions/1/state", metadata::encode_partition_state(newer), metadata::kAnyVersion, [](auto) {});
-  runtime_.run_until_idle();
+  runtime_.advance(60'000);
   forget();
   kill(0);
   EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
@@ -778,6 +796,33 @@ TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   const auto* topic = broker(0).image.current()->find_topic("a");
   ASSERT_NE(topic, nullptr);
   EXPECT_EQ(topic->partitions.size(), 2u);
+}
+
+// They may have lost what they had not on their disks, in the very epoch that their logs end with.
+TEST_F(ControllerTest, LeadersThatStartedAgainWhileNobodyWasInOfficeLeadInANewEpoch) {
+  int nobody_wins = 0;
+  wrap_ = [&](auto store) {
+    return std::make_unique<FailingStore>(std::move(store), *executor_, paths::kController, metadata::StoreError::kConnectionLoss, nobody_wins);
+  };
+  for (int32_t id : {3, 1, 2}) start(id);
+  ASSERT_EQ(create(assigned("a", {{1, 2}, {2, 1}})).error, ErrorCode::kNone);
+  nobody_wins = 1'000'000;
+  brokers_.erase(3);
+  kill(1);
+  start(1);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(1, "LI a-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L2 e1 pe1 isr[2] rep[2,1]")) << all_heard(1);
+  // Now all of them.
+  nobody_wins = 1'000'000;
+  brokers_.clear();
+  runtime_.run_until_idle();
+  start(1);
+  start(2);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e2 pe2 isr[2] rep[1,2]")) << all_heard(2);
 }
 
 TEST_F(ControllerTest, StaysOutOfAClusterThatHasTransactions) {

@@ -129,6 +129,11 @@ Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
   std::set<TopicPartition> settled;
   if (!options.told) co_return settled;
   const auto told = options.told();
+  // Who registered when the former controller may have been dead has perhaps started again, which nobody has looked at (settle_restarted()).
+  auto seen = [&](BrokerId broker) {
+    auto live = state.live.find(broker);
+    return live == state.live.end() || live->second.registered_ms < state.elected_ms - options.silence_ms;
+  };
   std::vector<StateChange> changes;
   for (auto& [name, topic] : state.topics) {
     const metadata::TopicImage* known = told->find_topic(name);
@@ -137,6 +142,7 @@ Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
       const metadata::PartitionImage* partition = known->find(index);
       // A leader that recovers, of which nothing is told, is alone in the ISR.
       if (partition == nullptr || partition->isr.size() < 2 || partition->leader_epoch.value < 0 || partition->partition_epoch < 0) continue;
+      if (!std::all_of(partition->isr.begin(), partition->isr.end(), seen)) continue;
       PartitionRecord guess = record;
       guess.has_state = true;
       guess.leader = partition->leader;
@@ -169,6 +175,26 @@ Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
             changes.size(), (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
   if (!settled.empty()) send(batch);
   co_return settled;
+}
+
+Async<void> Controller::Impl::settle_restarted() {
+  std::vector<StateChange> changes;
+  for (const TopicPartition& tp : state.all_partitions()) {
+    const PartitionRecord* record = state.find(tp);
+    if (!record->has_state || record->replicas.size() < 2) continue;
+    auto restarted = [&](BrokerId broker) {
+      auto live = state.live.find(broker);
+      return live != state.live.end() && live->second.epoch > record->state_zxid;
+    };
+    if (std::none_of(record->isr.begin(), record->isr.end(), restarted)) continue;
+    Leadership next = elect_among_online(*record, [&](BrokerId broker) { return state.is_online(broker, tp) && !restarted(broker); }, false);
+    // All of them: one has to go on with what it has, and with an epoch in which nobody else has anything.
+    if (next.leader == kNoBroker) next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
+    if (next.leader != kNoBroker) changes.push_back({tp, std::move(next)});
+  }
+  if (changes.empty()) co_return;
+  log::info("controller", "{} partitions have replicas on brokers that started again: new leader epochs", changes.size());
+  co_await write_states(std::move(changes));
 }
 
 Async<void> Controller::Impl::create_states(std::vector<TopicPartition> partitions) {

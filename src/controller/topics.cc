@@ -85,6 +85,7 @@ Async<bool> Controller::Impl::read_states(std::vector<TopicPartition> partitions
     record->recovering = node->recovering;
     record->controller_epoch = node->controller_epoch;
     record->partition_epoch = data[i]->stat.version;
+    record->state_zxid = data[i]->stat.mzxid;
   }
   co_return true;
 }

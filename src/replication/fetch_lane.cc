@@ -46,6 +46,16 @@ void FetchLane::remove(std::vector<TopicPartition> partitions) {
   at_once([](FetchLane& lane) { lane.take_changes(); });
 }
 
+void FetchLane::reconfigured(const TopicPartition& tp) {
+  at_once([tp](FetchLane& lane) {
+    Fetch* fetch = lane.find(tp);
+    if (fetch == nullptr || fetch->state != State::kFetching) return;
+    if (lane.pipelined()) lane.watch_flushes(*fetch);
+    lane.mark_dirty(*fetch);
+    lane.go_on();
+  });
+}
+
 std::vector<FetchLane::Lag> FetchLane::lags() const {
   base::MutexLock lock(map_mutex_);
   std::vector<Lag> all;
@@ -134,10 +144,17 @@ void FetchLane::start(Fetch& fetch) {
   resume(fetch);
 }
 
+void FetchLane::set_state(Fetch& fetch, State state) {
+  static constexpr std::string_view kNames[] = {"starting", "fetching", "asking", "delayed", "throttled", "failed"};
+  if (fetch.state == state) return;
+  log::debug("replication", "{}: {}: {}, was {}", label_, fetch.tp().to_string(), kNames[static_cast<size_t>(state)], kNames[static_cast<size_t>(fetch.state)]);
+  fetch.state = state;
+}
+
 // From the end of the log as it is now.
 void FetchLane::resume(Fetch& fetch) {
   auto log = fetch.followed.partition->log();
-  fetch.state = State::kFetching;
+  set_state(fetch, State::kFetching);
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
   fetch.names_position = true;
@@ -176,6 +193,8 @@ void FetchLane::watch_flushes(Fetch& fetch) {
   if (fetch.flush_watch != nullptr) return;
   fetch.flush_watch = std::make_shared<FlushWatch>(weak_from_this(), fetch.tp());
   fetch.followed.partition->append_waiters().add(fetch.flush_watch, 0, fetch.flush_watch->slot);
+  // What stood here before anybody waited for its flush: of a former life, or from before the setting.
+  if (auto log = fetch.followed.partition->log(); log->flushed_offset() < log->log_end_offset()) log->request_flush();
 }
 
 void FetchLane::stop_watching(Fetch& fetch) {
@@ -198,7 +217,7 @@ bool is_usual(ErrorCode code) {
 
 void FetchLane::delay(Fetch& fetch) {
   leave_session(fetch);
-  fetch.state = State::kDelayed;
+  set_state(fetch, State::kDelayed);
   ++fetch.delays;
   int64_t pause_ms = options_.backoff_ms;
   if (is_usual(fetch.last_error) && (kFirstHurriedMs << fetch.hurried) < pause_ms) pause_ms = kFirstHurriedMs << fetch.hurried++;
@@ -219,7 +238,7 @@ void FetchLane::hold_throttled() {
   for (auto& [tp, fetch] : fetches_) {
     if (fetch->state != State::kFetching || !fetch->followed.partition->follower_throttled() || fetch->lag.load(std::memory_order_relaxed) == 0) continue;
     leave_session(*fetch);
-    fetch->state = State::kThrottled;
+    set_state(*fetch, State::kThrottled);
     held = true;
   }
   if (!held || std::exchange(holds_throttled_, true)) return;
@@ -252,7 +271,7 @@ void FetchLane::let_go_throttled() {
 void FetchLane::give_up(Fetch& fetch, log::Level level, std::string_view why) {
   log::at("replication", level, "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
   leave_session(fetch);
-  fetch.state = State::kFailed;
+  set_state(fetch, State::kFailed);
   fetch.failed.store(true, std::memory_order_relaxed);
 }
 
@@ -266,7 +285,7 @@ void FetchLane::pause(const Error& error) {
   new_session(false);
   // What was asked of the lost connection is asked again, after another OFFSET_OUT_OF_RANGE.
   for (auto& [tp, fetch] : fetches_) {
-    if (fetch->state == State::kAsking) fetch->state = State::kFetching;
+    if (fetch->state == State::kAsking) set_state(*fetch, State::kFetching);
   }
   waits_ = true;
   context_->runtime.timers().after(std::chrono::milliseconds(options_.backoff_ms), executor_.posting([weak = weak_from_this(), era = era_] {

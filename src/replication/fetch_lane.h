@@ -81,6 +81,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   // Takes the place of the same partition in an older epoch.
   void add(std::vector<FollowedPartition> partitions);
   void remove(std::vector<TopicPartition> partitions);
+  // Settings of its log have changed: the leader hears what it needs to know now.
+  void reconfigured(const TopicPartition& tp);
 
   struct Lag {
     TopicPartition tp;
@@ -142,6 +144,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void at_once(UniqueFunction<void(FetchLane&)> step);
   void take_changes();
   void start(Fetch& fetch);
+  // With a line for who looks on (debug).
+  void set_state(Fetch& fetch, State state);
   void go_on();  // sends what can be sent
   bool send(bool only_news);
   LeaderLink& link(size_t connection);

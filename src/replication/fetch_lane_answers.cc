@@ -45,7 +45,10 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
     if (!mode_known_ || takes != pipelined()) {
       mode_known_ = true;
       pipelined_.store(takes, std::memory_order_relaxed);
-      log::info("replication", "{}: fetches are {}", label_, takes ? "pipelined" : "one at a time, its leader is not of Odradek");
+      log::info("replication", "{}: fetches are {}", label_,
+                takes                             ? "pipelined"
+                : options_.in_flight_bytes > 0    ? "one at a time, its leader is not of Odradek"
+                                                  : "one at a time, as replica.fetch.in.flight.bytes says");
       if (context_->on_mode) context_->on_mode(target_, takes);
     }
   }
@@ -154,7 +157,7 @@ void FetchLane::on_log_error(Fetch& fetch, const Error& error) {
   if (error.code == ErrorCode::kNotLeaderOrFollower) {
     // The controller has said something newer, which is on its way here.
     leave_session(fetch);
-    fetch.state = State::kFailed;
+    set_state(fetch, State::kFailed);
     return;
   }
   auto log = fetch.followed.partition->log();
@@ -173,7 +176,7 @@ constexpr int64_t kLatest = -1, kEarliest = -2;
 // The leader's log ends below the own one: cut. It begins above it: drop everything. Else go on.
 void FetchLane::ask_for_ends(Fetch& fetch) {
   leave_session(fetch);
-  fetch.state = State::kAsking;
+  set_state(fetch, State::kAsking);
   ask_for_end(fetch, kLatest, [](FetchLane& lane, Fetch& fetch, Offset leader_end) {
     Partition& partition = *fetch.followed.partition;
     const Offset end = partition.log()->log_end_offset();

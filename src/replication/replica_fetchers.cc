@@ -165,6 +165,14 @@ void ReplicaFetchers::forget(const TopicPartition& tp) {
   followed_.erase(found);
 }
 
+void ReplicaFetchers::reconfigured(const TopicPartition& tp) {
+  base::MutexLock lock(mutex_);
+  auto found = followed_.find(tp);
+  if (found == followed_.end() || !found->second.at) return;
+  const LinkTarget& at = *found->second.at;
+  fetchers_.at({at.leader, at.fetcher})->lanes.at(at.connection).lane->reconfigured(tp);
+}
+
 void ReplicaFetchers::brokers_changed() {
   {
     base::MutexLock lock(mutex_);

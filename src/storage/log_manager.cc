@@ -178,6 +178,11 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   auto failed = [&](Error error) {
     target->dir->fail(error);
     error.code = ErrorCode::kKafkaStorageError;
+    if (!target->dir->online()) {
+      // What there is of it now keeps it from being made in another dir.
+      base::WriterLock lock(impl.map_mutex);
+      impl.lost.insert(tp);
+    }
     return fail(std::move(error));
   };
   // What the checkpoints say of a deleted log of this name must not be taken for the new one's. (Rare: it blocks on the disk.)
@@ -188,7 +193,11 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   auto created = target->dir->with_reserve([&] { return create_log(target->dir, folder, *config); });
   if (!created) return failed(std::move(created.error()));
   auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
-  if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
+  if (auto set = log->set_topic_id(topic_id); !set) {
+    log.reset();
+    if (target->dir->online()) (void)impl.runtime.files().remove_all(folder);
+    return failed(std::move(set.error()));
+  }
   if (!impl.register_log(log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
   target->partitions.fetch_add(1, std::memory_order_relaxed);
   return log;
