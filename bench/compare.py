@@ -7,7 +7,8 @@ usage: bench/compare.py [--rounds N] [--seconds S] [--kafka 3.9.2,4.3.1] [--only
 Each round starts every broker afresh on an empty folder, warms it, and measures the scenarios (scenarios.py); the broker's CPU seconds
 come from /proc. The first figure to read is CPU per GB (or per request): the generator runs on the same cores, so its share caps the
 rates. "floor" is one bare epoll thread that checks, appends and answers (floor.cc): what the machine itself costs. Without --only the
-groups "plain", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them.
+groups "plain", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them. In the groups "ablation-..." the others are
+Odradek too, with one part as others make it (ablation/*.variant).
 """
 import argparse
 import datetime
@@ -15,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -33,6 +35,8 @@ SETTINGS = {"num.network.threads": 3, "num.io.threads": 8, "log.retention.check.
 
 
 def label(kind):
+    if kind in brokers.VARIANTS:
+        return kind.replace("-", " ")
     return {"odradek": "Odradek", "floor": "floor"}.get(kind, f"Apache Kafka {kind}")
 
 
@@ -78,7 +82,9 @@ def play(kind, group_name, names, options, known):
     try:
         if group.gate:
             broker.put_gate(group.delay_ms)
-        own = group.settings.get("odradek" if kind == "odradek" else "kafka", {})
+        if group.disk_ms:
+            broker.put_on_slow_disk(group.disk_ms)
+        own = group.settings.get("odradek" if kind == "odradek" or kind in brokers.VARIANTS else "kafka", {})
         start = broker.start({**SETTINGS, **group.settings.get("both", {}), **own})
         if not group.idle_first:
             warm(broker)
@@ -111,6 +117,41 @@ def cell(kind, figure, digits, of_kind):
     return text + (f" ({statistics.median(ratios):.2f})" if kind != "odradek" and ratios else "")
 
 
+BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
+
+
+def sections_of(text):
+    """Title -> text of each group that was measured at some time."""
+    inside = text.split(BEGIN)[1].split(END)[0]
+    return {title: body.strip() for title, body in re.findall(r"^### (.+)\n((?:(?!### ).*\n)*)", inside, re.M)}
+
+
+def write(path, made):
+    """Groups that were not measured this time keep their table; each table says when and how it was made."""
+    text = path.read_text()
+    sections = {**sections_of(text), **made}
+    tables = "\n\n".join(f"### {group.title}\n\n{sections[group.title]}" for group in GROUPS.values() if group.title in sections)
+    path.write_text(text.split(BEGIN)[0] + BEGIN + "\n" + tables + "\n" + END + text.split(END)[1])
+
+
+def draw(path, picture):
+    """CPU of every scenario in the tables, as bars."""
+    bars = []
+    alone = {group.title for group in GROUPS.values() if group.variants}
+    for title, body in sections_of(path.read_text()).items():
+        if title in alone:
+            continue
+        rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.splitlines() if line.startswith("|")]
+        for row in rows[2:]:
+            values = {name: float(value.split()[0]) for name, value in zip(rows[0][2:], row[2:]) if value[0].isdigit()}
+            if row[1].startswith("CPU") and values:
+                bars.append({"group": title, "scenario": row[0], "figure": row[1], "values": values})
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as data:
+        json.dump(bars, data)
+        data.flush()
+        subprocess.run([brokers.environments.python("matplotlib"), pathlib.Path(__file__).parent / "picture.py", data.name, picture], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -118,19 +159,22 @@ def main():
     parser.add_argument("--kafka", default="3.9.2,4.3.1")
     parser.add_argument("--only", default="")
     parser.add_argument("--folder", default="/tmp/odradek-compare")
-    parser.add_argument("--write", help="put the tables into this file, between its marks")
-    parser.add_argument("--picture", help="draw the ratios of CPU into this SVG file")
+    parser.add_argument("--write", help="put the tables of the groups measured into this file, between its marks")
+    parser.add_argument("--picture", help="draw the CPU of all tables of that file into this SVG file")
     options = parser.parse_args()
-    subprocess.run([ROOT / "scripts/build.sh", "release", "odradek-server", "odradek", "fsync_gate", "bench_floor"], check=True, stdout=subprocess.DEVNULL)
-    kinds = ["odradek", *[v for v in options.kafka.split(",") if v], "floor"]
     chosen = wanted(options.only)
+    # group -> who is compared in it
+    kinds = {group: ["odradek", *(GROUPS[group].variants or [*[v for v in options.kafka.split(",") if v], "floor"])] for group in chosen}
+    targets = ["odradek-server", "odradek", "fsync_gate", "bench_floor"] + (["slow_disk"] if any(GROUPS[group].disk_ms for group in chosen) else [])
+    targets += [f"odradek-server-{variant}" for group in chosen for variant in GROUPS[group].variants]
+    subprocess.run([ROOT / "scripts/build.sh", "release", *dict.fromkeys(targets)], check=True, stdout=subprocess.DEVNULL)
     results = {}  # group -> scenario -> kind -> [result]
     starts, known = {}, {}
     for round_number in range(options.rounds):
-        # Kafka's peak is known before the first paced run; then the order turns round by round.
-        order = kinds[1:] + kinds[:1] if round_number % 2 == 0 else kinds
         for group, names in chosen.items():
-            for kind in order:
+            # Kafka's peak is known before the first paced run; then the order turns round by round.
+            of_group = kinds[group]
+            for kind in of_group[1:] + of_group[:1] if round_number % 2 == 0 else of_group:
                 print(f"round {round_number + 1}, {GROUPS[group].title}: {label(kind)}", flush=True)
                 start, made = play(kind, group, names, options, known)
                 if group == "plain" and kind != "floor":
@@ -139,35 +183,24 @@ def main():
                     results.setdefault(group, {}).setdefault(name, {}).setdefault(kind, []).append(result)
 
     command = f"bench/compare.py --rounds {options.rounds} --seconds {options.seconds:g}" + (f" --only {options.only}" if options.only else "")
-    lines = [f"Made {datetime.date.today()} by `{command}` at commit {commit()}.",
-             f"Machine: {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}, the generator on the same cores.",
-             "Medians over the rounds; in brackets Odradek's figure divided by that broker's, median of the rounds.", ""]
-    bars = []
+    made = f"`{command}`, {datetime.date.today()}, commit {commit()}, {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}."
+    sections = {}
     for group, of_group in results.items():
-        lines += [f"### {GROUPS[group].title}", "", "| scenario | figure | " + " | ".join(label(k) for k in kinds) + " |",
-                  "| --- | --- |" + " --- |" * len(kinds)]
+        columns = kinds[group]
+        lines = [GROUPS[group].what, ""] if GROUPS[group].what else []
+        lines += [made, "", "| scenario | figure | " + " | ".join(map(label, columns)) + " |", "| --- | --- |" + " --- |" * len(columns)]
         if group == "plain":
-            lines.append("| Start to first answer | s | " + " | ".join(f"{statistics.median(starts[k]):.3f}" if k in starts else "-" for k in kinds) + " |")
+            lines.append("| Start to first answer | s | " + " | ".join(f"{statistics.median(starts[k]):.3f}" if k in starts else "-" for k in columns) + " |")
         for name, of_kind in of_group.items():
             scenario = GROUPS[group].scenarios[name]
             for figure, heading, digits in scenario.figures:
-                lines.append(f"| {scenario.title} | {heading} | " + " | ".join(cell(kind, figure, digits, of_kind) for kind in kinds) + " |")
-                if figure.startswith("cpu_"):
-                    bars.append({"group": GROUPS[group].title, "scenario": scenario.title, "figure": heading,
-                                 "values": {label(k): statistics.median(r[figure] for r in of_kind[k]) for k in kinds if of_kind.get(k)}})
-        lines.append("")
-    table = "\n".join(lines).rstrip()
-    print("\n" + table)
+                lines.append(f"| {scenario.title} | {heading} | " + " | ".join(cell(kind, figure, digits, of_kind) for kind in columns) + " |")
+        sections[GROUPS[group].title] = "\n".join(lines)
+        print(f"\n### {GROUPS[group].title}\n\n{sections[GROUPS[group].title]}")
     if options.write:
-        path = ROOT / options.write
-        begin, end = "<!-- compare: begin -->", "<!-- compare: end -->"
-        head, rest = path.read_text().split(begin)
-        path.write_text(head + begin + "\n" + table + "\n" + end + rest.split(end)[1])
-    if options.picture:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as data:
-            json.dump(bars, data)
-            data.flush()
-            subprocess.run([brokers.environments.python("matplotlib"), pathlib.Path(__file__).parent / "picture.py", data.name, ROOT / options.picture], check=True)
+        write(ROOT / options.write, sections)
+        if options.picture:
+            draw(ROOT / options.write, ROOT / options.picture)
     return 0
 
 
