@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <future>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -21,15 +24,16 @@ class Gate {
     --let_go_;
     --held_;
   }
-  void wait_held() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return held_ > let_go_; });
-  }
-  void let_go() {
+  int held() {
     std::lock_guard lock(mutex_);
-    ++let_go_;
+    return held_;
+  }
+  void let_go(int commits = 1) {
+    std::lock_guard lock(mutex_);
+    let_go_ += commits;
     changed_.notify_all();
   }
+  void open() { let_go(1'000); }
 
  private:
   std::mutex mutex_;
@@ -37,9 +41,11 @@ class Gate {
   int held_ = 0, let_go_ = 0;
 };
 
+// False: it does not come. A limit, so that a journal that is wrong fails a test and does not hang it.
 template <class Condition>
-void wait_until(Condition condition) {
-  while (!condition()) std::this_thread::yield();
+bool comes_true(Condition condition) {
+  for (int i = 0; i < 10'000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return condition();
 }
 
 int nothing_to_flush() { return 0; }
@@ -49,15 +55,15 @@ TEST(Journal, AChangeWaitsForTheEndOfTheCommit) {
   Journal journal([&] { gate.hold(); }, true);
   journal.before_change();  // no commit runs
   std::thread sync([&] { journal.sync(nothing_to_flush); });
-  gate.wait_held();
+  EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   std::atomic<bool> over = false, changed_early = false;
   std::thread change([&] {
     journal.before_change();
     changed_early = !over;
   });
-  wait_until([&] { return journal.waiting_changes() == 1; });
+  EXPECT_TRUE(comes_true([&] { return journal.waiting_changes() == 1; }));
   over = true;
-  gate.let_go();
+  gate.open();
   sync.join();
   change.join();
   EXPECT_FALSE(changed_early);
@@ -70,12 +76,11 @@ TEST(Journal, SyncsThatComeDuringACommitShareTheNext) {
   std::vector<std::thread> syncs;
   auto sync = [&] { journal.sync([&] { return ++flushed, 0; }); };
   syncs.emplace_back(sync);
-  gate.wait_held();
+  EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   for (int i = 0; i < 5; ++i) syncs.emplace_back(sync);
-  wait_until([&] { return journal.waiting_syncs() == 5; });
+  EXPECT_TRUE(comes_true([&] { return journal.waiting_syncs() == 5; }));
   EXPECT_EQ(flushed, 1) << "what has not begun may hold what was written after the commit began";
-  gate.let_go();
-  gate.let_go();
+  gate.open();
   for (auto& each : syncs) each.join();
   EXPECT_EQ(commits, 2);
   EXPECT_EQ(flushed, 6);
@@ -83,37 +88,39 @@ TEST(Journal, SyncsThatComeDuringACommitShareTheNext) {
 
 TEST(Journal, WhatWaitedGoesBeforeTheNextCommit) {
   Gate gate;
-  std::atomic<int> commits = 0, gone_after = 0;
+  std::atomic<int> commits = 0, gone = 0;
   Journal journal([&] { ++commits, gate.hold(); }, true);
   std::thread first([&] { journal.sync(nothing_to_flush); });
-  gate.wait_held();
+  EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   std::vector<std::thread> changes;
   for (int i = 0; i < 20; ++i) {
     changes.emplace_back([&] {
       journal.before_change();
-      gone_after = std::max(gone_after.load(), commits.load());
+      ++gone;
+      journal.before_change();  // each has more to do: it waits for the second commit
     });
   }
-  wait_until([&] { return journal.waiting_changes() == 20; });
+  EXPECT_TRUE(comes_true([&] { return journal.waiting_changes() == 20; }));
   std::thread second([&] { journal.sync(nothing_to_flush); });
-  wait_until([&] { return journal.waiting_syncs() == 1; });
+  EXPECT_TRUE(comes_true([&] { return journal.waiting_syncs() == 1; }));
   gate.let_go();
-  for (auto& each : changes) each.join();  // the second commit, which nobody lets go, does not hold them
-  gate.let_go();
+  EXPECT_TRUE(comes_true([&] { return gone == 20; })) << "the second commit, which nobody lets go, does not hold them";
+  EXPECT_TRUE(comes_true([&] { return commits == 2; }));
+  gate.open();
+  for (auto& each : changes) each.join();
   first.join();
   second.join();
-  EXPECT_EQ(commits, 2);
 }
 
 TEST(Journal, WithoutStallsNobodyWaitsForAnother) {
   Gate gate;
   Journal journal([&] { gate.hold(); }, false);
   std::thread first([&] { journal.sync(nothing_to_flush); });
-  gate.wait_held();
+  EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   journal.before_change();
   auto second = std::async(std::launch::async, [&] { return journal.sync([] { return 5; }); });
-  gate.let_go();
-  gate.let_go();
+  EXPECT_TRUE(comes_true([&] { return gate.held() == 2; }));
+  gate.open();
   EXPECT_EQ(second.get(), 5) << "the result of the flush";
   first.join();
 }
