@@ -1,4 +1,5 @@
 """Starts the brokers that are compared, each alone on the machine, and reads what they cost from the system's accounting."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -62,9 +63,20 @@ class Process:
             self.gate.delay(delay_ms, "/")
 
     def put_on_slow_disk(self, delay_ms):
-        """Before the start: the data lies on a file system whose journal every fsync stops for so long."""
+        """Before the start: the data lies on a file system whose journal every fsync stops for so long, while it is told to (slowed)."""
         self.delay_ms = delay_ms
-        self.disk = SlowDisk(self.folder / "data", self.folder / "device", delay_ms)
+        self.disk = SlowDisk(self.folder / "data", self.folder / "device", 0)
+
+    @contextlib.contextmanager
+    def slowed(self):
+        """Starts, warm-ups and new topics need no slow disk; what is measured does."""
+        if self.disk is not None:
+            self.disk.set_delay(self.delay_ms)
+        try:
+            yield
+        finally:
+            if self.disk is not None:
+                self.disk.set_delay(0)
 
     def launch(self, command):
         env = dict(os.environ, **(self.gate.env() if self.gate else {}))

@@ -98,7 +98,7 @@ def play(kind, group_name, names, options, known):
                 results[name] = group.scenarios[name].run(broker, options.seconds, known)
             except Void as why:
                 print(f"void: {broker.name} {name}: {why}", flush=True)
-                continue
+                results[name] = why.result and {**why.result, "void": True}
             if results[name]:
                 print(f"{broker.name:12} {name:14} " + "  ".join(f"{k} {v:.2f}" for k, v in results[name].items() if isinstance(v, (int, float))), flush=True)
     finally:
@@ -108,12 +108,15 @@ def play(kind, group_name, names, options, known):
 
 
 def cell(kind, figure, digits, of_kind):
-    """Median, and in brackets Odradek's figure divided by it."""
-    values = [r[figure] for r in of_kind.get(kind, [])]
-    if not values:
+    """Median, and in brackets Odradek's figure divided by it. Void runs count only if there is no other."""
+    runs = of_kind.get(kind, [])
+    if not runs:
         return "-"
-    text = f"{statistics.median(values):.{digits}f}"
-    ratios = [a[figure] / b for a, b in zip(of_kind.get("odradek", []), values) if b]
+    valid = [r for r in runs if "void" not in r]
+    text = f"{statistics.median(r[figure] for r in valid or runs):.{digits}f}"
+    if not valid:
+        return f"void: {text}"
+    ratios = [ours[figure] / other[figure] for ours, other in zip(of_kind.get("odradek", []), runs) if other[figure] and "void" not in ours and "void" not in other]
     return text + (f" ({statistics.median(ratios):.2f})" if kind != "odradek" and ratios else "")
 
 

@@ -27,11 +27,20 @@ class SlowDisk:
             folder.mkdir(parents=True, exist_ok=True)
         if not PROGRAM.exists():
             raise SystemExit(f"{PROGRAM} is missing: install libfuse3-dev, build the target slow_disk")
-        self.process = subprocess.Popen([PROGRAM, "--delay-ms", str(delay_ms), *(["--journal-stalls"] if stalls else []), str(backing), str(mount)])
+        self.process = subprocess.Popen([PROGRAM, "--delay-ms", str(delay_ms), *(["--journal-stalls"] if stalls else []), str(backing), str(mount)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         while not os.path.ismount(self.mount):
             if self.process.poll() is not None:
                 raise RuntimeError(f"slow_disk ended with {self.process.returncode}")
             time.sleep(0.005)
+
+    def set_delay(self, delay_ms):
+        """For the syncs that begin from now on."""
+        self.process.stdin.write(f"{delay_ms}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if answer != "ok\n":
+            raise RuntimeError(f"slow_disk: {answer}")
 
     @staticmethod
     def clear(mount):

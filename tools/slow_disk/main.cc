@@ -6,7 +6,8 @@
 // but the cache for reading. An fsync or fdatasync, also of a folder, does the same there and takes N ms longer. --journal-stalls: until it is
 // over nothing on the whole file system changes, and syncs share what journal.h lets them share. (The kernel itself lets nobody write to the
 // very file that is being synced.) Locks and mappings work as on any disk. Runs until it is told to end (SIGTERM, SIGINT) or MOUNT is unmounted.
-// Threads: as many as calls wait.
+// A line with a number on standard input is another N, for the syncs that begin from then on; the answer is `ok`.
+// Threads: as many as calls wait, and one for standard input.
 #define FUSE_USE_VERSION 312
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,12 +16,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -33,6 +35,26 @@ namespace {
 
 int backing = -1;  // the folder
 std::unique_ptr<Journal> journal;
+std::atomic<int> delay_ms = 0;
+
+std::optional<int> read_delay(std::string_view word) {
+  int number = -1;
+  const auto read = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (read.ec != std::errc() || read.ptr != word.data() + word.size() || number < 0) return std::nullopt;
+  return number;
+}
+
+// Until the end of standard input.
+void obey() {
+  char line[64];
+  while (std::fgets(line, sizeof(line), stdin) != nullptr) {
+    const std::string_view text(line);
+    const auto number = read_delay(text.substr(0, text.find('\n')));
+    if (number) delay_ms = *number;
+    std::puts(number ? "ok" : "error: not a number of milliseconds");
+    std::fflush(stdout);
+  }
+}
 
 // Paths come from the kernel as "/a/b", and null where a descriptor comes with them.
 const char* below(const char* path) { return path[1] == 0 ? "." : path + 1; }
@@ -216,14 +238,14 @@ fuse_operations operations() {
   return calls;
 }
 
-int run(int delay_ms, bool stalls, const char* folder, const char* mount) {
+int run(bool stalls, const char* folder, const char* mount) {
   backing = ::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (backing < 0) {
     std::perror(folder);
     return 1;
   }
   ::umask(0);  // the kernel has taken it into account
-  journal = std::make_unique<Journal>([delay_ms] { std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms)); }, stalls);
+  journal = std::make_unique<Journal>([] { std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms)); }, stalls);
   const fuse_operations calls = operations();
   std::vector<std::string> words = {"slow_disk", "-o", "fsname=slow_disk"};
   std::vector<char*> arguments;
@@ -234,6 +256,7 @@ int run(int delay_ms, bool stalls, const char* folder, const char* mount) {
   int ended = 1;
   if (fuse_mount(disk, mount) == 0) {
     if (fuse_set_signal_handlers(fuse_get_session(disk)) == 0) {
+      std::thread(obey).detach();
       fuse_loop_config* loop = fuse_loop_cfg_create();
       fuse_loop_cfg_set_clone_fd(loop, 1);
       fuse_loop_cfg_set_max_threads(loop, 1000);  // a stalled call keeps its thread
@@ -252,25 +275,24 @@ int run(int delay_ms, bool stalls, const char* folder, const char* mount) {
 }  // namespace odradek::slow_disk
 
 int main(int count, char** words) {
-  int delay_ms = -1;
+  namespace disk = odradek::slow_disk;
+  std::optional<int> delay;
   bool stalls = false;
   std::vector<const char*> folders;
-  bool legal = true;
   for (int i = 1; i < count; ++i) {
     const std::string_view word = words[i];
     if (word == "--journal-stalls") {
       stalls = true;
     } else if (word == "--delay-ms" && i + 1 < count) {
-      const std::string_view number = words[++i];
-      const auto read = std::from_chars(number.data(), number.data() + number.size(), delay_ms);
-      legal = legal && read.ec == std::errc() && read.ptr == number.data() + number.size() && delay_ms >= 0;
+      delay = disk::read_delay(words[++i]);
     } else {
       folders.push_back(words[i]);
     }
   }
-  if (!legal || delay_ms < 0 || folders.size() != 2) {
+  if (!delay || folders.size() != 2) {
     std::fprintf(stderr, "usage: slow_disk --delay-ms N [--journal-stalls] BACKING MOUNT\n");
     return 2;
   }
-  return odradek::slow_disk::run(delay_ms, stalls, folders[0], folders[1]);
+  disk::delay_ms = *delay;
+  return disk::run(stalls, folders[0], folders[1]);
 }
