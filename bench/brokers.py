@@ -1,4 +1,5 @@
 """Starts the brokers that are compared, each alone on the machine, and reads what they cost from the system's accounting."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -12,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/lib"))
 import environments
 from gate import Gate
+from slow_disk import SlowDisk
 
+VARIANTS = sorted(path.stem for path in (ROOT / "bench/ablation").glob("*.variant"))  # programs odradek-server-<variant>
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,13 +54,30 @@ class Process:
         self.process = None
         self.port = None
         self.gate = None
-        self.delay_ms = 0
+        self.disk = None
+        self.delay_ms = 0  # how much longer every fsync takes
 
     def put_gate(self, delay_ms):
         """Before the start: counts every fsync, and makes each take so much longer."""
         self.gate, self.delay_ms = Gate(self.program), delay_ms
         if delay_ms:
             self.gate.delay(delay_ms, "/")
+
+    def put_on_slow_disk(self, delay_ms):
+        """Before the start: the data lies on a file system whose journal every fsync stops for so long, while it is told to (slowed)."""
+        self.delay_ms = delay_ms
+        self.disk = SlowDisk(self.folder / "data", self.folder / "device", 0)
+
+    @contextlib.contextmanager
+    def slowed(self):
+        """Starts, warm-ups and new topics need no slow disk; what is measured does."""
+        if self.disk is not None:
+            self.disk.set_delay(self.delay_ms)
+        try:
+            yield
+        finally:
+            if self.disk is not None:
+                self.disk.set_delay(0)
 
     def launch(self, command):
         env = dict(os.environ, **(self.gate.env() if self.gate else {}))
@@ -106,15 +126,17 @@ class Process:
         self.process = None
 
     def stop(self):
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(self.patience_s / 2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(self.patience_s / 2)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        if self.disk is not None:
+            self.disk.close()
+            self.disk = None
         if self.gate is not None:
             shutil.rmtree(self.gate.directory, ignore_errors=True)
 
@@ -124,15 +146,18 @@ def properties_text(properties):
 
 
 class Odradek(Process):
-    name = "Odradek"
-    program = "odradek-server"
+    def __init__(self, folder, variant=None):
+        """`variant`: one of ablation/*.variant."""
+        super().__init__(folder)
+        self.name = variant or "Odradek"
+        self.program = "odradek-server" + (f"-{variant}" if variant else "")
 
     def start(self, properties):
         self.port = free_ports(1)[0]
         settings = {"broker.id": 0, "listeners": f"PLAINTEXT://127.0.0.1:{self.port}", "log.dirs": self.folder / "data", "metrics.listener": "127.0.0.1:0",
                     **properties}
         (self.folder / "server.properties").write_text(properties_text(settings))
-        return self.launch([ROOT / "build/release/bin/odradek-server", self.folder / "server.properties"])
+        return self.launch([ROOT / "build/release/bin" / self.program, self.folder / "server.properties"])
 
 
 class Kafka(Process):
@@ -180,6 +205,9 @@ class Floor(Process):
 
 def make(kind, folder):
     folder = pathlib.Path(folder)
+    SlowDisk.clear(folder / "data")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return {"odradek": Odradek, "floor": Floor}[kind](folder) if kind in ("odradek", "floor") else Kafka(folder, kind)
+    if kind in ("odradek", "floor"):
+        return {"odradek": Odradek, "floor": Floor}[kind](folder)
+    return Odradek(folder, kind) if kind in VARIANTS else Kafka(folder, kind)

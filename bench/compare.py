@@ -7,7 +7,8 @@ usage: bench/compare.py [--rounds N] [--seconds S] [--kafka 3.9.2,4.3.1] [--only
 Each round starts every broker afresh on an empty folder, warms it, and measures the scenarios (scenarios.py); the broker's CPU seconds
 come from /proc. The first figure to read is CPU per GB (or per request): the generator runs on the same cores, so its share caps the
 rates. "floor" is one bare epoll thread that checks, appends and answers (floor.cc): what the machine itself costs. Without --only the
-groups "plain", "consume", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them.
+groups "plain", "consume", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them. In the groups "ablation-..." the others are
+Odradek too, with one part as others make it (ablation/*.variant).
 """
 import argparse
 import datetime
@@ -34,6 +35,8 @@ SETTINGS = {"num.network.threads": 3, "num.io.threads": 8, "log.retention.check.
 
 
 def label(kind):
+    if kind in brokers.VARIANTS:
+        return kind.replace("-", " ")
     return {"odradek": "Odradek", "floor": "floor"}.get(kind, f"Apache Kafka {kind}")
 
 
@@ -109,7 +112,9 @@ def play(kind, group_name, names, options, known, cache, folder):
     try:
         if group.gate:
             broker.put_gate(group.delay_ms)
-        own = group.settings.get("odradek" if kind == "odradek" else "kafka", {})
+        if group.disk_ms:
+            broker.put_on_slow_disk(group.disk_ms)
+        own = group.settings.get("odradek" if kind == "odradek" or kind in brokers.VARIANTS else "kafka", {})
         start = broker.start({**SETTINGS, **group.settings.get("both", {}), **own})
         if not group.idle_first:
             warm(broker)
@@ -123,7 +128,7 @@ def play(kind, group_name, names, options, known, cache, folder):
                 results[name] = group.scenarios[name].run(broker, options.seconds, known)
             except Void as why:
                 print(f"void: {broker.name} {name}: {why}", flush=True)
-                continue
+                results[name] = why.result and {**why.result, "void": True}
             if results[name]:
                 print(f"{broker.name:12} {name:14} " + "  ".join(f"{k} {v:.2f}" for k, v in results[name].items() if isinstance(v, (int, float))), flush=True)
     finally:
@@ -133,12 +138,15 @@ def play(kind, group_name, names, options, known, cache, folder):
 
 
 def cell(kind, figure, digits, of_kind):
-    """Median, and in brackets Odradek's figure divided by it."""
-    values = [r[figure] for r in of_kind.get(kind, [])]
-    if not values:
+    """Median, and in brackets Odradek's figure divided by it. Void runs count only if there is no other."""
+    runs = of_kind.get(kind, [])
+    if not runs:
         return "-"
-    text = f"{statistics.median(values):.{digits}f}"
-    ratios = [a[figure] / b for a, b in zip(of_kind.get("odradek", []), values) if b]
+    valid = [r for r in runs if "void" not in r]
+    text = f"{statistics.median(r[figure] for r in valid or runs):.{digits}f}"
+    if not valid:
+        return f"void: {text}"
+    ratios = [ours[figure] / other[figure] for ours, other in zip(of_kind.get("odradek", []), runs) if other[figure] and "void" not in ours and "void" not in other]
     return text + (f" ({statistics.median(ratios):.2f})" if kind != "odradek" and ratios else "")
 
 
@@ -162,7 +170,10 @@ def write(path, made):
 def draw(path, picture):
     """CPU of every scenario in the tables, as bars."""
     bars = []
+    alone = {group.title for group in GROUPS.values() if group.variants}
     for title, body in sections_of(path.read_text()).items():
+        if title in alone:
+            continue
         rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.splitlines() if line.startswith("|")]
         for row in rows[2:]:
             values = {name: float(value.split()[0]) for name, value in zip(rows[0][2:], row[2:]) if value[0].isdigit()}
@@ -184,18 +195,21 @@ def main():
     parser.add_argument("--write", help="put the tables of the groups measured into this file, between its marks")
     parser.add_argument("--picture", help="draw the CPU of all tables of that file into this SVG file")
     options = parser.parse_args()
-    subprocess.run([ROOT / "scripts/build.sh", "release", "odradek-server", "odradek", "fsync_gate", "bench_floor"], check=True, stdout=subprocess.DEVNULL)
-    kinds = ["odradek", *[v for v in options.kafka.split(",") if v], "floor"]
     chosen = wanted(options.only)
+    # group -> who is compared in it
+    kinds = {group: ["odradek", *(GROUPS[group].variants or [*[v for v in options.kafka.split(",") if v], "floor"])] for group in chosen}
+    targets = ["odradek-server", "odradek", "fsync_gate", "bench_floor"] + (["slow_disk"] if any(GROUPS[group].disk_ms for group in chosen) else [])
+    targets += [f"odradek-server-{variant}" for group in chosen for variant in GROUPS[group].variants]
+    subprocess.run([ROOT / "scripts/build.sh", "release", *dict.fromkeys(targets)], check=True, stdout=subprocess.DEVNULL)
     results = {}  # group -> scenario -> kind -> [result]
     starts, known, plays = {}, {}, 0
     folder = pathlib.Path(options.folder)
     cache = FullPageCache(folder)
     for round_number in range(options.rounds):
-        # Kafka's peak is known before the first paced run; then the order turns round by round.
-        order = kinds[1:] + kinds[:1] if round_number % 2 == 0 else kinds
         for group, names in chosen.items():
-            for kind in order:
+            # Kafka's peak is known before the first paced run; then the order turns round by round.
+            of_group = kinds[group]
+            for kind in of_group[1:] + of_group[:1] if round_number % 2 == 0 else of_group:
                 print(f"round {round_number + 1}, {GROUPS[group].title}: {label(kind)}", flush=True)
                 plays += 1
                 start, made = play(kind, group, names, options, known, cache, folder / f"{kind}-{plays}")
@@ -209,13 +223,15 @@ def main():
     made = f"`{command}`, {datetime.date.today()}, commit {commit()}, {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}."
     sections = {}
     for group, of_group in results.items():
-        lines = [made, "", "| scenario | figure | " + " | ".join(label(k) for k in kinds) + " |", "| --- | --- |" + " --- |" * len(kinds)]
+        columns = kinds[group]
+        lines = [GROUPS[group].what, ""] if GROUPS[group].what else []
+        lines += [made, "", "| scenario | figure | " + " | ".join(map(label, columns)) + " |", "| --- | --- |" + " --- |" * len(columns)]
         if group == "plain":
-            lines.append("| Start to first answer | s | " + " | ".join(f"{statistics.median(starts[k]):.3f}" if k in starts else "-" for k in kinds) + " |")
+            lines.append("| Start to first answer | s | " + " | ".join(f"{statistics.median(starts[k]):.3f}" if k in starts else "-" for k in columns) + " |")
         for name, of_kind in of_group.items():
             scenario = GROUPS[group].scenarios[name]
             for figure, heading, digits in scenario.figures:
-                lines.append(f"| {scenario.title} | {heading} | " + " | ".join(cell(kind, figure, digits, of_kind) for kind in kinds) + " |")
+                lines.append(f"| {scenario.title} | {heading} | " + " | ".join(cell(kind, figure, digits, of_kind) for kind in columns) + " |")
         sections[GROUPS[group].title] = "\n".join(lines)
         print(f"\n### {GROUPS[group].title}\n\n{sections[GROUPS[group].title]}")
     if options.write:

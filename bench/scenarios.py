@@ -18,8 +18,9 @@ CONSUMED = 20_000_000  # records
 
 # figures: (key of the result, heading, digits); floor: the floor can do it, too
 Scenario = collections.namedtuple("Scenario", "title run figures floor", defaults=(False,))
-# settings: by "odradek" and "kafka" beside those of both; delay_ms: how much longer every fsync takes; gate: count fsyncs
-Group = collections.namedtuple("Group", "title settings scenarios delay_ms gate idle_first", defaults=(0, False, False))
+# settings: by "odradek" and "kafka" beside those of both; delay_ms: how much longer every fsync takes; gate: count fsyncs; disk_ms: on a slow
+# disk (slow_disk.py), for how long each fsync stops its journal; variants: compared with Odradek instead of Kafka; what: said above the table
+Group = collections.namedtuple("Group", "title settings scenarios delay_ms gate idle_first disk_ms variants what", defaults=(0, False, False, 0, (), ""))
 
 RATE = [("mb_per_second", "MB/s", 0), ("cpu_per_gb", "CPU s/GB", 2)]
 REQUESTS = [("records_per_second", "requests/s", 0), ("cpu_us_per_request", "CPU us/request", 1)]
@@ -110,15 +111,24 @@ def idle(broker, seconds, known):
 
 
 class Void(Exception):
-    """The run does not count: it did not flush as it was told to."""
+    """The run does not count: it did not flush as it was told to. `result`: what was measured nevertheless."""
+
+    def __init__(self, why, result=None):
+        super().__init__(why)
+        self.result = result
 
 
 def flushing(topic, size, batch, flush_messages, flush_ms):
     """Produces while logs are flushed by count and time, and counts the flushes. Void with less than 80 % of what settings and disk allow."""
 
     def run(broker, seconds, known):
+        if broker.disk:
+            # The topic is there, and flushed once: what comes once only is no part of the measurement.
+            load("produce", broker, "-n", 1000, *produce_options(topic, size, batch))
+            time.sleep(flush_ms / 1000 + 1)
         first = len(broker.gate.calls())
-        result = produce(topic, size, batch)(broker, seconds, known)
+        with broker.slowed():
+            result = produce(topic, size, batch)(broker, seconds, known)
         if broker.gate.bypasses():
             raise Void(f"went past the gate: {broker.gate.bypasses()[0]}")
         entered, took = {}, []  # ms of fsyncs of this topic's records: by thread and path when they began; how long they took
@@ -130,11 +140,13 @@ def flushing(topic, size, batch, flush_messages, flush_ms):
             elif (call.thread, call.path) in entered:
                 took.append(int(call.ms) - entered.pop((call.thread, call.path)))
         result["fsyncs_per_partition"] = (len(took) + len(entered)) / PARTITIONS
-        by_setting = max(result["records"] / PARTITIONS / flush_messages, seconds * 1000 / flush_ms)
+        took_ms = statistics.mean(took) if took else broker.delay_ms
+        # Where the journal stalls no record comes during a flush that could be due two seconds later.
+        by_setting = max(result["records"] / PARTITIONS / flush_messages, seconds * 1000 / (flush_ms + (took_ms if broker.disk else 0)))
         # What the device allows: a partition's next flush may begin when the one before has ended.
-        by_disk = seconds * 1000 / max(statistics.mean(took) if took else broker.delay_ms, 1)
+        by_disk = seconds * 1000 / max(took_ms, 1)
         if result["fsyncs_per_partition"] < 0.8 * min(by_setting, by_disk) - 1:
-            raise Void(f"{result['fsyncs_per_partition']:.1f} fsyncs of a partition, {min(by_setting, by_disk):.1f} wanted")
+            raise Void(f"{result['fsyncs_per_partition']:.1f} fsyncs of a partition, {min(by_setting, by_disk):.1f} wanted", result)
         return result
 
     return run
@@ -180,6 +192,9 @@ GROUPS = {
     "partitions": Group("Partitions", {}, {f"over{count}": scaled(count) for count in (1, 12, 100, 1000, 10_000)}),
     "talk": Group("Flush every 100,000 messages or 2 s", {"both": FLUSH_SETTINGS}, TALK, gate=True),
     "talk-slow": Group("The same, every fsync 400 ms longer", {"both": FLUSH_SETTINGS}, TALK, delay_ms=400, gate=True),
+    "talk-fuse": Group("The same on a slow disk whose journal stalls", {"both": FLUSH_SETTINGS}, TALK, gate=True, disk_ms=400, what=
+                       "The data lies on a FUSE file system (`tools/slow_disk`): every write goes through it, every fsync takes 400 ms longer, fsyncs that come meanwhile "
+                       "share the next 400 ms, and until they are over nothing on the disk is written, made, renamed or removed."),
     "durable": Group("Answered when it is on the disk: flush.before.ack=all beside flush.messages=1",
                      {"odradek": {"log.flush.before.ack": "all"}, "kafka": {"log.flush.interval.messages": 1}}, {
         "durable-single": Scenario("Produce one record of 100 B a request, 140 connections", produce("durable1", 100, 1), [*REQUESTS, ("p99_ms", "p99 ms", 1)]),
@@ -188,4 +203,21 @@ GROUPS = {
     "tool": Group("Kafka's own tool", {}, {
         "perf": Scenario("kafka-producer-perf-test, 2 million records of 100 B", perf_test, [("records_per_second", "records/s", 0), ("p99_ms", "p99 ms", 1), ("cpu_per_gb", "CPU s/GB", 2)]),
     }),
+    "ablation-queue": Group("Ablation: the request queue", {}, {
+        "queue-single": Scenario("Produce one record of 100 B a request, 140 connections", produce("single", 100, 1), [*REQUESTS, ("p99_ms", "p99 ms", 2)]),
+        "queue-deep": Scenario("Produce one record of 100 B a request, 20 connections, 10 in flight", produce("singledeep", 100, 1, "--in-flight", 10, connections=20),
+                               [*REQUESTS, ("p99_ms", "p99 ms", 2)]),
+        "queue-batch": Scenario("Produce 100 B x 150 a request, 140 connections", produce("small", 100, 150), RATE),
+    }, variants=("locked-queue", "condvar-queue"), what="Odradek's shared lock-free request queue beside a deque with a lock in its place (who is woken when stays), and beside a lock "
+       "with a condition variable at which every request wakes a handler (as Kafka's)."),
+    "ablation-flush": Group("Ablation: flush threads", {"both": FLUSH_SETTINGS}, TALK, gate=True, variants=("flush-in-handler",), what=
+                            "A flush every 100,000 messages or 2 s by flush threads beside the same by the handler whose append makes the log due (as Kafka), on the plain disk."),
+    "ablation-flush-slow": Group("Ablation: flush threads, every fsync 400 ms longer", {"both": FLUSH_SETTINGS}, TALK, delay_ms=400, gate=True,
+                                 variants=("flush-in-handler",), what="The same with every fsync 400 ms longer."),
+    "ablation-validation": Group("Ablation: validation in place", {}, {
+        "validate-150": Scenario("Produce 100 B x 150 a request, 140 connections", produce("v150", 100, 150), RATE),
+        "validate-1500": Scenario("Produce 100 B x 1500 a request, 140 connections", produce("v1500", 100, 1500), RATE),
+        "validate-lz4": Scenario("Produce 100 B x 150 in lz4, 140 connections", produce("vlz4", 100, 150, "--codec", "lz4"), RATE),
+    }, variants=("record-objects", "record-objects-rebuilt"), what="Records checked where they lie in the request's bytes, beside an object for each record that owns copies of "
+       "key, value and headers, and beside the same with the batch built (and compressed) again from the objects."),
 }

@@ -7,7 +7,7 @@ build=(g++ cmake ninja-build ccache mold pkg-config libisal-dev zlib1g-dev libzs
        libspdlog-dev libexpected-dev libabsl-dev nlohmann-json3-dev libcpp-httplib-dev libsqlite3-dev libzookeeper-mt-dev libcli11-dev
        librdkafka-dev libssl-dev python3)
 test=(libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev clang-16 libclang-rt-16-dev python3-venv kcat prometheus
-      default-jdk-headless maven procps iproute2)
+      default-jdk-headless maven procps iproute2 libfuse3-dev)
 
 case "${1:-build}" in
   build) wanted=("${build[@]}") ;;

@@ -187,7 +187,7 @@ def main():
     if do_build:
         builds = []
         if scripts:
-            builds.append(("release", ["odradek-server", "odradek", "fsync_gate", "distance"]))
+            builds.append(("release", ["odradek-server", "odradek", "fsync_gate", "distance", "slow_disk"]))
         for preset in presets:
             targets = [f"{r}_test" for p, r in units if p == preset]
             if preset != "debug" and any(path.parent.name == "sanitizers" for path, _ in scripts):
