@@ -25,7 +25,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import brokers
-from same_directory import broker_on_copy, empty_kafka, make, wait_for_all, wait_for_one, write_one_each
+from same_directory import broker_on_copy, empty_kafka, fits, make, wait_for_all, wait_for_one, write_one_each
 
 
 def scrape(port):
@@ -91,11 +91,14 @@ def main():
     parser.add_argument("--write", help="puts the table between the marks `partitions: begin` and `partitions: end` of this file")
     options = parser.parse_args()
     kinds = ["odradek", *filter(None, options.kafka.split(","))]
-    columns = []  # (heading, result)
+    columns, left_out = [], []  # (heading, result); what did not run and why
     for count in map(int, options.partitions.split(",")):
         made = make(count, options.segments, {}, {})
         try:
             for kind in kinds:
+                if not fits(kind, count, options.segments):
+                    left_out.append(f"Apache Kafka {kind} keeps the file of each segment open; {count * options.segments:,} are more than a process may have here.")
+                    continue
                 columns.append((f"{'Odradek' if kind == 'odradek' else 'Apache Kafka ' + kind}, {count:,}", measure(kind, made, count, options.segments)))
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -110,7 +113,7 @@ def main():
         path, begin, end = brokers.ROOT / options.write, "<!-- partitions: begin -->", "<!-- partitions: end -->"
         head, rest = path.read_text().split(begin)
         text = (f"Made {datetime.date.today()} by `bench/partitions.py --partitions {options.partitions} --segments {options.segments}"
-                + (f" --kafka {options.kafka}" if options.kafka else "") + "`.")
+                + (f" --kafka {options.kafka}" if options.kafka else "") + "`. " + " ".join(left_out)).rstrip()
         path.write_text("\n".join([head + begin, text, "", *rows, end + rest.split(end)[1]]))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What retention costs the others: producers beside checks of many partitions, without and with segments that fall due.
 
-usage: bench/retention.py [--partitions 10000] [--kafka 3.9.2] [--kafka-partitions 2000] [--write docs/performance.md]
+usage: bench/retention.py [--partitions 10000] [--kafka 3.9.2] [--kafka-partitions 4000] [--write docs/performance.md]
 short: bench/retention.py --partitions 200 --seconds 5 --kafka ''
 
 Odradek makes the directory: 20 topics with --partitions partitions in all, --segments segments of one record in each, and beside it a topic of 12
@@ -119,15 +119,18 @@ def main():
     parser.add_argument("--warm", type=float, default=8)
     parser.add_argument("--rate", type=int, default=20000, help="records/s of 1 KB")
     parser.add_argument("--kafka", default="3.9.2")
-    parser.add_argument("--kafka-partitions", type=int, default=0, help="0: as many as Odradek has")
+    parser.add_argument("--kafka-partitions", type=int, default=0, help="where Kafka cannot have as many open files as it needs; 0: --partitions")
     parser.add_argument("--write", help="puts the table between the marks `retention: begin` and `retention: end` of this file")
     options = parser.parse_args()
     rows = ["| broker | partitions | segments due | p50 ms without; with | p99 ms without; with | max ms without; with | all gone after s | CPU s meanwhile |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     made = {}
     try:
-        for kind in ["odradek", *filter(None, options.kafka.split(","))]:
-            partitions = options.kafka_partitions if kind != "odradek" and options.kafka_partitions else options.partitions
+        beside = options.kafka_partitions or options.partitions  # what Kafka has
+        runs = [("odradek", options.partitions)] if beside != options.partitions or not options.kafka else []
+        for kind, partitions in runs + ([(kind, beside) for kind in ["odradek", *options.kafka.split(",")]] if options.kafka else []):
+            if not same_directory.fits(kind, partitions, options.segments):
+                sys.exit(f"Apache Kafka keeps the file of each segment open; {partitions * options.segments} are too many here: --kafka-partitions")
             if partitions not in made:
                 made[partitions] = same_directory.make(partitions, options.segments, {LOAD: 12}, settings(options))
             r = measure(kind, made[partitions], options, partitions)
@@ -141,7 +144,8 @@ def main():
     if options.write:
         path, begin, end = brokers.ROOT / options.write, "<!-- retention: begin -->", "<!-- retention: end -->"
         head, rest = path.read_text().split(begin)
-        text = (f"Made {datetime.date.today()} by `bench/retention.py --partitions {options.partitions} --segments {options.segments} --seconds {options.seconds:g}`: "
+        text = (f"Made {datetime.date.today()} by `bench/retention.py --partitions {options.partitions}"
+                + (f" --kafka-partitions {options.kafka_partitions}" if options.kafka_partitions else "") + f" --segments {options.segments} --seconds {options.seconds:g}`: "
                 f"{options.rate * 1024 / 1e6:.0f} MB/s beside it, a check every {options.interval:g} s.")
         path.write_text("\n".join([head + begin, text, "", *rows, end + rest.split(end)[1]]))
 

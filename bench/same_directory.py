@@ -25,10 +25,17 @@ PATIENCE_S = 900
 
 
 def raise_limits():
-    """Apache Kafka opens the .log file of every segment; for both brokers alike. Where this is not allowed, the limit stays."""
+    """As many open files as are allowed; for both brokers alike."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, 200_000), max(hard, 200_000)))
+
+
+def fits(kind, partitions, segments):
+    """Apache Kafka keeps the .log file of every segment open: whether it may have so many."""
+    raise_limits()
+    return kind == "odradek" or partitions * segments + 2000 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def write_one_each(port, partitions):

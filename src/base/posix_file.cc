@@ -130,7 +130,7 @@ class PosixFile final : public File {
   }
 
   void load_into_cache(int64_t position, int64_t size) override {
-    (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_WILLNEED);
+    in_steps(position, size, POSIX_FADV_WILLNEED);
     // The advice alone does not wait; reading does, on a thread that may. A byte here and there will do: to read all costs a copy, and
     // together with the sending it would make the kernel believe that these pages are used again and again.
     const int64_t end = position + size;
@@ -149,19 +149,29 @@ class PosixFile final : public File {
     }
   }
   void drop_from_cache(int64_t position, int64_t size) override {
-    (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_DONTNEED);
+    in_steps(position, size, POSIX_FADV_DONTNEED);
   }
   int native_handle() const override { return descriptor_; }
 
  private:
   static constexpr int64_t kPage = 4096;
   static constexpr int64_t kWaitStep = 32 * 1024;
+  static constexpr int64_t kAdviceStep = 128 * 1024;
 
   // Bytes that were written are lost, whatever the reason is: a disk that is full then is no matter of waiting for room.
   tl::unexpected<Error> sync_failure(const char* what, int error) {
     auto failed = os_failure(what + path_, error);
     if (error == ENOSPC || error == EDQUOT) failed.value().os_error = EIO;
     return failed;
+  }
+
+  // Many pages in one call may hold up whoever wants this processor: not every kernel is preempted inside.
+  void in_steps(int64_t position, int64_t size, int advice) {
+    for (const int64_t end = position + size; position < end;) {
+      const int64_t step = std::min(end - position, kAdviceStep - position % kAdviceStep);
+      (void)::posix_fadvise(descriptor_, position, step, advice);
+      position += step;
+    }
   }
 
   bool byte_is_cached(int64_t position) {
