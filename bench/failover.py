@@ -156,6 +156,8 @@ def measure(program, partitions, rounds, timeline=False):
         write_everywhere(cluster, 120)
         controller = cluster.controller()
         fail(cluster, next(node for node in cluster if node is not controller))  # warms it
+        begin = time.monotonic()
+        print(f"{NAMES[program]}, {partitions} partitions: one pass of this program over a healthy cluster takes {write_everywhere(cluster, 120) - begin:.2f} s", flush=True)
         for _ in range(rounds):
             controller = cluster.controller()
             with controller.socket(60) as sock:
