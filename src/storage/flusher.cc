@@ -1,6 +1,7 @@
 #include "storage/flusher.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "storage/log.h"
@@ -22,16 +23,26 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     base::MutexLock lock(mutex);
     timer = 0;
     if (executor == nullptr) return;
-    auto end = tasks.upper_bound(runtime.clock().monotonic_ms());
-    for (auto entry = tasks.begin(); entry != end; ++entry) executor->post(std::move(entry->second.task));
-    tasks.erase(tasks.begin(), end);
+    const int64_t now = runtime.clock().monotonic_ms();
+    bool flushes = false;
+    for (auto entry = tasks.begin(); entry != tasks.end() && entry->first <= now; entry = post(entry)) flushes = flushes || entry->second.early_ms > 0;
+    // What is left has more than half of its time before it, so that this walk is rare.
+    for (auto entry = tasks.begin(); flushes && entry != tasks.end();) {
+      entry = entry->second.early_ms > 0 && entry->first - entry->second.early_ms <= now ? post(entry) : std::next(entry);
+    }
     arm();
   }
 
   struct Delayed {
     Task task;
     bool deletion = false;
+    int64_t early_ms = 0;  // a flush: so long before its time it goes along with another one
   };
+  using Tasks = std::multimap<int64_t, Delayed>;  // by due time (monotonic ms)
+  Tasks::iterator post(Tasks::iterator entry) REQUIRES(mutex) {
+    executor->post(std::move(entry->second.task));
+    return tasks.erase(entry);
+  }
   void add(int64_t delay_ms, Delayed delayed) {
     base::MutexLock lock(mutex);
     if (executor == nullptr) return;
@@ -43,7 +54,7 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
   base::Runtime& runtime;
   base::Mutex mutex;
   base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
-  std::multimap<int64_t, Delayed> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
+  Tasks tasks GUARDED_BY(mutex);
   base::TimerId timer GUARDED_BY(mutex) = 0;
   int64_t timer_due GUARDED_BY(mutex) = 0;
 };
@@ -58,7 +69,7 @@ Flusher::~Flusher() { stop(); }
 
 void Flusher::stop() {
   stopped_.store(true, std::memory_order_release);
-  std::multimap<int64_t, Due::Delayed> dropped;  // destroyed outside the lock: tasks own logs
+  Due::Tasks dropped;  // destroyed outside the lock: tasks own logs
   base::TimerId timer;
   {
     base::MutexLock lock(due_->mutex);
@@ -104,26 +115,22 @@ void Flusher::post(Task task) {
   if (due_->executor != nullptr) due_->executor->post(std::move(task));
 }
 
-void Flusher::post_after(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), false}); }
+void Flusher::post_after(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task)}); }
 void Flusher::post_deletion(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), true}); }
 
 void Flusher::hasten_deletions() {
   base::MutexLock lock(due_->mutex);
   if (due_->executor == nullptr) return;
   for (auto entry = due_->tasks.begin(); entry != due_->tasks.end();) {
-    if (entry->second.deletion) {
-      due_->executor->post(std::move(entry->second.task));
-      entry = due_->tasks.erase(entry);
-    } else {
-      ++entry;
-    }
+    entry = entry->second.deletion ? due_->post(entry) : std::next(entry);
   }
 }
 
 void Flusher::flush_after(int64_t delay_ms, std::weak_ptr<Log> weak) {
-  post_after(delay_ms, [weak = std::move(weak)] {
+  Task task = [weak = std::move(weak)] {
     if (auto log = weak.lock()) log->flush_is_due();
-  });
+  };
+  due_->add(delay_ms, {std::move(task), false, delay_ms / 2});
 }
 
 }  // namespace odradek::storage
