@@ -47,6 +47,7 @@ class Process:
     """A broker process; `start()` returns the seconds until its first answer."""
 
     program = ""  # the name of the process's file
+    patience_s = 120  # how long a start may take, and twice a stop
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -88,8 +89,8 @@ class Process:
                 raise RuntimeError(f"{command[0]} ended:\n{(self.folder / 'server.log').read_text(errors='replace')[-3000:]}")
             if self.answers():
                 return time.monotonic() - begin
-            if time.monotonic() - begin > 120:
-                raise RuntimeError("no answer within 120 s")
+            if time.monotonic() - begin > self.patience_s:
+                raise RuntimeError(f"no answer within {self.patience_s} s")
             time.sleep(0.005)
 
     def answers(self):
@@ -128,7 +129,7 @@ class Process:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(60)
+                self.process.wait(self.patience_s / 2)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -7,7 +7,7 @@ usage: bench/compare.py [--rounds N] [--seconds S] [--kafka 3.9.2,4.3.1] [--only
 Each round starts every broker afresh on an empty folder, warms it, and measures the scenarios (scenarios.py); the broker's CPU seconds
 come from /proc. The first figure to read is CPU per GB (or per request): the generator runs on the same cores, so its share caps the
 rates. "floor" is one bare epoll thread that checks, appends and answers (floor.cc): what the machine itself costs. Without --only the
-groups "plain", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them. In the groups "ablation-..." the others are
+groups "plain", "consume", "codecs", "talk", "talk-slow" and "durable" run; "all" names all of them. In the groups "ablation-..." the others are
 Odradek too, with one part as others make it (ablation/*.variant).
 """
 import argparse
@@ -29,7 +29,7 @@ import brokers
 from scenarios import GROUPS, Void, load, produce_options
 
 ROOT = brokers.ROOT
-USUAL = ["plain", "codecs", "talk", "talk-slow", "durable"]
+USUAL = ["plain", "consume", "codecs", "talk", "talk-slow", "durable"]
 SETTINGS = {"num.network.threads": 3, "num.io.threads": 8, "log.retention.check.interval.ms": 300000, "group.initial.rebalance.delay.ms": 0,
             "log.segment.bytes": 1 << 30}
 
@@ -66,18 +66,48 @@ def warm(broker):
     """A JVM needs some ten seconds of load before its code is compiled."""
     if broker.name == "Floor":
         return
-    load("produce", broker, "-s", 8, *produce_options("warm", 100, 150))
-    load("produce", broker, "-s", 4, *produce_options("warm", 100, 1))
+    seconds = 8 if broker.name.startswith("Kafka") else 2
+    load("produce", broker, "-s", seconds, *produce_options("warm", 100, 150))
+    load("produce", broker, "-s", seconds / 2, *produce_options("warm", 100, 1))
 
 
-def play(kind, group_name, names, options, known):
+class FullPageCache:
+    """The page cache is as full as on a server that has run for a while: what a broker wrote stays until the next one has run.
+
+    Without that it is a virtual machine's memory that is measured: free pages go back to the host, and writing to one that has to be fetched again costs
+    ten times as much (2.6 s of CPU a GB here, beside 0.25), which meets the broker that writes most."""
+
+    def __init__(self, folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
+        folder.mkdir(parents=True)
+        self.kept = folder / "former"
+        self.kept.mkdir()
+        block = os.urandom(1 << 20)
+        with open(self.kept / "pages", "wb") as file:
+            while self.free_mib() > 1500:
+                for _ in range(256):
+                    file.write(block)
+
+    @staticmethod
+    def free_mib():
+        return int(re.search(r"MemFree:\s+(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
+
+    def keep(self, folder):
+        shutil.rmtree(self.kept, ignore_errors=True)
+        self.kept = folder
+
+    def drop(self):
+        shutil.rmtree(self.kept, ignore_errors=True)
+
+
+def play(kind, group_name, names, options, known, cache, folder):
     """Scenario -> result of one broker in one round, and the seconds that its start took."""
     group = GROUPS[group_name]
     if kind == "floor":
         names = [name for name in names if group.scenarios[name].floor]
         if not names:
             return None, {}
-    broker = brokers.make(kind, pathlib.Path(options.folder) / kind)
+    broker = brokers.make(kind, folder)
     results = {}
     try:
         if group.gate:
@@ -103,7 +133,7 @@ def play(kind, group_name, names, options, known):
                 print(f"{broker.name:12} {name:14} " + "  ".join(f"{k} {v:.2f}" for k, v in results[name].items() if isinstance(v, (int, float))), flush=True)
     finally:
         broker.stop()
-        shutil.rmtree(broker.folder, ignore_errors=True)
+        cache.keep(folder)
     return start, {name: result for name, result in results.items() if result}
 
 
@@ -172,19 +202,23 @@ def main():
     targets += [f"odradek-server-{variant}" for group in chosen for variant in GROUPS[group].variants]
     subprocess.run([ROOT / "scripts/build.sh", "release", *dict.fromkeys(targets)], check=True, stdout=subprocess.DEVNULL)
     results = {}  # group -> scenario -> kind -> [result]
-    starts, known = {}, {}
+    starts, known, plays = {}, {}, 0
+    folder = pathlib.Path(options.folder)
+    cache = FullPageCache(folder)
     for round_number in range(options.rounds):
         for group, names in chosen.items():
             # Kafka's peak is known before the first paced run; then the order turns round by round.
             of_group = kinds[group]
             for kind in of_group[1:] + of_group[:1] if round_number % 2 == 0 else of_group:
                 print(f"round {round_number + 1}, {GROUPS[group].title}: {label(kind)}", flush=True)
-                start, made = play(kind, group, names, options, known)
+                plays += 1
+                start, made = play(kind, group, names, options, known, cache, folder / f"{kind}-{plays}")
                 if group == "plain" and kind != "floor":
                     starts.setdefault(kind, []).append(start)
                 for name, result in made.items():
                     results.setdefault(group, {}).setdefault(name, {}).setdefault(kind, []).append(result)
 
+    cache.drop()
     command = f"bench/compare.py --rounds {options.rounds} --seconds {options.seconds:g}" + (f" --only {options.only}" if options.only else "")
     made = f"`{command}`, {datetime.date.today()}, commit {commit()}, {cpu_name()}, {os.cpu_count()} shared cores, {platform.system()} {platform.release()}."
     sections = {}

@@ -2,14 +2,14 @@
 """Replication over distance: a leader and a follower in two network namespaces with a way between them (tools/distance), the producer
 beside the leader. Needs root.
 
-usage: bench/distance.py [--broker kafka|odradek] [--settings default,tuned] [--round-trips 0,20,50,100] [--rate MB/s] [--seconds S]
-                         [--partitions N] [--acks-round-trip MS] [--folder DIR] [--json FILE]
+usage: bench/distance.py [--broker kafka|odradek] [--settings default,tuned] [--round-trips 0,20,50,100,200] [--way MB/s] [--rate MB/s] [--seconds S]
+                         [--partitions N] [--acks-round-trip MS] [--folder DIR] [--json FILE] [--write docs/performance.md]
 
 For each setting and round trip:
   follow   a producer with acks=1 writes at --rate for --seconds: what the follower appends a second meanwhile (its log files, from the
            fifth second on), how far it is behind at the end, how long it then takes to be at the end, how often the ISR lost it
   acks     acks=all, 10 connections with 5 requests of 16 x 1 KB in flight: MB/s and latency (at --acks-round-trip, and at 0)
-The way carries every figure, also that of 0 ms. "default" is replication as it comes; "tuned" what Kafka's documents advise for a long way:
+The way carries every figure, also that of 0 ms, at --way MB/s (packets with their heads) in each direction. "default" is replication as it comes; "tuned" what Kafka's documents advise for a long way:
 socket buffers large or left to the kernel, larger fetches, four fetchers.
 """
 import argparse
@@ -80,9 +80,15 @@ class Bench:
             raise RuntimeError(errors)
         return json.loads(out.splitlines()[-1])
 
+    def move(self, round_trip):
+        """A far broker is not suddenly far: BBR believes in the shortest round trip of ten seconds, and sends next to nothing until that is over."""
+        self.lab.set("near", "far", round_trip_ms=round_trip)
+        if round_trip > 0:
+            time.sleep(12)
+
     def follow(self, round_trip):
         options, topic = self.options, self.topic()
-        self.lab.set("near", "far", round_trip_ms=round_trip)
+        self.move(round_trip)
         records = options.rate * 1e6 / RECORD_BYTES
         load = self.produce(topic, "-c", 12, "--in-flight", 4, "--records-per-batch", RECORDS_PER_BATCH, "--rate", records, seconds=options.seconds)
         begin = time.monotonic()
@@ -114,7 +120,7 @@ class Bench:
 
     def acks(self, round_trip):
         topic = self.topic()
-        self.lab.set("near", "far", round_trip_ms=round_trip)
+        self.move(round_trip)
         made = self.result(self.produce(topic, "-c", 10, "--in-flight", 5, "--records-per-batch", 16, "--acks", -1, seconds=self.options.seconds))
         self.lab.set("near", "far", round_trip_ms=0)
         self.drop(topic)
@@ -137,14 +143,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", default="kafka", choices=["kafka", "odradek"])
     parser.add_argument("--settings", default="default,tuned")
-    parser.add_argument("--round-trips", default="0,20,50,100")
-    parser.add_argument("--rate", type=float, default=100, help="MB/s that are produced")
+    parser.add_argument("--round-trips", default="0,20,50,100,200")
+    parser.add_argument("--way", type=float, default=100, help="MB/s that the way carries in each direction")
+    parser.add_argument("--rate", type=float, default=90, help="MB/s that are produced")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--catch-up", type=float, default=60, help="longest wait for the follower afterwards")
     parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--acks-round-trip", type=float, default=50)
     parser.add_argument("--folder", help="where the data lie (default: TMPDIR)")
     parser.add_argument("--json", help="write the results to this file too")
+    parser.add_argument("--write", help="puts the tables between the marks `distance BROKER: begin` and `distance BROKER: end` of this file")
     options = parser.parse_args()
     if options.folder:
         tempfile.tempdir = options.folder
@@ -152,6 +160,7 @@ def main():
     results = []
     for setting in options.settings.split(","):
         with Distance(HERE, "near", "far") as lab:
+            lab.set("near", "far", rate_mb=options.way)
             properties = {**COMMON, **SETTINGS[setting]}
             places = {"zookeeper": "near", LEADER: "near", FOLLOWER: "far"}
             with Cluster({LEADER: options.broker, FOLLOWER: options.broker}, properties, start=False, lab=lab, places=places) as cluster:
@@ -170,17 +179,27 @@ def main():
                 if overflows or refused:
                     print(f"the way itself dropped {overflows} packets and was refused {refused}: the figures are too low", flush=True)
     title = {"kafka": "Apache Kafka 3.9.2", "odradek": "Odradek"}[options.broker]
-    print(f"\n{title}, {datetime.date.today()}: {options.partitions} partitions, {options.rate:g} MB/s for {options.seconds:g} s")
-    print("\n| settings | round trip ms | produced MB/s | follower MB/s | behind at the end MB | catch-up s | catch-up MB/s | ISR shrinks |\n" + "| --- " * 8 + "|")
+    congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    lines = [f"{title}, {datetime.date.today()}: {options.partitions} partitions, a way of {options.way:g} MB/s, {options.rate:g} MB/s produced for "
+             f"{options.seconds:g} s; {os.cpu_count()} shared cores, TCP with {congestion}.", "",
+             "| settings | round trip ms | produced MB/s | follower MB/s | behind at the end MB | catch-up s | catch-up MB/s | ISR shrinks |", "| --- " * 8 + "|"]
     for each in results:
         if each["what"] == "follow":
             late = "-" if each["catch_up_s"] is None else f"{each['catch_up_s']:.1f}"
-            print(f"| {each['settings']} | {each['round_trip_ms']:g} | {each['produced_mb_s']:.1f} | {each['follower_mb_s']:.1f} | {each['behind_mb']:.0f} | {late} | "
-                  f"{each.get('catch_up_mb_s', float('nan')):.1f} | {each['isr_shrinks']} |")
-    print("\n| settings | round trip ms | acks=all MB/s | p50 ms | p99 ms |\n" + "| --- " * 5 + "|")
+            caught = f"{each['catch_up_mb_s']:.1f}" if "catch_up_mb_s" in each else "-"
+            lines.append(f"| {each['settings']} | {each['round_trip_ms']:g} | {each['produced_mb_s']:.1f} | {each['follower_mb_s']:.1f} | {each['behind_mb']:.0f} | {late} | "
+                         f"{caught} | {each['isr_shrinks']} |")
+    lines += ["", "| settings | round trip ms | acks=all, 10 connections with 5 requests of 16 KB in flight: MB/s | p50 ms | p99 ms |", "| --- " * 5 + "|"]
     for each in results:
         if each["what"] == "acks":
-            print(f"| {each['settings']} | {each['round_trip_ms']:g} | {each['mb_s']:.1f} | {each['p50_ms']:.1f} | {each['p99_ms']:.1f} |")
+            lines.append(f"| {each['settings']} | {each['round_trip_ms']:g} | {each['mb_s']:.1f} | {each['p50_ms']:.1f} | {each['p99_ms']:.1f} |")
+    table = "\n".join(lines)
+    print("\n" + table)
+    if options.write:
+        begin, end = f"<!-- distance {options.broker}: begin -->", f"<!-- distance {options.broker}: end -->"
+        path = ROOT / options.write
+        head, rest = path.read_text().split(begin)
+        path.write_text(f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}")
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
 

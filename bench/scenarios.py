@@ -14,6 +14,7 @@ import brokers
 
 BENCH = [brokers.ROOT / "build/release/bin/odradek", "bench"]
 PARTITIONS = 12
+CONSUMED = 20_000_000  # records
 
 # figures: (key of the result, heading, digits); floor: the floor can do it, too
 Scenario = collections.namedtuple("Scenario", "title run figures floor", defaults=(False,))
@@ -78,7 +79,7 @@ def paced(share):
 
 
 def consume(broker, seconds, known):
-    load("produce", broker, "-n", 5_000_000, "-s", 300, *produce_options("hot", 100, 150, connections=12))
+    load("produce", broker, "-n", CONSUMED, "-s", 300, *produce_options("hot", 100, 150, connections=12))
     return measured("consume", broker, "-t", "hot", "-c", 12, "-s", 300)
 
 
@@ -176,14 +177,16 @@ GROUPS = {
         "kb": Scenario("Produce 1 KB x 16 a request, 140 connections, 12 partitions", produce_kb, RATE, floor=True),
         "single": Scenario("Produce one record of 100 B a request, 140 connections", produce("single", 100, 1), REQUESTS, floor=True),
         "deep": Scenario("Produce 100 B x 150, 10 connections, 5 requests in flight", produce("deep", 100, 150, "--in-flight", 5, connections=10), RATE, floor=True),
-        "consume": Scenario("Consume 5 million records of 100 B from the cache, 12 connections", consume, RATE),
-        "cold": Scenario("Consume the same from the disk", consume_cold, RATE),
-        "together": Scenario("Produce 1 KB x 16, 20 connections x 5 in flight, and consume at the end of the logs", together,
-                             [("mb_per_second", "MB/s in", 0), ("read_mb_per_second", "MB/s out", 0), ("cpu_per_gb", "CPU s/GB in and out", 2)]),
         "paced25": Scenario("Produce 1 KB at 25 % of Kafka's peak (open loop)", paced(0.25), LATENCY),
         "paced50": Scenario("Produce 1 KB at 50 % of Kafka's peak (open loop)", paced(0.5), LATENCY),
         "paced75": Scenario("Produce 1 KB at 75 % of Kafka's peak (open loop)", paced(0.75), LATENCY),
     }, idle_first=True),
+    "consume": Group("Consume", {}, {
+        "consume": Scenario("Consume 20 million records of 100 B from the cache, 12 connections", consume, RATE),
+        "cold": Scenario("Consume the same from the disk", consume_cold, RATE),
+        "together": Scenario("Produce 1 KB x 16, 20 connections x 5 in flight, and consume at the end of the logs", together,
+                             [("mb_per_second", "MB/s in", 0), ("read_mb_per_second", "MB/s out", 0), ("cpu_per_gb", "CPU s/GB in and out", 2)]),
+    }),
     "codecs": Group("Compressed by the producer, 100 B x 150, 140 connections", {},
                     {codec: Scenario(f"Produce {codec}", produce(codec, 100, 150, "--codec", codec), RATE) for codec in ("gzip", "snappy", "lz4", "zstd")}),
     "partitions": Group("Partitions", {}, {f"over{count}": scaled(count) for count in (1, 12, 100, 1000, 10_000)}),

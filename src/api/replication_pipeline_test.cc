@@ -102,6 +102,41 @@ TEST(ReplicationPipeline, AnAckOfAllWaitsForTheFollowersDisk) {
   }
 }
 
+// Else who sends a batch again that stands there already would wait for ever.
+TEST(ReplicationPipeline, AFollowerFlushesWhatItsFormerLifeLeft) {
+  TestClusterOptions options = two_brokers();
+  options.log.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  TestCluster cluster(options);
+  cluster.create(kTp, {1, 2});
+  cluster.advance(2000);
+  cluster.produce(kTp, 3);
+  cluster.advance(100);
+  cluster.kill(2);
+  cluster.down(2);
+  cluster.start(2);
+  cluster.up(2);
+  cluster.advance(3000);
+  EXPECT_EQ(cluster.broker(2).log(kTp)->log_end_offset(), Offset{3});
+  EXPECT_EQ(cluster.broker(2).log(kTp)->flushed_offset(), Offset{3});
+}
+
+TEST(ReplicationPipeline, AFollowerTellsWhatItHasFlushedWhenTheTopicBeginsToAskForIt) {
+  TestClusterOptions options = two_brokers();
+  options.log.min_insync_replicas = 2;
+  TestCluster cluster(options);
+  cluster.create(kTp, {1, 2});
+  cluster.advance(2000);
+  cluster.produce(kTp, 3);
+  cluster.advance(100);
+  auto flushing = std::make_shared<storage::LogConfig>(options.log);
+  flushing->flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  for (int32_t id : {1, 2}) cluster.broker(id).replicas->update_log_config(kTp, flushing);
+  cluster.advance(2000);
+  auto produced = cluster.produce(kTp);
+  cluster.advance(2000);
+  EXPECT_EQ(produced->result, ErrorCode::kNone);
+}
+
 TEST(ReplicationPipeline, EpochsOfOldFormatsTravelAndNothingIsCutAtLeaderChanges) {
   TestClusterOptions options = two_brokers();
   options.brokers = 3;

@@ -18,6 +18,7 @@ class NetworkLeaderLink final : public replication::LeaderLink {
   void list_offsets(protocol::ListOffsetsRequest request, Done<protocol::ListOffsetsResponse> done) override {
     send(request, replication::kFollowerListOffsetsVersion, std::move(done));
   }
+  std::chrono::microseconds round_trip() const override { return link_ == nullptr ? std::chrono::microseconds{} : link_->round_trip(); }
 
  private:
   template <class Request, class Response>

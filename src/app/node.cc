@@ -263,12 +263,15 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   local->prepare_topics = [this](std::vector<std::string> topics, Task then) { config_store->ensure_topics(std::move(topics), std::move(then)); };
   local->update_metadata = [this](const protocol::UpdateMetadataRequest& request) { return replicas->apply(request); };
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
+  auto how_to_rule = controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); });
+  how_to_rule.told = [this] { return image.current(); };
+  if (auto zookeeper = zookeeper_settings(*settings)) how_to_rule.silence_ms = int64_t{zookeeper->store.session_timeout_ms} * 2;
   controller = std::make_unique<controller::Controller>(
       runtime, *metadata_executor, *store,
       [this, local, how = broker_channel_options(*settings, self)](const metadata::BrokerInfo& to) {
         return to.id == self ? controller::make_local_channel(*control_executor, local) : make_network_channel(*metadata_executor, links, to, how);
       },
-      controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); }));
+      std::move(how_to_rule));
   controller->register_metrics(registry);
   // On its own node a cluster is as large as it will be; in ZooKeeper's tree the other brokers are waited for, as Kafka does.
   const bool fewer_replicas = !zookeeper_settings(*settings);

@@ -115,41 +115,63 @@ class PosixFile final : public File {
 
   bool resident(int64_t position, int64_t size) override {
     if (size <= 0) return true;
-    CacheStatRange range{static_cast<uint64_t>(position), static_cast<uint64_t>(size)};
-    CacheStat stat{};
-    if (::syscall(kCacheStatCall, descriptor_, &range, &stat, 0) == 0) {
-      uint64_t first = static_cast<uint64_t>(position) / kPage;
-      uint64_t last = static_cast<uint64_t>(position + size - 1) / kPage;
-      return stat.cached >= last - first + 1;
+    const int64_t first = position / kPage;
+    const int64_t last = (position + size - 1) / kPage;
+    if (last - first >= 2) {
+      CacheStatRange range{static_cast<uint64_t>(position), static_cast<uint64_t>(size)};
+      CacheStat stat{};
+      if (::syscall(kCacheStatCall, descriptor_, &range, &stat, 0) == 0) {
+        // Pages that are just being read in count as cached. They come in rising order, so that the last one tells.
+        return stat.cached >= static_cast<uint64_t>(last - first + 1) && byte_is_cached(position + size - 1);
+      }
     }
-    // Older kernels: look at the first and the last byte without waiting.
-    return byte_is_cached(position) && byte_is_cached(position + size - 1);
+    // One or two pages; older kernels: the ends have to do.
+    return byte_is_cached(position + size - 1) && (first == last || byte_is_cached(position));
   }
 
   void load_into_cache(int64_t position, int64_t size) override {
-    (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_WILLNEED);
-    // The advice alone does not wait; reading does, on a thread that may.
+    in_steps(position, size, POSIX_FADV_WILLNEED);
+    // The advice alone does not wait; reading does, on a thread that may. A byte here and there will do: to read all costs a copy, and
+    // together with the sending it would make the kernel believe that these pages are used again and again.
+    const int64_t end = position + size;
+    for (int64_t at = position; at < end;) {
+      at += std::min(end - at, kWaitStep);
+      uint8_t byte;
+      if (::pread(descriptor_, &byte, 1, at - 1) <= 0) break;
+    }
+    if (resident(position, size)) return;
+    // Where the advice means nothing.
     thread_local std::array<uint8_t, 128 * 1024> scratch;
-    for (int64_t end = position + size; position < end;) {
-      size_t step = static_cast<size_t>(std::min<int64_t>(end - position, scratch.size()));
-      ssize_t got = ::pread(descriptor_, scratch.data(), step, position);
+    while (position < end) {
+      ssize_t got = ::pread(descriptor_, scratch.data(), static_cast<size_t>(std::min<int64_t>(end - position, scratch.size())), position);
       if (got <= 0) return;
       position += got;
     }
   }
   void drop_from_cache(int64_t position, int64_t size) override {
-    (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_DONTNEED);
+    in_steps(position, size, POSIX_FADV_DONTNEED);
   }
   int native_handle() const override { return descriptor_; }
 
  private:
-  static constexpr uint64_t kPage = 4096;
+  static constexpr int64_t kPage = 4096;
+  static constexpr int64_t kWaitStep = 32 * 1024;
+  static constexpr int64_t kAdviceStep = 128 * 1024;
 
   // Bytes that were written are lost, whatever the reason is: a disk that is full then is no matter of waiting for room.
   tl::unexpected<Error> sync_failure(const char* what, int error) {
     auto failed = os_failure(what + path_, error);
     if (error == ENOSPC || error == EDQUOT) failed.value().os_error = EIO;
     return failed;
+  }
+
+  // Many pages in one call may hold up whoever wants this processor: not every kernel is preempted inside.
+  void in_steps(int64_t position, int64_t size, int advice) {
+    for (const int64_t end = position + size; position < end;) {
+      const int64_t step = std::min(end - position, kAdviceStep - position % kAdviceStep);
+      (void)::posix_fadvise(descriptor_, position, step, advice);
+      position += step;
+    }
   }
 
   bool byte_is_cached(int64_t position) {

@@ -1,7 +1,7 @@
 // The table of broker keys: Kafka's 329 and ours, in name order. Row: name, type, default, range, importance, update mode, what it
 // does; then, where a key does nothing or stops the start, why. The columns are explained in config_key.h.
 // Defaults that differ from Kafka's: socket.send.buffer.bytes, socket.receive.buffer.bytes, replica.socket.receive.buffer.bytes
-// (-1: Kafka's fixed sizes limit far clients and followers).
+// (-1: Kafka's fixed sizes limit far clients and followers); zookeeper.max.in.flight.requests (a new controller reads every partition's state).
 #pragma once
 
 #include <array>
@@ -234,6 +234,9 @@ inline constexpr auto kBrokerKeys = [] {
              "Threads of the cleaner."),
     works("log.cleanup.policy", kList, "delete", "compact|delete", kMedium, kClusterWide,
              "What happens to old segments: delete them, compact them, or both."),
+    ours(works("log.cold.read.cache.bytes", kLong, "-1", "-1..", kMedium, kReadOnly,
+             "How much of what readers far behind the ends of the logs have brought from the disk stays in the page cache, for each log dir; "
+             "the oldest leaves first. -1: a quarter of the memory.")),
     works("log.dir", kString, "/tmp/kafka-logs", "", kHigh, kReadOnly,
              "The log dir if log.dirs is not set."),
     harmless("log.dir.failure.timeout.ms", kLong, "30000", "1..", kLow, kReadOnly,
@@ -483,6 +486,8 @@ inline constexpr auto kBrokerKeys = [] {
              "Pause of a follower after a failed fetch."),
     ours(works("replica.fetch.connections", kInt, "4", "1..64", kMedium, kReadOnly,
              "Connections of a fetcher to its leader: pipelined fetches take them in turn, an Apache leader's partitions are spread over them.")),
+    ours(works("replica.fetch.connections.max", kInt, "16", "1..64", kMedium, kReadOnly,
+             "As many connections a fetcher opens at most where the rate times the round-trip time is more than those it has carry at a time.")),
     ours(works("replica.fetch.in.flight.bytes", kLong, "67108864", "0..", kMedium, kReadOnly,
              "Bytes that a fetcher has on the way from an Odradek leader, so that distance does not slow it down: enough for the rate times the "
              "round-trip time. 0: one fetch at a time, as Kafka.")),
@@ -695,7 +700,7 @@ inline constexpr auto kBrokerKeys = [] {
              "The ZooKeeper servers that hold the cluster's metadata, host:port,host:port/chroot; not set: this node keeps it in a file of its own."),
     works("zookeeper.connection.timeout.ms", kInt, nullptr, "", kHigh, kReadOnly,
              "How long the start waits for ZooKeeper; not set: zookeeper.session.timeout.ms."),
-    works("zookeeper.max.in.flight.requests", kInt, "10", "1..", kHigh, kReadOnly,
+    works("zookeeper.max.in.flight.requests", kInt, "250", "1..", kHigh, kReadOnly,
              "Most unanswered requests to ZooKeeper; more wait in the broker."),
     refused("zookeeper.metadata.migration.enable", kBoolean, "false", "", kHigh, kReadOnly, kTrue,
              "Whether the metadata moves from ZooKeeper to a quorum.",

@@ -67,6 +67,7 @@ TEST(DynamicConfig, RefusesWhatKafkaRefuses) {
     expect_refused(scope, {{"leader.replication.throttled.rate", "-5"}}, "Invalid value -5 for configuration leader.replication.throttled.rate: Value must be at least 0");
     expect_refused(scope, {{"log.retention.ms", "0"}}, "log.retention.ms must be unlimited (-1) or, greater than or equal to 1");
     expect_refused(scope, {{"log.cleaner.dedupe.buffer.size", "5"}}, "at least 1MB per cleaner thread");
+    expect_refused(scope, {{"log.cleaner.threads", "0"}}, "log.cleaner.threads must be at least 1 while log.cleaner.enable is true");
     expect_refused(scope, {{"max.connections.per.ip", "0"}}, "max.connections.per.ip can be set to zero only if");
   }
   expect_refused(DynamicScope::kClusterDefault, {{"listeners", "PLAINTEXT://:1"}}, "Cannot update these configs at default cluster level, broker id must be specified: Set(listeners)");

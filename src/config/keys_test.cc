@@ -35,7 +35,8 @@ std::vector<Fields> facts_of(const std::string& section) {
 std::string default_of(const ConfigKey& key) { return key.default_value ? key.default_value : "~"; }
 
 const std::map<std::string, std::string, std::less<>> kOtherDefaults = {
-    {"socket.send.buffer.bytes", "102400"}, {"socket.receive.buffer.bytes", "102400"}, {"replica.socket.receive.buffer.bytes", "65536"}};
+    {"socket.send.buffer.bytes", "102400"}, {"socket.receive.buffer.bytes", "102400"}, {"replica.socket.receive.buffer.bytes", "65536"},
+    {"zookeeper.max.in.flight.requests", "10"}};
 TEST(BrokerKeys, AreKafkasAndOursWithKafkasFacts) {
   auto facts = facts_of("broker");
   ASSERT_EQ(facts.size(), 329u);

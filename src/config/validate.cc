@@ -96,9 +96,12 @@ Result<void> BrokerConfig::check_rules() const {
     return broken(fmt::format("Invalid value {} for configuration log.local.retention.bytes: Value must not be more than log.retention.bytes "
                               "property value: {}", get_long("log.local.retention.bytes"), get_long("log.retention.bytes")));
   }
-  if (get_bool("log.cleaner.enable") && get_int("log.cleaner.threads") > 0 &&
-      get_long("log.cleaner.dedupe.buffer.size") / get_int("log.cleaner.threads") <= 1024 * 1024) {
-    return broken("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.");
+  if (get_bool("log.cleaner.enable")) {
+    // Nothing would ever be compacted, and nobody told. Kafka divides by it and does not start.
+    if (get_int("log.cleaner.threads") < 1) return broken("log.cleaner.threads must be at least 1 while log.cleaner.enable is true");
+    if (get_long("log.cleaner.dedupe.buffer.size") / get_int("log.cleaner.threads") <= 1024 * 1024) {
+      return broken("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.");
+    }
   }
   if (get_int("replica.fetch.wait.max.ms") > get_int("replica.socket.timeout.ms")) {
     return broken("replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary socket timeouts");

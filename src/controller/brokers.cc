@@ -63,22 +63,29 @@ Async<std::optional<std::map<BrokerId, LiveBroker>>> Controller::Impl::read_brok
   auto changed = watch(EventKind::kBrokerChange, [this] { return on_brokers_changed(); });
   auto list = co_await tree.children(paths::kBrokerIds, changed);
   if (!list) co_return std::nullopt;
-  std::map<BrokerId, LiveBroker> brokers;
+  std::vector<BrokerId> ids;
+  std::vector<std::string> nodes;
   for (const std::string& name : list->names) {
     int64_t number = paths::sequence_number(name);
     if (number < 0 || number > INT32_MAX || std::to_string(number) != name) continue;
-    BrokerId id{static_cast<int32_t>(number)};
-    auto changed = watch(EventKind::kBrokerChange, [this, id] { return on_broker_data_changed(id); });
-    auto node = co_await tree.get(paths::broker(id), changed);
-    if (!node && node.error() == StoreError::kNoNode) continue;
-    if (!node) co_return std::nullopt;
-    auto info = metadata::decode_broker(id, node->data);
+    ids.push_back({static_cast<int32_t>(number)});
+    nodes.push_back(paths::broker(ids.back()));
+  }
+  std::function<metadata::TreeClient::SharedWatch(size_t)> watch_for = [this, &ids](size_t i) {
+    return watch(EventKind::kBrokerChange, [this, id = ids[i]] { return on_broker_data_changed(id); });
+  };
+  auto data = co_await tree.get_all(std::move(nodes), watch_for);
+  std::map<BrokerId, LiveBroker> brokers;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!data[i] && data[i].error() == StoreError::kNoNode) continue;
+    if (!data[i]) co_return std::nullopt;
+    auto info = metadata::decode_broker(ids[i], data[i]->data);
     if (!info) {
       // One broken node must not hide the others.
-      log::error("controller", "broker {} is left out: {}", id.value, info.error().what);
+      log::error("controller", "broker {} is left out: {}", ids[i].value, info.error().what);
       continue;
     }
-    brokers[id] = {std::move(*info), node->stat.czxid};
+    brokers[ids[i]] = {std::move(*info), data[i]->stat.czxid, data[i]->stat.ctime_ms};
   }
   co_return brokers;
 }
@@ -263,7 +270,7 @@ Async<void> Controller::Impl::on_log_dir_events() {
   send(batch);
   std::vector<StoreOp> removals;
   for (std::string& node : nodes) removals.push_back(StoreOp::remove(std::move(node), metadata::kAnyVersion));
-  co_await write_all(std::move(removals));
+  co_await write_together(std::move(removals));
 }
 
 Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
@@ -289,7 +296,10 @@ Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, std::vecto
     co_await settle_partitions(std::move(went));
     if (!in_office()) co_return;
   }
-  if (!came.empty()) co_await settle_partitions(std::move(came));
+  if (!came.empty()) {
+    log::info("controller", "broker {}: {} replicas are online again", from.value, came.size());
+    co_await settle_partitions(std::move(came));
+  }
 }
 
 }  // namespace odradek::controller

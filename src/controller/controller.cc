@@ -18,6 +18,10 @@ using metadata::StoreOp;
 
 namespace {
 constexpr int64_t kStorageRetryMs = 1000;
+// Of write_together(): so few multis that thousands of states cost the ensemble a few flushes of its log, each far below what a server
+// takes (metadata::kMaxRequestBytes) and what it can do in a moment.
+constexpr size_t kOpsOfMulti = 250;
+constexpr size_t kBytesOfMulti = 256 << 10;
 }  // namespace
 
 // --- the public face -------------------------------------------------------------------------------------------------------------------
@@ -255,7 +259,10 @@ Async<bool> Controller::Impl::win_or_lose() {
     if (!won && won.error().error == StoreError::kConnectionLoss) co_await tree.pause(metadata::TreeClient::kRetryMs);
   }
   int32_t version = node->stat.version + 1;
-  if (!won) {
+  int64_t elected_ms = 0;
+  if (won) {
+    elected_ms = (*won)[1].stat.mtime_ms;
+  } else {
     if (won.error().error != StoreError::kNodeExists && won.error().error != StoreError::kBadVersion) co_return false;
     // Perhaps by the own hand, before a connection was lost.
     auto holder = co_await tree.get(paths::kController);
@@ -264,12 +271,14 @@ Async<bool> Controller::Impl::win_or_lose() {
     auto value = metadata::decode_controller_epoch(epoch_now->data);
     if (!value || *value != wanted) co_return false;
     version = epoch_now->stat.version;
+    elected_ms = epoch_now->stat.mtime_ms;
   }
   if (mine != session) co_return false;  // with it went the node
   ++office;
   state = ControllerState();
   state.epoch = wanted;
   state.epoch_version = version;
+  state.elected_ms = elected_ms;
   epoch.store(wanted, std::memory_order_release);
   active.store(true, std::memory_order_release);
   log::info("controller", "broker {} is the controller, epoch {}", options.self.value, wanted);
@@ -301,7 +310,19 @@ void Controller::Impl::count_soon() {
 
 // What a new controller does, in the order of zookeeper.md §6 and interbroker.md §14.
 Async<void> Controller::Impl::take_office() {
+  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  std::set<TopicPartition> settled;
+  std::vector<TopicPartition> partitions;
   bool read = co_await read_cluster();
+  if (read && in_office()) {
+    for (const auto& [id, broker] : state.live) open_queue(id);
+    RequestBatch greeting;
+    greeting.update_brokers();
+    send(greeting);
+    settled = co_await settle_as_told();
+    partitions = state.all_partitions();
+    read = in_office() && co_await read_states(partitions);
+  }
   if (!read || !in_office()) {
     // The tree cannot be read: leave the office to whoever can.
     if (in_office()) {
@@ -311,21 +332,20 @@ Async<void> Controller::Impl::take_office() {
     }
     co_return;
   }
-  for (const auto& [id, broker] : state.live) open_queue(id);
-
-  RequestBatch greeting;
-  greeting.update_brokers();
-  send(greeting);
+  log::info("controller", "{} partitions of {} topics are known after {} ms", partitions.size(), state.topics.size(),
+            (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+  co_await settle_restarted();
+  if (!in_office()) co_return;
   // First what needs another leader: it is written to again a whole round of requests earlier.
-  std::vector<TopicPartition> partitions = state.all_partitions();
   std::vector<TopicPartition> unsettled;
   for (const TopicPartition& tp : partitions) {
     const PartitionRecord* record = state.find(tp);
     if (!record->has_state) continue;
     if (elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic)) != leadership_of(*record)) unsettled.push_back(tp);
   }
-  co_await settle_partitions(std::move(unsettled));
+  co_await settle_partitions(unsettled);
   if (!in_office()) co_return;
+  settled.insert(unsettled.begin(), unsettled.end());
   // Everything that stands, so that brokers hear what they may have missed.
   RequestBatch all;
   std::vector<TopicPartition> without_state;
@@ -333,6 +353,7 @@ Async<void> Controller::Impl::take_office() {
     const PartitionRecord* record = state.find(tp);
     if (record == nullptr) continue;
     if (record->has_state) {
+      if (record->controller_epoch == state.epoch && settled.contains(tp)) continue;  // written a moment ago, and told
       all.leader_and_isr_to_replicas(state, tp);
       all.update_metadata(tp);
     } else if (!state.is_deleting(tp.topic)) {
@@ -372,7 +393,7 @@ Async<bool> Controller::Impl::read_cluster() {
     }
     std::vector<StoreOp> removals;
     for (const std::string& name : old->names) removals.push_back(StoreOp::remove(paths::child(folder, name), kAnyVersion));
-    co_await write_all(std::move(removals));
+    co_await write_together(std::move(removals));
     if (!in_office()) co_return false;
   }
   auto log_dirs_changed = watch(EventKind::kLogDirChange, [this] { return on_log_dir_events(); });
@@ -395,8 +416,7 @@ Async<bool> Controller::Impl::read_cluster() {
       if (state.topics.contains(topic)) state.deletions.try_emplace(topic);
     }
   }
-  std::vector<TopicPartition> partitions = state.all_partitions();
-  co_return co_await read_states(std::move(partitions));
+  co_return true;
 }
 
 void Controller::Impl::schedule_balance(int64_t delay_ms) {
@@ -410,8 +430,22 @@ void Controller::Impl::schedule_balance(int64_t delay_ms) {
 
 // --- writes ------------------------------------------------------------------------------------------------------------------------------
 
-Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vector<StoreOp> ops) {
+// A store whose disk is full or fails: nothing of it took effect, and nothing else can be decided before it does.
+Async<std::vector<metadata::MultiResult>> Controller::Impl::write_multis(const std::vector<std::vector<StoreOp>>& multis) {
   uint64_t held = office;
+  auto results = co_await tree.multi_all(multis);
+  for (size_t i = 0; i < results.size(); ++i) {
+    while (held == office && in_office() && !results[i] && results[i].error().error == StoreError::kStorage) {
+      co_await tree.pause(kStorageRetryMs);
+      std::vector<StoreOp> again = multis[i];
+      results[i] = co_await tree.multi(std::move(again));
+    }
+    if (!results[i] && results[i].error().op == 0 && held == office) resign("/controller_epoch was raised by another broker");
+  }
+  co_return results;
+}
+
+Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vector<StoreOp> ops) {
   std::vector<std::vector<StoreOp>> multis;
   multis.reserve(ops.size());
   for (StoreOp& op : ops) {
@@ -420,15 +454,7 @@ Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vec
     multi.push_back(std::move(op));
     multis.push_back(std::move(multi));
   }
-  auto results = co_await tree.multi_all(multis);
-  // A store whose disk is full or fails: nothing of it took effect, and nothing else can be decided before it does.
-  for (size_t i = 0; i < results.size(); ++i) {
-    while (held == office && in_office() && !results[i] && results[i].error().error == StoreError::kStorage) {
-      co_await tree.pause(kStorageRetryMs);
-      std::vector<StoreOp> again = multis[i];
-      results[i] = co_await tree.multi(std::move(again));
-    }
-  }
+  auto results = co_await write_multis(multis);
   std::vector<Write> writes;
   writes.reserve(results.size());
   for (auto& result : results) {
@@ -437,10 +463,48 @@ Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vec
       write.stat = (*result)[1].stat;
     } else {
       write.error = result.error().error;
-      if (result.error().op == 0 && held == office) resign("/controller_epoch was raised by another broker");
     }
     writes.push_back(write);
   }
+  co_return writes;
+}
+
+Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_together(std::vector<StoreOp> ops) {
+  uint64_t held = office;
+  std::vector<std::vector<StoreOp>> multis;  // in each the check, then operations
+  size_t bytes = 0;
+  for (StoreOp& op : ops) {
+    bytes += metadata::request_bytes(op.path, op.data);
+    if (multis.empty() || multis.back().size() > kOpsOfMulti || bytes > kBytesOfMulti) {
+      multis.emplace_back().push_back(StoreOp::check(paths::kControllerEpoch, state.epoch_version));
+      bytes = metadata::request_bytes(op.path, op.data);
+    }
+    multis.back().push_back(std::move(op));
+  }
+  auto results = co_await write_multis(multis);
+  std::vector<Write> writes;
+  writes.reserve(ops.size());
+  std::vector<StoreOp> alone;
+  std::vector<size_t> alone_at;
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (size_t k = 1; k < multis[i].size(); ++k) {
+      Write write;
+      if (results[i]) {
+        write.stat = (*results[i])[k].stat;
+      } else {
+        write.error = results[i].error().error;
+        if (results[i].error().op > 0) {
+          alone_at.push_back(writes.size());
+          alone.push_back(std::move(multis[i][k]));
+        }
+      }
+      writes.push_back(write);
+    }
+  }
+  // One of them was refused, and the others with it.
+  if (alone.empty() || held != office || !in_office()) co_return writes;
+  auto again = co_await write_all(std::move(alone));
+  for (size_t i = 0; i < again.size(); ++i) writes[alone_at[i]] = again[i];
   co_return writes;
 }
 

@@ -17,6 +17,7 @@
 #include "base/function.h"
 #include "controller/broker_channel.h"
 #include "metadata/cluster_config.h"
+#include "metadata/image.h"
 #include "metadata/store.h"
 #include "model/types.h"
 #include "protocol/messages/allocate_producer_ids.h"
@@ -42,6 +43,9 @@ struct ControllerOptions {
   // Whether a topic may elect a leader outside the ISR (topic config or broker default).
   std::function<bool(const std::string& topic)> unclean_election = [](const std::string&) { return false; };
   bool delete_topics = true;                        // delete.topic.enable
+  // What former controllers have told this broker. Only a guess, which a new controller's first writes may begin with (settle_as_told). May be empty.
+  std::function<std::shared_ptr<const metadata::ClusterImage>()> told;
+  int64_t silence_ms = 36'000;  // how long a dead controller may still have held its office: a session timeout, and more
 };
 
 template <class Response>

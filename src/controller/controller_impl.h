@@ -77,7 +77,11 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
     metadata::Stat stat;
     explicit operator bool() const { return error == metadata::StoreError::kNone; }
   };
+  // Each on its own, in order of effect.
   Async<std::vector<Write>> write_all(std::vector<metadata::StoreOp> ops);
+  // The same for operations of which none needs another: many in one multi, those of a multi that was refused each on its own.
+  Async<std::vector<Write>> write_together(std::vector<metadata::StoreOp> ops);
+  Async<std::vector<metadata::MultiResult>> write_multis(const std::vector<std::vector<metadata::StoreOp>>& multis);
   Async<Write> write(metadata::StoreOp op);
 
   // --- partitions (partitions.cc) -------------------------------------------------------------------------------------------------------
@@ -91,6 +95,12 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<std::vector<metadata::StoreError>> write_states(std::vector<StateChange> changes);
   // Elects and shrinks so that only online replicas count; tells the brokers. `partitions`: where something may be to do.
   Async<void> settle_partitions(std::vector<TopicPartition> partitions);
+  // What a new controller does before it has read the states: the same, from what it was told when it was not in office. Those whose
+  // leaders and followers know of it now.
+  Async<std::set<TopicPartition>> settle_as_told();
+  // For who takes office: replicas of brokers that have registered since the state was written. They may have started again, and have lost
+  // what they had not written to their disks, also of the present leader epoch: a controller in office would have seen them go and come.
+  Async<void> settle_restarted();
   // Creates the states of partitions that have none and a live replica.
   Async<void> create_states(std::vector<TopicPartition> partitions);
   Async<void> handle_alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply);

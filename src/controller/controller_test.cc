@@ -111,6 +111,38 @@ class FailingStore : public metadata::Store {
   int& failures_;
 };
 
+// Keeps the sizes of the multis, the check of the controller's epoch among them.
+class CountingStore final : public FailingStore {
+ public:
+  CountingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::vector<size_t>& sizes)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), sizes_(sizes) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    sizes_.push_back(ops.size());
+    FailingStore::multi(std::move(ops), std::move(reply));
+  }
+
+ private:
+  int none_ = 0;
+  std::vector<size_t>& sizes_;
+};
+
+// Keeps the reads of partition states until they are let go.
+class HoldingStore final : public FailingStore {
+ public:
+  HoldingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::vector<Task>& held)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), held_(held) {}
+  void get(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::NodeData> reply) override {
+    if (!path.ends_with("/state")) return FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
+      FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    });
+  }
+
+ private:
+  int none_ = 0;
+  std::vector<Task>& held_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -128,6 +160,7 @@ class ControllerTest : public ::testing::Test {
       ControllerOptions options;
       options.self = id;
       options.unclean_election = [&t](const std::string&) { return t.unclean_; };
+      options.told = [this] { return image.current(); };
       controller = std::make_unique<Controller>(
           t.runtime_, *t.executor_, *store, [&t](const BrokerInfo& to) { return std::make_unique<Channel>(t, to.id); }, options);
     }
@@ -512,6 +545,54 @@ TEST_F(ControllerTest, GivesPartitionsOfADeadBrokerToTheRest) {
   EXPECT_TRUE(heard(2, "UM led-0 L2 e1 zv1 isr[2]"));
 }
 
+TEST_F(ControllerTest, WritesManyStatesInFewMultis) {
+  std::vector<size_t> sizes;
+  wrap_ = [&](auto store) { return std::make_unique<CountingStore>(std::move(store), *executor_, sizes); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("many", std::vector<std::vector<int32_t>>(600, {1, 2})));
+  sizes.clear();
+  kill(1);
+  EXPECT_EQ(sizes, (std::vector<size_t>{251, 251, 101}));
+  const auto* topic = broker(0).image.current()->find_topic("many");
+  ASSERT_NE(topic, nullptr);
+  EXPECT_EQ(std::count_if(topic->partitions.begin(), topic->partitions.end(), [](const auto& p) { return p.leader == BrokerId{2}; }), 600);
+  EXPECT_EQ(data_of("/brokers/topics/many/partitions/599/state"), R"({"controller_epoch":1,"isr":[2],"leader":2,"leader_epoch":1,"version":1})");
+}
+
+TEST_F(ControllerTest, WritesTheOtherStatesWhenOneIsRefused) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}, {1, 2}, {1, 2}}));
+  // What the controller has not heard of, as after a connection that was lost with an answer.
+  metadata::PartitionStateNode other;
+  other.controller_epoch = 1;
+  other.leader = {2};
+  other.leader_epoch = {7};
+  other.isr = {{2}};
+  broker(0).store->set("/brokers/topics/a/partitions/1/state", metadata::encode_partition_state(other), metadata::kAnyVersion, [](auto) {});
+  runtime_.run_until_idle();
+  kill(1);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(2, "LI a-1 L2 e7 pe1 isr[2] rep[1,2]")) << all_heard(2);
+  EXPECT_TRUE(heard(2, "LI a-2 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+}
+
+TEST_F(ControllerTest, AnElectionOfAllLeavesOutWhatNeverHadALeader) {
+  start(0);
+  start(1);
+  kill(1);
+  create(assigned("never", {{1}}));
+  create(assigned("led", {{0}}));
+  protocol::ElectLeadersRequest all;
+  all.topic_partitions.reset();
+  std::optional<protocol::ElectLeadersResponse> answer;
+  active().elect_leaders(all, [&](protocol::ElectLeadersResponse response) { answer = std::move(response); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error_code, 0);
+  EXPECT_TRUE(answer->replica_election_results.empty()) << answer->replica_election_results.front().topic;
+  EXPECT_EQ(elect(0, "never"), ErrorCode::kPreferredLeaderNotAvailable) << "who names it is told";
+}
+
 TEST_F(ControllerTest, ElectsOutsideTheIsrOnlyIfAllowed) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("u", {{1, 2}}));
@@ -588,9 +669,69 @@ TEST_F(ControllerTest, HandsTheOfficeOnWhenTheControllerDies) {
   EXPECT_EQ(data_of("/controller_epoch"), "2");
   EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1] rep[0,1]")) << all_heard(1);
   EXPECT_TRUE(heard(1, "LI a-1 L1 e1 pe1 isr[1] rep[1,0]")) << all_heard(1);
+  EXPECT_EQ(std::count(broker(1).heard.begin(), broker(1).heard.end(), "LI a-0 L1 e1 pe1 isr[1] rep[0,1]"), 1) << "once is enough";
   EXPECT_EQ(broker(2).image.current()->find_partition("a", 0)->leader, BrokerId{1});
   EXPECT_EQ(create(assigned("b", {{1, 2}})).error, ErrorCode::kNone);
   EXPECT_EQ(broker(2).image.current()->find_partition("b", 0)->leader, BrokerId{1});
+}
+
+TEST_F(ControllerTest, ElectsLeadersBeforeItHasReadWhatItWasTold) {
+  start(0);
+  std::vector<Task> held;
+  wrap_ = [&](auto store) { return std::make_unique<HoldingStore>(std::move(store), *executor_, held); };
+  start(1);
+  start(2);
+  create(assigned("a", {{0, 1, 2}, {1, 0, 2}}));
+  create(assigned("b", {{2, 1}}));
+  create(assigned("alone", {{0}}));
+  runtime_.advance(60'000);
+  forget();
+  kill(0);
+  ASSERT_EQ(held.size(), 4u);
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(2, "LI a-1 L1 e1 pe1 isr[1,2] rep[1,0,2]")) << all_heard(2);
+  EXPECT_FALSE(heard(1, "LI b-0 L2 e0 pe0 isr[2,1] rep[2,1]")) << all_heard(1);
+  for (Task& read : std::exchange(held, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "LI b-0 L2 e0 pe0 isr[2,1] rep[2,1]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "UM alone-0 L-1 e1 zv1 isr[0] off[0]")) << all_heard(1);
+  EXPECT_EQ(std::count(broker(1).heard.begin(), broker(1).heard.end(), "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]"), 1) << "once is enough";
+}
+
+TEST_F(ControllerTest, ReadsFirstWhereABrokerCameWhileTheFormerControllerMayHaveBeenDead) {
+  start(0);
+  std::vector<Task> held;
+  wrap_ = [&](auto store) { return std::make_unique<HoldingStore>(std::move(store), *executor_, held); };
+  start(1);
+  create(assigned("a", {{0, 1}}));
+  runtime_.advance(60'000);
+  start(2);
+  create(assigned("b", {{0, 1, 2}}));
+  forget();
+  kill(0);
+  EXPECT_FALSE(heard(2, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(2);
+  for (Task& read : std::exchange(held, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(2, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(2);
+}
+
+TEST_F(ControllerTest, BelievesTheTreeMoreThanWhatItWasTold) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{0, 1, 2}, {0, 1, 2}, {0, 1, 2}}));
+  // The former controller wrote this and died before it told anybody.
+  metadata::PartitionStateNode newer;
+  newer.controller_epoch = 1;
+  newer.leader = {0};
+  newer.leader_epoch = {4};
+  newer.isr = {{0}, {2}};
+  broker(0).store->set("/brokers/topics/a/partitions/1/state", metadata::encode_partition_state(newer), metadata::kAnyVersion, [](auto) {});
+  runtime_.advance(60'000);
+  forget();
+  kill(0);
+  EXPECT_TRUE(heard(1, "LI a-0 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L2 e5 pe2 isr[2] rep[0,1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-2 L1 e1 pe1 isr[1,2] rep[0,1,2]")) << all_heard(1);
+  for (const std::string& line : broker(1).heard) EXPECT_FALSE(line.starts_with("LI a-1 L1")) << line;
 }
 
 TEST_F(ControllerTest, StopsActingWhenItsWritesAreRefused) {
@@ -655,6 +796,33 @@ TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   const auto* topic = broker(0).image.current()->find_topic("a");
   ASSERT_NE(topic, nullptr);
   EXPECT_EQ(topic->partitions.size(), 2u);
+}
+
+// They may have lost what they had not on their disks, in the very epoch that their logs end with.
+TEST_F(ControllerTest, LeadersThatStartedAgainWhileNobodyWasInOfficeLeadInANewEpoch) {
+  int nobody_wins = 0;
+  wrap_ = [&](auto store) {
+    return std::make_unique<FailingStore>(std::move(store), *executor_, paths::kController, metadata::StoreError::kConnectionLoss, nobody_wins);
+  };
+  for (int32_t id : {3, 1, 2}) start(id);
+  ASSERT_EQ(create(assigned("a", {{1, 2}, {2, 1}})).error, ErrorCode::kNone);
+  nobody_wins = 1'000'000;
+  brokers_.erase(3);
+  kill(1);
+  start(1);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(1, "LI a-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI a-1 L2 e1 pe1 isr[2] rep[2,1]")) << all_heard(1);
+  // Now all of them.
+  nobody_wins = 1'000'000;
+  brokers_.clear();
+  runtime_.run_until_idle();
+  start(1);
+  start(2);
+  nobody_wins = 0;
+  runtime_.advance(5'000);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e2 pe2 isr[2] rep[1,2]")) << all_heard(2);
 }
 
 TEST_F(ControllerTest, StaysOutOfAClusterThatHasTransactions) {

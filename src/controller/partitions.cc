@@ -2,6 +2,7 @@
 // §5, §6, §12.
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "controller/controller_impl.h"
 #include "metadata/paths.h"
@@ -51,7 +52,7 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
     ops.push_back(change.is_new ? StoreOp::create(std::move(path), std::move(data)) : StoreOp::set(std::move(path), std::move(data), record->partition_epoch));
     nodes.push_back(std::move(node));
   }
-  auto writes = co_await write_all(std::move(ops));
+  auto writes = co_await write_together(std::move(ops));
   std::vector<StoreError> errors;
   std::vector<TopicPartition> stale;
   for (size_t i = 0; i < writes.size(); ++i) {
@@ -111,11 +112,89 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
+    const int64_t begin_ns = runtime.clock().monotonic_ns();
     auto errors = co_await write_states(changes);
     if (!in_office()) co_return;
+    const auto written = std::count(errors.begin(), errors.end(), StoreError::kNone);
+    log::info("controller", "{} of {} partitions have other leaders or ISRs, written in {} ms", written, partitions.size(),
+              (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
     for (const StateChange& change : changes) batch.leader_and_isr_to_replicas(state, change.tp);
   }
   if (!partitions.empty()) send(batch);
+}
+
+// Each state is written on the condition that its node has the version that was told with it: then nothing else stands there, and
+// thousands of states need not be read before leaders are elected. Whatever was not told, or is not so any more, is left to who reads.
+Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
+  std::set<TopicPartition> settled;
+  if (!options.told) co_return settled;
+  const auto told = options.told();
+  // Who registered when the former controller may have been dead has perhaps started again, which nobody has looked at (settle_restarted()).
+  auto seen = [&](BrokerId broker) {
+    auto live = state.live.find(broker);
+    return live == state.live.end() || live->second.registered_ms < state.elected_ms - options.silence_ms;
+  };
+  std::vector<StateChange> changes;
+  for (auto& [name, topic] : state.topics) {
+    const metadata::TopicImage* known = told->find_topic(name);
+    if (known == nullptr || known->id != topic.id || state.is_deleting(name)) continue;
+    for (auto& [index, record] : topic.partitions) {
+      const metadata::PartitionImage* partition = known->find(index);
+      // A leader that recovers, of which nothing is told, is alone in the ISR.
+      if (partition == nullptr || partition->isr.size() < 2 || partition->leader_epoch.value < 0 || partition->partition_epoch < 0) continue;
+      if (!std::all_of(partition->isr.begin(), partition->isr.end(), seen)) continue;
+      PartitionRecord guess = record;
+      guess.has_state = true;
+      guess.leader = partition->leader;
+      guess.leader_epoch = partition->leader_epoch;
+      guess.isr = partition->isr;
+      guess.controller_epoch = partition->controller_epoch;
+      guess.partition_epoch = partition->partition_epoch;
+      TopicPartition tp{name, index};
+      Leadership next = elect_among_online(guess, online_for(tp), false);
+      if (next.leader == kNoBroker || next == leadership_of(guess)) continue;
+      record = std::move(guess);
+      changes.push_back({std::move(tp), std::move(next)});
+    }
+  }
+  if (changes.empty()) co_return settled;
+  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  auto errors = co_await write_states(changes);
+  if (!in_office()) co_return settled;
+  RequestBatch batch;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (errors[i] != StoreError::kNone) {
+      if (PartitionRecord* record = state.find(changes[i].tp)) record->has_state = false;  // a wrong guess
+      continue;
+    }
+    batch.leader_and_isr_to_replicas(state, changes[i].tp);
+    batch.update_metadata(changes[i].tp);
+    settled.insert(changes[i].tp);
+  }
+  log::info("controller", "{} of {} partitions have other leaders or ISRs, as the former controller had told theirs, written in {} ms", settled.size(),
+            changes.size(), (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+  if (!settled.empty()) send(batch);
+  co_return settled;
+}
+
+Async<void> Controller::Impl::settle_restarted() {
+  std::vector<StateChange> changes;
+  for (const TopicPartition& tp : state.all_partitions()) {
+    const PartitionRecord* record = state.find(tp);
+    if (!record->has_state || record->replicas.size() < 2) continue;
+    auto restarted = [&](BrokerId broker) {
+      auto live = state.live.find(broker);
+      return live != state.live.end() && live->second.epoch > record->state_zxid;
+    };
+    if (std::none_of(record->isr.begin(), record->isr.end(), restarted)) continue;
+    Leadership next = elect_among_online(*record, [&](BrokerId broker) { return state.is_online(broker, tp) && !restarted(broker); }, false);
+    // All of them: one has to go on with what it has, and with an epoch in which nobody else has anything.
+    if (next.leader == kNoBroker) next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
+    if (next.leader != kNoBroker) changes.push_back({tp, std::move(next)});
+  }
+  if (changes.empty()) co_return;
+  log::info("controller", "{} partitions have replicas on brokers that started again: new leader epochs", changes.size());
+  co_await write_states(std::move(changes));
 }
 
 Async<void> Controller::Impl::create_states(std::vector<TopicPartition> partitions) {
@@ -353,6 +432,8 @@ Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest
     }
   } else {
     partitions = state.all_partitions();
+    // A partition that never had a leader is in no broker's metadata, and Kafka elects among what stands there.
+    std::erase_if(partitions, [&](const TopicPartition& tp) { return !state.find(tp)->has_state; });
   }
   bool all = !request.topic_partitions.has_value();
   std::map<TopicPartition, ErrorCode> results;

@@ -23,6 +23,7 @@ using metadata::BrokerInfo;
 struct LiveBroker {
   BrokerInfo info;
   int64_t epoch = -1;  // czxid of its node
+  int64_t registered_ms = 0;  // by the clock of ZooKeeper, as elected_ms
 };
 
 struct PartitionRecord {
@@ -37,6 +38,7 @@ struct PartitionRecord {
   bool recovering = false;
   int32_t controller_epoch = 0;
   int32_t partition_epoch = 0;  // version of the state node
+  int64_t state_zxid = -1;      // of the change that wrote the state, as it was read when this broker took office
 
   bool is_reassigning() const { return !adding.empty() || !removing.empty(); }
   // What a running reassignment leads to, and where it came from.
@@ -62,6 +64,7 @@ struct Deletion {
 struct ControllerState {
   int32_t epoch = -1;
   int32_t epoch_version = -1;  // of the /controller_epoch node: what every write checks
+  int64_t elected_ms = 0;
 
   std::map<BrokerId, LiveBroker> live;  // registered ones, those shutting down too
   std::set<BrokerId> shutting_down;

@@ -85,6 +85,7 @@ Async<bool> Controller::Impl::read_states(std::vector<TopicPartition> partitions
     record->recovering = node->recovering;
     record->controller_epoch = node->controller_epoch;
     record->partition_epoch = data[i]->stat.version;
+    record->state_zxid = data[i]->stat.mzxid;
   }
   co_return true;
 }
@@ -153,17 +154,19 @@ Async<void> Controller::Impl::on_topic_data_changed(std::string topic) {
 // The nodes of new partitions, then their states.
 Async<void> Controller::Impl::create_partitions(std::vector<TopicPartition> partitions) {
   if (partitions.empty()) co_return;
-  std::vector<StoreOp> ops;
+  std::vector<StoreOp> folders, nodes;
   const std::string* topic = nullptr;
   for (const TopicPartition& tp : partitions) {
-    if (topic == nullptr || *topic != tp.topic) ops.push_back(StoreOp::create(paths::partitions(tp.topic), {}));
+    if (topic == nullptr || *topic != tp.topic) folders.push_back(StoreOp::create(paths::partitions(tp.topic), {}));
     topic = &tp.topic;
-    ops.push_back(StoreOp::create(paths::partition(tp.topic, tp.partition), {}));
+    nodes.push_back(StoreOp::create(paths::partition(tp.topic, tp.partition), {}));
   }
-  auto writes = co_await write_all(std::move(ops));
-  if (!in_office()) co_return;
-  for (const Write& write : writes) {
-    if (!write && write.error != StoreError::kNodeExists) log::error("controller", "a partition's node could not be made: {}", name_of(write.error));
+  for (std::vector<StoreOp>* ops : {&folders, &nodes}) {
+    auto writes = co_await write_together(std::move(*ops));
+    if (!in_office()) co_return;
+    for (const Write& write : writes) {
+      if (!write && write.error != StoreError::kNodeExists) log::error("controller", "a partition's node could not be made: {}", name_of(write.error));
+    }
   }
   co_await create_states(std::move(partitions));
 }

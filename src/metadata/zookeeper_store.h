@@ -16,7 +16,7 @@ namespace odradek::metadata {
 struct ZooKeeperOptions {
   std::string connect;                  // zookeeper.connect: "h1:p1,h2:p2/chroot/x", the chroot once, at the end
   int32_t session_timeout_ms = 18'000;  // asked for; the server bounds it
-  int32_t max_in_flight = 10;           // unanswered requests, the rest waits here; 0: no bound
+  int32_t max_in_flight = 250;          // unanswered requests, the rest waits here; 0: no bound
 };
 
 // A missing chroot is created at open(), with all parents. `callbacks` outlives the store.

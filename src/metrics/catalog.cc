@@ -32,7 +32,7 @@ constexpr std::array kCatalog = {
     &kConnectionsRefused, &kAcceptorBlocked,
     // log
     &kLogSize, &kLogEndOffset, &kLogStartOffset, &kLogSegments, &kLogFlushTime, &kLogFlushes, &kLogUnflushedMessages, &kLogFlushDebt,
-    &kLogDirFlushTime, &kHeldProduces, &kLogDirectoryFull, &kLogDirectoryReserve, &kScrubbedBytes, &kScrubCorruptSegments, &kOfflineLogDirectoryCount, &kLogDirectoryOffline, &kRemainingLogsToRecover,
+    &kLogDirFlushTime, &kHeldProduces, &kLogDirectoryFull, &kLogDirectoryReserve, &kColdReadBytes, &kColdReadDroppedBytes, &kScrubbedBytes, &kScrubCorruptSegments, &kOfflineLogDirectoryCount, &kLogDirectoryOffline, &kRemainingLogsToRecover,
     &kUncleanablePartitions, &kUncleanableBytes, &kCleanerMaxDirtyPercent, &kCleanerTimeSinceLastRun, &kCleanerBufferUtilization,
     &kCleanerRecopyPercent, &kCleanerMaxTime, &kCleanerMaxCompactionDelay, &kCleanerDeadThreads, &kCleanerFailures, &kCleanerBytesRead,
     &kCleanerBytesWritten, &kCleanerRecordsRemoved,

@@ -224,6 +224,10 @@ inline constexpr MetricDef kLogDirectoryFull{"odradek_log_directory_full", Kind:
     "", "1: no room is left, records of clients are refused until there is."};
 inline constexpr MetricDef kLogDirectoryReserve{"odradek_log_directory_reserve_bytes", Kind::kGauge, "bytes", "logdirectory",
     "", "Room that is still kept for internal topics, markers, checkpoints and the metadata store."};
+inline constexpr MetricDef kColdReadBytes{"odradek_log_cold_read_bytes_total", Kind::kCounter, "bytes", "",
+    "", "Records that consumers and followers wanted and that had to come from the disk first."};
+inline constexpr MetricDef kColdReadDroppedBytes{"odradek_log_cold_read_dropped_bytes_total", Kind::kCounter, "bytes", "",
+    "", "Of these, what was given up again by log.cold.read.cache.bytes, so that it takes no more of the page cache."};
 inline constexpr MetricDef kScrubbedBytes{"odradek_log_scrubbed_bytes_total", Kind::kCounter, "bytes", "",
     "", "Read of closed segments to check them."};
 inline constexpr MetricDef kScrubCorruptSegments{"odradek_log_scrub_corrupt_segments", Kind::kGauge, "", "",

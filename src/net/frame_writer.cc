@@ -233,6 +233,7 @@ FrameWriter::Stop FrameWriter::run(int socket, bool probe, uint8_t* scratch, Don
       stop = send_bytes(socket, probe, scratch, done, sent);
       if (stop == Stop::kTurnOver) stop = Stop::kNothing;
     }
+    if (stop == Stop::kBlocked) known_cached_until_ = -1;  // the wait may be long
     if (stop != Stop::kNothing) return stop;
   }
   return Stop::kNothing;

@@ -24,6 +24,7 @@
 #include "base/thread.h"
 #include "model/error_code.h"
 #include "net/socket.h"
+#include "net/tcp_state.h"
 
 namespace odradek::net {
 namespace {
@@ -83,6 +84,7 @@ struct LinkState : std::enable_shared_from_this<LinkState> {
   // Thread: any; the link thread closes the socket then.
   void fail_all(Error why);
   void close();
+  std::chrono::microseconds round_trip();
   void start_timer();
   // False: broken. Thread: link thread.
   bool on_connected();
@@ -516,6 +518,11 @@ void LinkState::start_timer() {
   arm_timer();
 }
 
+std::chrono::microseconds LinkState::round_trip() {
+  base::MutexLock lock(mutex);
+  return connected ? round_trip_of(socket.get()) : std::chrono::microseconds{};
+}
+
 class TcpLink final : public Link {
  public:
   explicit TcpLink(LinkPtr state) : state_(std::move(state)) {}
@@ -524,6 +531,7 @@ class TcpLink final : public Link {
   void fail_all(Error why) override { state_->fail_all(std::move(why)); }
   bool broken() const override { return state_->is_broken.load(std::memory_order_acquire); }
   int64_t received_bytes() const override { return state_->received.load(std::memory_order_relaxed); }
+  std::chrono::microseconds round_trip() const override { return state_->round_trip(); }
 
  private:
   LinkPtr state_;

@@ -84,6 +84,8 @@ class Link {
   virtual bool broken() const = 0;
   // Bytes received since it was opened. Thread: any.
   virtual int64_t received_bytes() const = 0;
+  // How long the way there and back takes at least, as TCP sees it; 0: not known. Thread: any.
+  virtual std::chrono::microseconds round_trip() const { return {}; }
 };
 
 class Links {

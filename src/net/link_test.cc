@@ -113,6 +113,7 @@ TEST_F(LinkTest, SeveralRequestsAreOnTheWayAndAnswersComeInTheirOrder) {
   }
   EXPECT_FALSE(link->broken());
   EXPECT_EQ(link->received_bytes(), 3 * 4 + 4);
+  EXPECT_GT(link->round_trip().count(), 0);
 }
 
 TEST_F(LinkTest, LargeFramesGoBothWaysInManyPieces) {

@@ -18,7 +18,8 @@ FetchLane::FetchLane(std::shared_ptr<FetchContextOfBroker> context, base::Execut
       executor_(executor),
       links_(links),
       target_(target),
-      label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)) {}
+      label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)),
+      striping_(options_.connections, options_.most_connections, options_.window_bytes) {}
 
 FetchLane::~FetchLane() {
   for (auto& [tp, fetch] : fetches_) stop_watching(*fetch);
@@ -43,6 +44,16 @@ void FetchLane::remove(std::vector<TopicPartition> partitions) {
     for (TopicPartition& tp : partitions) changes_.push_back({std::move(tp), std::nullopt});
   }
   at_once([](FetchLane& lane) { lane.take_changes(); });
+}
+
+void FetchLane::reconfigured(const TopicPartition& tp) {
+  at_once([tp](FetchLane& lane) {
+    Fetch* fetch = lane.find(tp);
+    if (fetch == nullptr || fetch->state != State::kFetching) return;
+    if (lane.pipelined()) lane.watch_flushes(*fetch);
+    lane.mark_dirty(*fetch);
+    lane.go_on();
+  });
 }
 
 std::vector<FetchLane::Lag> FetchLane::lags() const {
@@ -133,10 +144,17 @@ void FetchLane::start(Fetch& fetch) {
   resume(fetch);
 }
 
+void FetchLane::set_state(Fetch& fetch, State state) {
+  static constexpr std::string_view kNames[] = {"starting", "fetching", "asking", "delayed", "throttled", "failed"};
+  if (fetch.state == state) return;
+  log::debug("replication", "{}: {}: {}, was {}", label_, fetch.tp().to_string(), kNames[static_cast<size_t>(state)], kNames[static_cast<size_t>(fetch.state)]);
+  fetch.state = state;
+}
+
 // From the end of the log as it is now.
 void FetchLane::resume(Fetch& fetch) {
   auto log = fetch.followed.partition->log();
-  fetch.state = State::kFetching;
+  set_state(fetch, State::kFetching);
   fetch.position = log->log_end_offset();
   fetch.last_fetched_epoch = log->latest_epoch();
   fetch.names_position = true;
@@ -175,6 +193,8 @@ void FetchLane::watch_flushes(Fetch& fetch) {
   if (fetch.flush_watch != nullptr) return;
   fetch.flush_watch = std::make_shared<FlushWatch>(weak_from_this(), fetch.tp());
   fetch.followed.partition->append_waiters().add(fetch.flush_watch, 0, fetch.flush_watch->slot);
+  // What stood here before anybody waited for its flush: of a former life, or from before the setting.
+  if (auto log = fetch.followed.partition->log(); log->flushed_offset() < log->log_end_offset()) log->request_flush();
 }
 
 void FetchLane::stop_watching(Fetch& fetch) {
@@ -197,7 +217,7 @@ bool is_usual(ErrorCode code) {
 
 void FetchLane::delay(Fetch& fetch) {
   leave_session(fetch);
-  fetch.state = State::kDelayed;
+  set_state(fetch, State::kDelayed);
   ++fetch.delays;
   int64_t pause_ms = options_.backoff_ms;
   if (is_usual(fetch.last_error) && (kFirstHurriedMs << fetch.hurried) < pause_ms) pause_ms = kFirstHurriedMs << fetch.hurried++;
@@ -218,7 +238,7 @@ void FetchLane::hold_throttled() {
   for (auto& [tp, fetch] : fetches_) {
     if (fetch->state != State::kFetching || !fetch->followed.partition->follower_throttled() || fetch->lag.load(std::memory_order_relaxed) == 0) continue;
     leave_session(*fetch);
-    fetch->state = State::kThrottled;
+    set_state(*fetch, State::kThrottled);
     held = true;
   }
   if (!held || std::exchange(holds_throttled_, true)) return;
@@ -248,10 +268,10 @@ void FetchLane::let_go_throttled() {
   }));
 }
 
-void FetchLane::give_up(Fetch& fetch, std::string_view why) {
-  log::error("replication", "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
+void FetchLane::give_up(Fetch& fetch, log::Level level, std::string_view why) {
+  log::at("replication", level, "{}: {} is not fetched any more: {}", label_, fetch.tp().to_string(), why);
   leave_session(fetch);
-  fetch.state = State::kFailed;
+  set_state(fetch, State::kFailed);
   fetch.failed.store(true, std::memory_order_relaxed);
 }
 
@@ -261,10 +281,11 @@ void FetchLane::pause(const Error& error) {
   if (!paused_.exchange(true, std::memory_order_relaxed)) log::warn("replication", "{}: {}; trying again", label_, error.what);
   ++era_;
   connections_.clear();
+  striping_.restart();
   new_session(false);
   // What was asked of the lost connection is asked again, after another OFFSET_OUT_OF_RANGE.
   for (auto& [tp, fetch] : fetches_) {
-    if (fetch->state == State::kAsking) fetch->state = State::kFetching;
+    if (fetch->state == State::kAsking) set_state(*fetch, State::kFetching);
   }
   waits_ = true;
   context_->runtime.timers().after(std::chrono::milliseconds(options_.backoff_ms), executor_.posting([weak = weak_from_this(), era = era_] {
@@ -348,7 +369,7 @@ void FetchLane::go_on() {
   while (in_flight_ < window_ && send(false)) {
   }
   if (!dirty_.empty() || !forgotten_.empty()) {
-    if (in_flight_ < 2 * kWindow) send(true);
+    if (in_flight_ < 2 * striping_.most_requests()) send(true);
   }
 }
 
@@ -425,22 +446,23 @@ bool FetchLane::send(bool only_news) {
   request.max_bytes = options_.response_max_bytes;
   request.session_id = session_id_;
   request.session_epoch = number;
-  size_t connection = 0;
+  std::optional<size_t> striped;
   if (offers && (full || pipelined())) {
     request.pipeline.emplace().depth = static_cast<int32_t>(window_);
     request.max_bytes = static_cast<int32_t>(
-        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * kWindow), 1, std::max(options_.response_max_bytes, 1)));
+        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * striping_.most_requests()), 1, std::max(options_.response_max_bytes, 1)));
     if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
-    connection = static_cast<size_t>(number) % static_cast<size_t>(std::max(options_.connections, 1));
+    striped = striping_.take();
   }
 
   session_epoch_ = number == INT32_MAX ? 1 : number + 1;
   ++in_flight_;
   requests_.fetch_add(1, std::memory_order_relaxed);
-  link(connection).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
-                         here<FetchAnswer>([number, session = session_](FetchLane& lane, FetchAnswer answer) {
-                           if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
-                         }));
+  link(striped.value_or(0)).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
+                                  here<FetchAnswer>([number, striped, session = session_](FetchLane& lane, FetchAnswer answer) {
+                                    if (striped) lane.striping_.answered(*striped);
+                                    if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
+                                  }));
   return true;
 }
 

@@ -9,7 +9,7 @@
 // is used up; what is on the way for it is taken.
 //
 // Each full request offers pipelined fetches (fetch_pipeline.h). A leader that does not take them gets one request at a time, as from
-// a Kafka follower. Else up to kWindow requests are on the way, over replica.fetch.connections connections in turn, and their answers
+// a Kafka follower. Else several requests are on the way on each of several connections (striping.h), and their answers
 // are taken in the order of the requests; requests beyond those, up to twice as many, only bring news of what was written and flushed.
 // The window doubles with each answer that brings records and halves with each that brings nothing. What is on the way is bounded by
 // replica.fetch.in.flight.bytes (but for batches larger than its share of an answer).
@@ -28,10 +28,12 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "base/log.h"
 #include "base/mutex.h"
 #include "quota/replication_quota.h"
 #include "replication/leader_link.h"
 #include "replication/partition.h"
+#include "replication/striping.h"
 
 namespace odradek::replication {
 
@@ -44,6 +46,8 @@ struct FetcherOptions {
   int32_t max_bytes = 1 << 20;                    // replica.fetch.max.bytes, of a partition
   int32_t response_max_bytes = 10 << 20;          // replica.fetch.response.max.bytes
   int32_t connections = 4;                        // replica.fetch.connections, of one fetcher
+  int32_t most_connections = 16;                  // replica.fetch.connections.max
+  int64_t window_bytes = Striping::kWindowBytes;  // of one connection
   int64_t in_flight_bytes = 64 << 20;             // replica.fetch.in.flight.bytes, of one fetcher; 0: never pipelined
 };
 
@@ -77,6 +81,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   // Takes the place of the same partition in an older epoch.
   void add(std::vector<FollowedPartition> partitions);
   void remove(std::vector<TopicPartition> partitions);
+  // Settings of its log have changed: the leader hears what it needs to know now.
+  void reconfigured(const TopicPartition& tp);
 
   struct Lag {
     TopicPartition tp;
@@ -92,7 +98,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   int64_t busy_since_ms() const { return busy_since_ms_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr size_t kWindow = 16, kSmallestWindow = 2;
+  static constexpr size_t kSmallestWindow = 2;
 
   using FetchAnswer = Result<LinkAnswer<protocol::FetchResponse>>;
   using OffsetsAnswer = Result<LinkAnswer<protocol::ListOffsetsResponse>>;
@@ -138,6 +144,8 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void at_once(UniqueFunction<void(FetchLane&)> step);
   void take_changes();
   void start(Fetch& fetch);
+  // With a line for who looks on (debug).
+  void set_state(Fetch& fetch, State state);
   void go_on();  // sends what can be sent
   bool send(bool only_news);
   LeaderLink& link(size_t connection);
@@ -149,7 +157,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   void drop(Fetch& fetch);
   void new_session(bool same_id);
   void delay(Fetch& fetch);
-  void give_up(Fetch& fetch, std::string_view why);
+  void give_up(Fetch& fetch, log::Level level, std::string_view why);
   void hold_throttled();
   void let_go_throttled();
   void note_error(Fetch& fetch, ErrorCode code, std::string_view what);
@@ -193,6 +201,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   std::vector<Fetch*> dirty_;
   std::set<Forgotten> forgotten_;
   std::vector<std::unique_ptr<LeaderLink>> connections_;
+  Striping striping_;
   uint64_t lives_ = 0;
   uint64_t era_ = 0;      // of the connections: answers over older ones are void
   uint64_t session_ = 0;  // of ours, counted: answers of an older one are void

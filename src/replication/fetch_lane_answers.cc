@@ -45,14 +45,17 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
     if (!mode_known_ || takes != pipelined()) {
       mode_known_ = true;
       pipelined_.store(takes, std::memory_order_relaxed);
-      log::info("replication", "{}: fetches are {}", label_, takes ? "pipelined" : "one at a time, its leader is not of Odradek");
+      log::info("replication", "{}: fetches are {}", label_,
+                takes                             ? "pipelined"
+                : options_.in_flight_bytes > 0    ? "one at a time, its leader is not of Odradek"
+                                                  : "one at a time, as replica.fetch.in.flight.bytes says");
       if (context_->on_mode) context_->on_mode(target_, takes);
     }
   }
-  bool records = false;
+  int64_t bytes = 0;
   for (FetchResponse::FetchableTopicResponse& topic : response.responses) {
     for (FetchResponse::PartitionData& data : topic.partitions) {
-      records |= !data.records.bytes.empty();
+      bytes += static_cast<int64_t>(data.records.bytes.size());
       Fetch* fetch = nullptr;
       if (by_name_) {
         fetch = find({topic.topic, data.partition_index});
@@ -64,8 +67,10 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
       on_partition(*fetch, data);
     }
   }
-  if (records) {
-    window_ = std::min(window_ * 2, kWindow);
+  if (bytes > 0) {
+    const int64_t now_ms = context_->runtime.clock().monotonic_ms();
+    if (pipelined() && striping_.received(bytes, now_ms)) striping_.measure(now_ms, link(0).round_trip());
+    window_ = std::min(window_ * 2, striping_.most_requests());
   } else if (response.responses.empty()) {
     window_ = std::max(window_ / 2, kSmallestWindow);
   }
@@ -141,7 +146,8 @@ void FetchLane::on_diverging(Fetch& fetch, EpochEnd leader) {
 }
 
 void FetchLane::on_error(Fetch& fetch, ErrorCode code) {
-  if (code == ErrorCode::kFencedLeaderEpoch) return give_up(fetch, "the leader has a newer epoch; the controller will say more");
+  // At every election some leaders hear of it before their followers.
+  if (code == ErrorCode::kFencedLeaderEpoch) return give_up(fetch, log::Level::kInfo, "the leader has a newer epoch; the controller will say more");
   if (code == ErrorCode::kOffsetOutOfRange) return ask_for_ends(fetch);
   note_error(fetch, code, {});
   delay(fetch);
@@ -151,11 +157,11 @@ void FetchLane::on_log_error(Fetch& fetch, const Error& error) {
   if (error.code == ErrorCode::kNotLeaderOrFollower) {
     // The controller has said something newer, which is on its way here.
     leave_session(fetch);
-    fetch.state = State::kFailed;
+    set_state(fetch, State::kFailed);
     return;
   }
   auto log = fetch.followed.partition->log();
-  if (error.code == ErrorCode::kKafkaStorageError && !log->dir().online()) return give_up(fetch, error.what);
+  if (error.code == ErrorCode::kKafkaStorageError && !log->dir().online()) return give_up(fetch, log::Level::kError, error.what);
   // A full disk among them: there may be room later.
   note_error(fetch, error.code, error.what);
   delay(fetch);
@@ -170,7 +176,7 @@ constexpr int64_t kLatest = -1, kEarliest = -2;
 // The leader's log ends below the own one: cut. It begins above it: drop everything. Else go on.
 void FetchLane::ask_for_ends(Fetch& fetch) {
   leave_session(fetch);
-  fetch.state = State::kAsking;
+  set_state(fetch, State::kAsking);
   ask_for_end(fetch, kLatest, [](FetchLane& lane, Fetch& fetch, Offset leader_end) {
     Partition& partition = *fetch.followed.partition;
     const Offset end = partition.log()->log_end_offset();

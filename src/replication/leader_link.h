@@ -5,6 +5,7 @@
 // Thread: calls come from one executor. Nothing here waits.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "base/bytes.h"
@@ -38,6 +39,8 @@ class LeaderLink {
 
   virtual void fetch(protocol::FetchRequest request, int16_t version, Done<protocol::FetchResponse> done) = 0;
   virtual void list_offsets(protocol::ListOffsetsRequest request, Done<protocol::ListOffsetsResponse> done) = 0;
+  // How long the way there and back takes at least; 0: not known.
+  virtual std::chrono::microseconds round_trip() const { return {}; }
 };
 
 // Where a link leads. The address is looked up when it connects: brokers move.

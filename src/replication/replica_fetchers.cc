@@ -35,6 +35,11 @@ FetcherOptions make_fetcher_options(const config::BrokerConfig& config, BrokerId
   options.max_bytes = config.get_int("replica.fetch.max.bytes");
   options.response_max_bytes = config.get_int("replica.fetch.response.max.bytes");
   options.connections = config.get_int("replica.fetch.connections");
+  options.most_connections = config.get_int("replica.fetch.connections.max");
+  // The kernel takes half of an explicit buffer for itself.
+  if (const int32_t buffer = config.get_int("replica.socket.receive.buffer.bytes"); buffer > 0) {
+    options.window_bytes = std::min<int64_t>(options.window_bytes, buffer / 2);
+  }
   options.in_flight_bytes = config.get_long("replica.fetch.in.flight.bytes");
   return options;
 }
@@ -158,6 +163,14 @@ void ReplicaFetchers::forget(const TopicPartition& tp) {
   if (found == followed_.end()) return;
   withdraw(tp, found->second);
   followed_.erase(found);
+}
+
+void ReplicaFetchers::reconfigured(const TopicPartition& tp) {
+  base::MutexLock lock(mutex_);
+  auto found = followed_.find(tp);
+  if (found == followed_.end() || !found->second.at) return;
+  const LinkTarget& at = *found->second.at;
+  fetchers_.at({at.leader, at.fetcher})->lanes.at(at.connection).lane->reconfigured(tp);
 }
 
 void ReplicaFetchers::brokers_changed() {

@@ -37,6 +37,8 @@ class ReplicaFetchers {
   // Sends what follow() has collected. Fetchers without partitions end: waits for what they do at the moment.
   void apply();
   void forget(const TopicPartition& tp);
+  // Settings of its log have changed.
+  void reconfigured(const TopicPartition& tp);
   // Brokers came or went: partitions whose leader was not alive start.
   void brokers_changed();
   // num.replica.fetchers.

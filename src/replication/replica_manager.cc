@@ -225,6 +225,7 @@ void ReplicaManager::update_log_config(const TopicPartition& tp, std::shared_ptr
     partition->set_flush_before_ack(config->flush_before_ack);
     partition->set_throttled(*config);
     wakeups.add(partition);
+    if (fetchers_ != nullptr) fetchers_->reconfigured(tp);
   }
   if (auto future = logs_.find_future(tp)) future->update_config(config);
   if (auto log = logs_.find(tp)) log->update_config(std::move(config));

@@ -40,7 +40,10 @@ class Disk::DiskFile final : public base::File {
     return file_->truncate(size);
   }
   Result<int64_t> size() override { return file_->size(); }
-  bool resident(int64_t position, int64_t size) override { return file_->resident(position, size) && !disk_.world_.random.chance(2); }
+  bool resident(int64_t position, int64_t size) override {
+    // Indexes stay cached: they are small, and read again and again.
+    return file_->resident(position, size) && (!path_.ends_with(".log") || !disk_.world_.random.chance(2));
+  }
   void load_into_cache(int64_t position, int64_t size) override {
     disk_.be_slow();
     file_->load_into_cache(position, size);
@@ -87,6 +90,14 @@ Disk::Disk(World& world) : world_(world), clock_(std::make_unique<WorldClock>(wo
 void Disk::die_at_call(int64_t calls, std::function<void()> died) {
   calls_left_ = calls;
   died_ = std::move(died);
+}
+
+void Disk::fail_below(const std::string& folder) {
+  failing_ = folder;
+  if (folder.empty()) return memory_.set_fault(nullptr);
+  memory_.set_fault([folder](FileCall, const std::string& path) {
+    return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/') ? EIO : 0;
+  });
 }
 
 void Disk::kill() {

@@ -238,5 +238,22 @@ TEST(Start, MakesDurableWhatAKilledProcessLeftAndItReliesOn) {
   EXPECT_EQ(found->topic_id(), id);
 }
 
+TEST(Flusher, LetsOtherTasksGoBetweenDeletionsThatAreDueTogether) {
+  Disk disk;
+  Flusher flusher(disk.runtime, "flush", 1);
+  std::string order;
+  flusher.post_deletion(10, [&] {
+    order += 'd';
+    flusher.post([&] { order += 'f'; });
+  });
+  for (int i = 0; i < 3; ++i) flusher.post_deletion(10, [&] { order += 'd'; });
+  disk.runtime.advance(10);
+  EXPECT_EQ(order, "dfddd");
+  for (int i = 0; i < 2; ++i) flusher.post_deletion(10'000, [&] { order += 'D'; });
+  flusher.hasten_deletions();
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(order, "dfdddDD");
+}
+
 }  // namespace
 }  // namespace odradek::storage

@@ -1,6 +1,7 @@
 #include "storage/flusher.h"
 
 #include <algorithm>
+#include <deque>
 #include <iterator>
 #include <map>
 
@@ -39,9 +40,32 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     int64_t early_ms = 0;  // a flush: so long before its time it goes along with another one
   };
   using Tasks = std::multimap<int64_t, Delayed>;  // by due time (monotonic ms)
+  // Deletions one after the other, each a task of its own: those of many segments at a time would keep flushes waiting.
+  void post(Delayed delayed) REQUIRES(mutex) {
+    if (!delayed.deletion) return executor->post(std::move(delayed.task));
+    deletions.push_back(std::move(delayed.task));
+    if (!deleting) post_deletion();
+  }
   Tasks::iterator post(Tasks::iterator entry) REQUIRES(mutex) {
-    executor->post(std::move(entry->second.task));
+    post(std::move(entry->second));
     return tasks.erase(entry);
+  }
+  void post_deletion() REQUIRES(mutex) {
+    deleting = true;
+    executor->post([self = shared_from_this()] { self->delete_next(); });
+  }
+  void delete_next() {
+    Task next;
+    {
+      base::MutexLock lock(mutex);
+      if (deletions.empty()) return;  // the flusher stops
+      next = std::move(deletions.front());
+      deletions.pop_front();
+    }
+    next();
+    base::MutexLock lock(mutex);
+    deleting = false;
+    if (executor != nullptr && !deletions.empty()) post_deletion();
   }
   void add(int64_t delay_ms, Delayed delayed) {
     base::MutexLock lock(mutex);
@@ -55,6 +79,8 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
   base::Mutex mutex;
   base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
   Tasks tasks GUARDED_BY(mutex);
+  std::deque<Task> deletions GUARDED_BY(mutex);  // that are due
+  bool deleting GUARDED_BY(mutex) = false;       // a task for the next one is posted
   base::TimerId timer GUARDED_BY(mutex) = 0;
   int64_t timer_due GUARDED_BY(mutex) = 0;
 };
@@ -70,11 +96,13 @@ Flusher::~Flusher() { stop(); }
 void Flusher::stop() {
   stopped_.store(true, std::memory_order_release);
   Due::Tasks dropped;  // destroyed outside the lock: tasks own logs
+  std::deque<Task> deletions;
   base::TimerId timer;
   {
     base::MutexLock lock(due_->mutex);
     due_->executor = nullptr;
     dropped.swap(due_->tasks);
+    deletions.swap(due_->deletions);
     timer = due_->timer;
   }
   if (timer != 0) due_->runtime.timers().cancel(timer);

@@ -31,7 +31,7 @@ class Flusher {
   // Runs on a flush thread; may block on the disk.
   void post(Task task);
   void post_after(int64_t delay_ms, Task task);
-  // The same for the removal of files that nobody needs: a full disk does not wait for its time.
+  // The same for the removal of files that nobody needs, one after the other: a full disk does not wait for its time.
   void post_deletion(int64_t delay_ms, Task task);
   void hasten_deletions();
   // Early writeback (Segment::start_writeback) pays while the kernel takes it without waiting. Where the device holds up even that, it only

@@ -59,6 +59,24 @@ TEST_F(FullDisk, RefusesClientsServesReadersAndTakesTheBrokersOwnRecords) {
   EXPECT_FALSE(disk.manager->has_offline_dir());
 }
 
+// It would be made in the other dir the next time, and a partition in two dirs keeps the broker from starting.
+TEST_F(FullDisk, ALogThatCouldNotBeMadeLeavesNothingBehind) {
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  const Uuid id = base::random_uuid(disk.runtime.random());
+  for (const std::string end : {"/partition.metadata", ".log"}) {
+    disk.files.set_fault([&](FileCall call, const std::string& path) {
+      return (call == FileCall::kWrite || call == FileCall::kOpen) && path.find("/t-0/") != std::string::npos && path.ends_with(end) ? ENOSPC : 0;
+    });
+    EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
+    disk.files.set_fault(nullptr);
+    for (const char* dir : {"/a", "/b"}) EXPECT_FALSE(disk.files.exists(std::string(dir) + "/t-0")) << end;
+  }
+  EXPECT_TRUE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
+  disk.kill_and_start();
+}
+
 TEST_F(FullDisk, EndsByItselfWithinASecondOfRoom) {
   auto log = disk.log();
   auto own = disk.log("__consumer_offsets");

@@ -141,15 +141,33 @@ Result<void> IndexFile::read(uint32_t at, MutableByteView entry) {
   return {};
 }
 
-Result<const uint8_t*> IndexFile::entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written) const {
+Result<bool> IndexFile::ends_are_cached() {
+  std::shared_ptr<base::File> file;
+  int64_t size;
+  {
+    base::MutexLock lock(mutex_);
+    if (auto counted = ensure_counted(); !counted) return fail(std::move(counted.error()));
+    if (written_ == 0) return true;
+    if (auto opened = open(); !opened) return fail(std::move(opened.error()));
+    file = file_;
+    size = static_cast<int64_t>(written_) * entry_size_;
+  }
+  return file->resident(0, entry_size_) && file->resident(size - entry_size_, entry_size_);
+}
+
+Result<const uint8_t*> IndexFile::entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written, bool only_cached) const {
   static thread_local std::array<CachedBlock, kBlocks> blocks;
   const uint32_t per_block = static_cast<uint32_t>(kBlock / entry_size_);
   const uint32_t number = at / per_block;
   CachedBlock& block = blocks[(identity * 31 + number) % kBlocks];
   if (block.identity != identity || block.number != number || at % per_block >= block.entries) {
     const uint32_t entries = std::min(per_block, written - number * per_block);
+    const int64_t position = static_cast<int64_t>(number) * per_block * entry_size_;
+    if (only_cached && !file.resident(position, static_cast<int64_t>(entries) * entry_size_)) {
+      return fail(ErrorCode::kKafkaStorageError, "a part of an index file is not in the page cache", EAGAIN);
+    }
     block.identity = 0;
-    auto got = file.pread(static_cast<int64_t>(number) * per_block * entry_size_, {block.bytes, static_cast<size_t>(entries) * entry_size_});
+    auto got = file.pread(position, {block.bytes, static_cast<size_t>(entries) * entry_size_});
     if (!got) return fail(std::move(got.error()));
     if (*got != static_cast<size_t>(entries) * entry_size_) return fail(ErrorCode::kKafkaStorageError, "an index file is shorter than it was");
     block.identity = identity;
@@ -159,7 +177,7 @@ Result<const uint8_t*> IndexFile::entry_in_file(base::File& file, uint64_t ident
   return block.bytes + static_cast<size_t>(at % per_block) * entry_size_;
 }
 
-Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below) {
+Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below, bool only_cached) {
   std::shared_ptr<base::File> file;
   uint64_t identity;
   int64_t written;
@@ -186,7 +204,7 @@ Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below) 
   auto search = [&](int64_t low, int64_t high, int64_t step) -> Result<int64_t> {  // low: holds (or -1), high: does not
     while (high - low > 1) {
       int64_t middle = low + (high - low) / 2;
-      auto entry = entry_in_file(*file, identity, static_cast<uint32_t>(middle * step), static_cast<uint32_t>(written));
+      auto entry = entry_in_file(*file, identity, static_cast<uint32_t>(middle * step), static_cast<uint32_t>(written), only_cached);
       if (!entry) return fail(std::move(entry.error()));
       (at_or_below(*entry, key) ? low : high) = middle;
     }

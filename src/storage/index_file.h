@@ -36,8 +36,11 @@ class IndexFile : private FileCache::Client {
   Result<void> append(ByteView entry, int32_t max_bytes);
   Result<void> read(uint32_t at, MutableByteView entry);
   // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
+  // Errors: `only_cached`: os_error EAGAIN, the disk would have to be waited for.
   using AtOrBelow = bool (*)(const uint8_t* entry, int64_t key);
-  Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below);
+  Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below, bool only_cached = false);
+  // Whether its first and last entries can be read without waiting for the disk.
+  Result<bool> ends_are_cached();
   // The first `count` entries stay.
   Result<void> truncate(uint32_t count);
   // Writes what is pending and cuts the preallocated rest off; without room the next sync does. Next append preallocates again.
@@ -61,7 +64,7 @@ class IndexFile : private FileCache::Client {
   Result<void> end_rewrite() REQUIRES(mutex_);
   uint32_t pending_count() const REQUIRES(mutex_) { return static_cast<uint32_t>(pending_.size() / entry_size_); }
   // The entry `at` of the file, which has `written`; valid until the thread's next call.
-  Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written) const;
+  Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written, bool only_cached = false) const;
 
   base::FileSystem& files_;
   FileCache& cache_;

@@ -414,10 +414,15 @@ Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string
 }
 
 Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config) {
+  const bool is_new = !dir->files().exists(folder);
   if (auto made = dir->files().create_directories(folder); !made) return fail(std::move(made.error()));
   LoadedLog log;
   auto segment = Segment::create(dir, folder, Offset{0}, config, dir->clock().wall_ms());
-  if (!segment) return fail(std::move(segment.error()));
+  if (!segment) {
+    // Nothing stays: the next try may be made in another dir, and a partition in two of them keeps the broker from starting.
+    if (is_new) (void)dir->files().remove_all(folder);
+    return fail(std::move(segment.error()));
+  }
   log.segments.push_back(std::move(*segment));
   log.directory_changed = true;
   return log;

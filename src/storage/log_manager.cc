@@ -16,7 +16,8 @@ constexpr int kRoundsOfRetention = 20;
 }  // namespace
 
 LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry& metrics)
-    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(std::min(options.max_open_files, runtime.files().max_open_files() / 4))), scheduler(runtime.make_executor("log-scheduler", 1)) {
+    : runtime(r), options(std::move(o)), cache(std::make_shared<FileCache>(std::min(options.max_open_files, runtime.files().max_open_files() / 4))), reader(log_dirs, options.cold_read_cache_bytes, metrics.counter(metrics::kColdReadBytes), metrics.counter(metrics::kColdReadDroppedBytes)),
+      scheduler(runtime.make_executor("log-scheduler", 1)) {
   LogDir::Options dir_options;
   dir_options.flush_threads = options.flush_threads_per_dir;
   dir_options.flush_debt_factor = options.flush_debt_factor;
@@ -30,6 +31,7 @@ LogManager::Impl::Impl(base::Runtime& r, LogManagerOptions o, metrics::Registry&
     dirs.push_back(std::make_unique<Dir>());
     dirs.back()->dir = log_dirs.back();
   }
+  reader.start();
   registrations.push_back(metrics.callback(metrics::kOfflineLogDirectoryCount, {}, [this] {
     return static_cast<double>(std::count_if(log_dirs.begin(), log_dirs.end(), [](const auto& dir) { return !dir->online(); }));
   }));
@@ -176,6 +178,11 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   auto failed = [&](Error error) {
     target->dir->fail(error);
     error.code = ErrorCode::kKafkaStorageError;
+    if (!target->dir->online()) {
+      // What there is of it now keeps it from being made in another dir.
+      base::WriterLock lock(impl.map_mutex);
+      impl.lost.insert(tp);
+    }
     return fail(std::move(error));
   };
   // What the checkpoints say of a deleted log of this name must not be taken for the new one's. (Rare: it blocks on the disk.)
@@ -186,7 +193,11 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   auto created = target->dir->with_reserve([&] { return create_log(target->dir, folder, *config); });
   if (!created) return failed(std::move(created.error()));
   auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
-  if (auto set = log->set_topic_id(topic_id); !set) return fail(std::move(set.error()));
+  if (auto set = log->set_topic_id(topic_id); !set) {
+    log.reset();
+    if (target->dir->online()) (void)impl.runtime.files().remove_all(folder);
+    return failed(std::move(set.error()));
+  }
   if (!impl.register_log(log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
   target->partitions.fetch_add(1, std::memory_order_relaxed);
   return log;

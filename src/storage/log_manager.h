@@ -42,6 +42,7 @@ struct LogManagerOptions {
   int64_t high_watermark_checkpoint_interval_ms = 5'000;
   int64_t producer_id_expiration_ms = 86'400'000;
   int64_t producer_expiry_check_interval_ms = 600'000;
+  int64_t cold_read_cache_bytes = 256 << 20;  // of records that readers have brought from the disk: how much stays cached, for each dir
   size_t max_open_files = 4096;  // of segments without unflushed data; no more than a quarter of what the process may open
 };
 LogManagerOptions make_log_manager_options(const config::BrokerConfig& config);

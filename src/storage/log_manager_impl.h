@@ -84,7 +84,7 @@ struct LogManager::Impl final : LogDir::Owner {
   std::shared_ptr<Alive> alive = std::make_shared<Alive>();  // shared with timers that may outlive this
   std::vector<std::shared_ptr<LogDir>> log_dirs;
   std::vector<std::unique_ptr<Dir>> dirs;
-  SliceReader reader{log_dirs};
+  SliceReader reader;
 
   mutable base::SharedMutex map_mutex;
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them

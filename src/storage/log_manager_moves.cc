@@ -91,7 +91,11 @@ Result<std::shared_ptr<Log>> LogManager::create_future(const TopicPartition& tp,
       return fail(ErrorCode::kKafkaStorageError, created.error().what, created.error().os_error);
     }
     auto future = std::make_shared<Log>(dir->dir, tp, folder, std::move(config), std::move(*created), true);
-    if (auto set = future->set_topic_id(log->topic_id()); !set) return fail(std::move(set.error()));
+    if (auto set = future->set_topic_id(log->topic_id()); !set) {
+      future.reset();
+      if (dir->dir->online()) (void)impl.runtime.files().remove_all(folder);
+      return fail(std::move(set.error()));
+    }
     base::WriterLock lock(impl.map_mutex);
     impl.futures[tp] = future;
     return future;

@@ -1,7 +1,17 @@
+#include <sys/sysinfo.h>
+
 #include "config/config.h"
 #include "storage/log_manager.h"
 
 namespace odradek::storage {
+namespace {
+
+int64_t quarter_of_memory() {
+  struct sysinfo info {};
+  return ::sysinfo(&info) == 0 ? static_cast<int64_t>(info.totalram) * info.mem_unit / 4 : 256 << 20;
+}
+
+}  // namespace
 
 LogManagerOptions make_log_manager_options(const config::BrokerConfig& config) {
   LogManagerOptions options;
@@ -16,6 +26,8 @@ LogManagerOptions make_log_manager_options(const config::BrokerConfig& config) {
   options.high_watermark_checkpoint_interval_ms = config.get_long("replica.high.watermark.checkpoint.interval.ms");
   options.producer_id_expiration_ms = config.get_long("producer.id.expiration.ms");
   options.producer_expiry_check_interval_ms = config.get_long("producer.id.expiration.check.interval.ms");
+  options.cold_read_cache_bytes = config.get_long("log.cold.read.cache.bytes");
+  if (options.cold_read_cache_bytes < 0) options.cold_read_cache_bytes = quarter_of_memory();
   return options;
 }
 

@@ -73,6 +73,23 @@ TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
   EXPECT_TRUE(disk.files.exists(second->path().substr(0, 2) + "/.kafka_cleanshutdown"));
 }
 
+TEST(LogManager, ALogThatWasBegunInADirThatFailedIsNotMadeInAnother) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  const Uuid id = base::random_uuid(disk.runtime.random());
+  disk.files.set_fault([&](base::FileCall call, const std::string& path) {
+    return call == base::FileCall::kWrite && path.ends_with("/partition.metadata") ? EIO : 0;
+  });
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
+  disk.files.set_fault(nullptr);
+  disk.runtime.run_until_idle();
+  EXPECT_TRUE(disk.manager->has_offline_dir());
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
+  disk.kill_and_start();
+}
+
 TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
   Disk disk;
   disk.manager.reset();

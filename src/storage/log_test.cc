@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <thread>
 
 #include "storage/test_support.h"
 
@@ -123,6 +124,31 @@ TEST(Log, NamesTheColdSliceInsteadOfWaitingForTheDisk) {
   ASSERT_TRUE(read);
   EXPECT_EQ(read->next_offset.value, 5);
   EXPECT_EQ(cold.size, 0);
+}
+
+TEST(Log, DoesNotWaitForAColdIndexEither) {
+  Disk disk;
+  LogConfig config;
+  config.index_interval_bytes = 100;
+  disk.configure(config);
+  auto log = disk.log();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->roll());
+  ASSERT_TRUE(append(*log));
+  disk.stop_and_start();
+  log = disk.log();
+  for (bool checked : {false, true}) {
+    disk.files.make_cold("/data/t-0/00000000000000000000.index");
+    const int64_t reads = disk.files.calls(base::FileCall::kRead);
+    base::FileSlice cold;
+    // From a thread each: blocks of an index that a thread has read stay in its memory.
+    std::thread([&] { ASSERT_TRUE(log->read({12}, 1 << 20, {20}, true, &cold)); }).join();
+    ASSERT_GT(cold.size, 0) << checked;
+    EXPECT_EQ(disk.files.calls(base::FileCall::kRead), reads) << checked;
+    auto read = log->read({12}, 1 << 20, {20}, true);
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->next_offset.value, 20);
+  }
 }
 
 TEST(Log, EndsTheSliceWhereTheFileIsBroken) {

@@ -10,8 +10,8 @@ int32_t file_position(const uint8_t* entry) { return base::load_be<int32_t>(entr
 
 }  // namespace
 
-Result<OffsetPosition> OffsetIndex::lookup(Offset target) {
-  auto at = file_.last_at_or_below(target - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) <= key; });
+Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
+  auto at = file_.last_at_or_below(target - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) <= key; }, only_cached);
   if (!at) return fail(std::move(at.error()));
   if (*at < 0) return OffsetPosition{base_, 0};
   uint8_t entry[kEntrySize];

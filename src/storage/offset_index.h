@@ -23,8 +23,8 @@ class OffsetIndex {
   OffsetIndex(base::FileSystem& files, FileCache& cache, std::string path, Offset base, bool exists)
       : base_(base), file_(files, cache, std::move(path), kEntrySize, exists) {}
 
-  // Greatest entry at or below `target`; {base offset, 0} if there is none.
-  Result<OffsetPosition> lookup(Offset target);
+  // Greatest entry at or below `target`; {base offset, 0} if there is none. Errors: as IndexFile::last_at_or_below.
+  Result<OffsetPosition> lookup(Offset target, bool only_cached = false);
   // The last entry, {base offset, 0} if there is none.
   Result<OffsetPosition> last();
   // `max_bytes`: segment.index.bytes. Does nothing if it is full.

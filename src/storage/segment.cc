@@ -299,9 +299,36 @@ Result<void> Segment::rebuild_indexes(const LogConfig& config) {
   return {};
 }
 
+Result<bool> Segment::indexes_are_cached() {
+  if (indexes_checked_.load(std::memory_order_acquire)) return true;
+  auto cached = offset_index_.file().ends_are_cached();
+  if (cached && *cached) cached = time_index_.file().ends_are_cached();
+  // A broken one is for ensure_indexes to find.
+  if (!cached && cached.error().code == ErrorCode::kCorruptMessage) return false;
+  return cached;
+}
+
+Result<Segment::Range> Segment::cold_start() {
+  auto opened = file();
+  if (!opened) return fail(std::move(opened.error()));
+  Range range;
+  range.slice.generation = (*opened)->generation();
+  range.slice.file = std::move(*opened);
+  range.slice.size = std::min(size(), kPage);
+  range.cold = range.found = true;
+  return range;
+}
+
 Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached) {
+  only_cached = only_cached && size() > 0;
+  if (only_cached) {
+    auto cached = indexes_are_cached();
+    if (!cached) return fail(std::move(cached.error()));
+    if (!*cached) return cold_start();
+  }
   if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto start = offset_index_.lookup(from);
+  auto start = offset_index_.lookup(from, only_cached);
+  if (!start && only_cached && start.error().os_error == EAGAIN) return cold_start();
   if (!start) return fail(std::move(start.error()));
   auto range = read_from(*start, from, max_bytes, upper_bound, at_least_one, only_cached);
   if (!range && may_be_the_index(range.error(), *start)) range = read_from(kSegmentStart, from, max_bytes, upper_bound, at_least_one, only_cached);

@@ -138,6 +138,10 @@ class Segment : private FileCache::Client {
   Result<void> load_times() REQUIRES(times_mutex_);
   // The indexes were found on the disk: believed if they are sound, else built again from the log.
   Result<void> ensure_indexes();
+  // What that reads, and what a lookup needs first, is in the page cache.
+  Result<bool> indexes_are_cached();
+  // The index cannot be read without waiting for the disk: whoever waits for this slice may do that, too.
+  Result<Range> cold_start();
   Result<void> rebuild_indexes(const LogConfig& config);
   Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
   Result<Range> read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);

@@ -356,12 +356,15 @@ struct FetchPeer : Peer {
   using Peer::Peer;
   struct Position {
     int32_t partition;
+    int64_t begin;
     int64_t next;
     int64_t end;
   };
   std::vector<Position> positions;  // fetched in turn
   size_t turn = 0;
   int64_t asked_at = 0;
+  int64_t due_at = 0;  // with a rate: not before this moment
+  bool paused = false;
   bool done = false;
 };
 
@@ -401,7 +404,7 @@ Result<LoadResult> consume_thread(const LoadOptions& options, const std::vector<
     for (size_t at = static_cast<size_t>(i) % leaders.size(); at < leaders.size(); at += static_cast<size_t>(options.connections)) {
       auto range = find_offsets(*socket, options.topic, leaders[at].partition);
       if (!range) return fail(range.error());
-      positions.push_back({leaders[at].partition, range->begin, range->end});
+      positions.push_back({leaders[at].partition, range->begin, options.from_end ? range->end : range->begin, range->end});
     }
     peers.push_back(std::make_unique<FetchPeer>(std::move(*socket), epoll.descriptor()));
     peers.back()->positions = std::move(positions);
@@ -411,11 +414,22 @@ Result<LoadResult> consume_thread(const LoadOptions& options, const std::vector<
   int64_t start = now_ns();
   int64_t end = start + static_cast<int64_t>(options.seconds * 1e9);
   size_t active = peers.size();
+  const double ns_per_byte = options.bytes_per_second > 0 ? 1e9 / options.bytes_per_second * options.connections : 0;
   auto ask = [&](FetchPeer& peer) {
+    if (peer.due_at > now_ns()) {
+      peer.paused = true;
+      return;
+    }
     for (size_t tried = 0; tried < peer.positions.size(); ++tried) {
       peer.turn = (peer.turn + 1) % peer.positions.size();
-      const FetchPeer::Position& position = peer.positions[peer.turn];
-      if (options.until_end && position.next >= position.end) continue;
+      FetchPeer::Position& position = peer.positions[peer.turn];
+      if (position.next >= position.end) {
+        if (options.again && position.begin < position.end) {
+          position.next = position.begin;
+        } else if (options.again || options.until_end) {
+          continue;
+        }
+      }
       peer.asked_at = now_ns();
       peer.send(fetch_frame(options, position.partition, position.next, peer.positions.size() > 1 ? 10 : 500));
       return;
@@ -423,19 +437,33 @@ Result<LoadResult> consume_thread(const LoadOptions& options, const std::vector<
     peer.done = true;
     --active;
   };
-  for (auto& peer : peers) ask(*peer);
+  for (auto& peer : peers) {
+    peer->due_at = start;
+    ask(*peer);
+  }
   while (active > 0 && now_ns() < end) {
-    for (epoll_event& event : epoll.wait(end)) {
+    int64_t wake = end;
+    for (auto& peer : peers) {
+      if (peer->paused && !peer->done && peer->due_at <= now_ns()) {
+        peer->paused = false;
+        ask(*peer);
+      }
+      if (peer->paused && !peer->done) wake = std::min(wake, peer->due_at);
+    }
+    if (active == 0) break;
+    for (epoll_event& event : epoll.wait(wake)) {
       auto& peer = *static_cast<FetchPeer*>(static_cast<Peer*>(event.data.ptr));
       if (peer.done) continue;
       if (event.events & EPOLLOUT) peer.flush();
       peer.receive([&](MutableByteView frame) {
         int64_t before = result.records;
+        int64_t bytes_before = result.record_bytes;
         if (int16_t error = take_fetch(peer, frame, result); error != 0) {
           note_error(result, std::string(name_of(static_cast<ErrorCode>(error))));
         }
         ++result.requests;
         result.latency.add(now_ns() - peer.asked_at);
+        peer.due_at += static_cast<int64_t>(static_cast<double>(result.record_bytes - bytes_before) * ns_per_byte);
         bool enough = options.records > 0 && budget.fetch_sub(result.records - before, std::memory_order_relaxed) <= result.records - before;
         if (enough || result.errors > 100) {
           end = 0;
@@ -485,7 +513,7 @@ Result<LoadResult> run_latency(const LoadOptions& options) {
   Epoll epoll;
   Peer writer(std::move(*writing), epoll.descriptor());
   FetchPeer reader(std::move(*reading), epoll.descriptor());
-  reader.positions.push_back({target.partition, range->end, INT64_MAX});
+  reader.positions.push_back({target.partition, range->begin, range->end, INT64_MAX});
 
   // One record a request; its first 8 bytes are the moment when it was due.
   LoadOptions single = options;

@@ -34,6 +34,9 @@ struct LoadOptions {
   // consume
   int max_bytes = 1 << 20;       // of a fetch, for each partition
   bool until_end = true;         // stop at the ends that the partitions had at the start
+  bool from_end = false;         // begin at the ends that the partitions have at the start
+  bool again = false;            // instead: from the start once more, until the time is over
+  double bytes_per_second = 0;   // over all connections, by pauses between the fetches; 0: as fast as answers come
 };
 
 struct LoadResult {

@@ -92,7 +92,12 @@ void add_bench(CLI::App& app, int& exit_code) {
     consume->add_option("--max-bytes", command->options.max_bytes, "Of one fetch")->capture_default_str()->check(CLI::Range(1, 1 << 30));
     auto follow = std::make_shared<bool>(false);
     consume->add_flag("--follow", *follow, "Go on behind the ends that the partitions had at the start");
-    consume->footer("Example:\n  odradek bench consume -t odradek-bench -c 12");
+    consume->add_flag("--from-end", command->options.from_end, "Begin at the ends that the partitions have; with --follow: a consumer of what comes");
+    consume->add_flag("--again", command->options.again, "Begin again at the starts of the partitions until the time is over");
+    consume->add_option("--bytes-per-second", command->options.bytes_per_second, "Over all connections, by pauses between fetches (0: no limit)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    consume->footer("Examples:\n  odradek bench consume -t odradek-bench -c 12\n  odradek bench consume -c 2 --again --bytes-per-second 2e8 -s 60");
     consume->callback([command, follow, &exit_code] {
       command->options.until_end = !*follow;
       exit_code = report(bench::run_consume(command->options), *command, "consumed");

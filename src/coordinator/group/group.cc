@@ -9,6 +9,10 @@ namespace odradek::coordinator {
 
 namespace {
 
+// The least that members have for their SyncGroup. Some clients send no rebalance timeout (kafkajs where it joins by hand), and
+// whether Kafka then takes their sync is a race of its timer with the network.
+constexpr int32_t kLeastSyncTimeMs = 1'000;
+
 void answer_join(Answers& out, JoinAnswer to, JoinResult result) {
   out.push_back([to = std::move(to), result = std::move(result)](ErrorCode lost) mutable {
     if (lost != ErrorCode::kNone) result = JoinResult{.error = lost, .member_id = std::move(result.member_id)};
@@ -469,7 +473,7 @@ void Group::complete_join(Now now, GroupJournal& journal, Answers& out) {
     ++awaiting_sync_;
     touch(*member, now);
   }
-  sync_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), 1);
+  sync_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), kLeastSyncTimeMs);
 }
 
 bool Group::elect_leader_among_joined() {

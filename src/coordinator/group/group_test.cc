@@ -359,6 +359,15 @@ TEST_F(GroupSync, MembersThatDoNotSyncWithinTheRebalanceTimeoutAreRemoved) {
   EXPECT_EQ(again->generation, 2);
 }
 
+TEST_F(GroupSync, WhoseRebalanceTimeoutIsNothingHasTimeForItsSync) {
+  auto joined = completing(1, {.session_timeout_ms = 6'000, .rebalance_timeout_ms = 0});
+  pass(999);
+  EXPECT_EQ(sync(joined.leader, 1, {{joined.leader, text("A")}})->assignment, text("A"));
+  join({.member_id = joined.leader, .session_timeout_ms = 6'000, .rebalance_timeout_ms = 0});
+  pass(1'000);
+  EXPECT_EQ(sync(joined.leader, 2)->error, ErrorCode::kUnknownMemberId);
+}
+
 TEST_F(GroupSync, InStableToOneThatNeverSyncsIsRemovedAndTheOthersRebalance) {
   auto joined = completing(2, {.session_timeout_ms = 300'000, .rebalance_timeout_ms = 20'000});
   sync(joined.leader, 1, {});

@@ -31,6 +31,22 @@ void Faults::start_what_is_due() {
     due_[i] = false;
     if (brokers_[i]->is_down() && !brokers_[i]->is_busy()) brokers_[i]->start();
   }
+  if (on_ || hold_ill_) return;
+  for (auto& broker : brokers_) {
+    if (broker->is_up() && !broker->is_busy() && !broker->disk_is_sound()) broker->kill(Death::kKill);
+  }
+}
+
+void Faults::fail_a_log_dir() {
+  hold_ill_ = true;
+  any().fail_log_dir();
+  events_.count(Event::kLogDirFailsInQuiet);
+}
+
+void Faults::cut_power_of_all() {
+  for (auto& broker : brokers_) broker->kill(Death::kPowerCut);
+  for (auto& broker : brokers_) broker->step();
+  events_.count(Event::kPowerCutOfAll);
 }
 
 void Faults::begin() {
@@ -45,7 +61,10 @@ void Faults::heal() {
   for (auto& broker : brokers_) {
     broker->die_at_disk_call(-1, Death::kNone);
     broker->set_paused(false);
+    broker->repair_disk();
+    broker->empty_disk();
   }
+  hold_ill_ = false;
   ways_.open_all();
   if (!zookeeper_.has_quorum()) zookeeper_.set_quorum(true);
 }
@@ -56,9 +75,9 @@ void Faults::next() {
     // While a machine without power is still counted on, nothing else may go wrong.
     if (without_power_ == 0) {
       for (int tries = 0; tries < 5; ++tries) {
-        auto fault = static_cast<Event>(world_.random.below(static_cast<uint64_t>(Event::kControlledShutdown) + 1));
+        auto fault = static_cast<Event>(world_.random.below(static_cast<uint64_t>(Event::kDiskFull) + 1));
         if (!make(fault)) continue;
-        events_.count(fault);
+        if (fault != Event::kKillAtDiskCall) events_.count(fault);  // counted when it kills
         break;
       }
     }
@@ -72,6 +91,14 @@ void Faults::for_a_while(int64_t low_ms, int64_t high_ms, std::function<void()> 
   });
 }
 
+// A log dir that was taken offline stays so until then.
+void Faults::start_again_later(ClusterBroker& broker) {
+  for_a_while(1'000, 10'000, [&broker] {
+    if (!broker.is_up() || broker.is_busy() || broker.is_paused() || broker.disk_is_sound()) return;
+    broker.kill(Death::kKill);
+  });
+}
+
 bool Faults::is_in_an_isr(const ClusterBroker& broker) const {
   auto states = judge_.states();
   return std::any_of(states.begin(), states.end(), [&](const Judge::State& one) {
@@ -82,7 +109,7 @@ bool Faults::is_in_an_isr(const ClusterBroker& broker) const {
 bool Faults::may_lose_power(const ClusterBroker& broker) const {
   if (!ways_.all_open() || !zookeeper_.has_quorum()) return false;
   for (auto& one : brokers_) {
-    if (!one->is_up() || one->is_busy() || one->is_paused()) return false;
+    if (!one->is_up() || one->is_busy() || one->is_paused() || !one->disk_is_sound() || one->disk_is_full()) return false;
   }
   for (const Judge::State& one : judge_.states()) {
     if (std::count(one.state.isr.begin(), one.state.isr.end(), BrokerId{broker.id()}) > 0 && one.state.isr.size() < 2) return false;
@@ -103,7 +130,7 @@ bool Faults::make(Event fault) {
       return true;
     case Event::kKillAtDiskCall:
       if (broker.is_paused()) return false;
-      broker.die_at_disk_call(random.between(1, 60), Death::kKill);
+      broker.die_at_disk_call(random.between(1, 60), Death::kKill, [this] { events_.count(Event::kKillAtDiskCall); });
       return true;
     case Event::kPowerCut: {
       if (!may_lose_power(broker)) return false;
@@ -173,6 +200,24 @@ bool Faults::make(Event fault) {
     case Event::kControlledShutdown:
       if (!broker.is_up() || broker.is_busy() || broker.is_paused()) return false;
       broker.stop();
+      return true;
+    case Event::kDiskCallFails:
+      if (!broker.is_up() || broker.is_busy()) return false;
+      broker.fail_disk_call();
+      start_again_later(broker);
+      return true;
+    case Event::kLogDirFails:
+      if (broker.disk_is_failing()) return false;
+      broker.fail_log_dir();
+      for_a_while(500, 15'000, [this, &broker] {
+        broker.repair_disk();
+        start_again_later(broker);
+      });
+      return true;
+    case Event::kDiskFull:
+      if (broker.disk_is_full()) return false;
+      broker.fill_disk(random.between(0, 60'000));
+      for_a_while(200, 10'000, [&broker] { broker.empty_disk(); });
       return true;
     default: return false;
   }
