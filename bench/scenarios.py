@@ -193,8 +193,9 @@ GROUPS = {
     "talk": Group("Flush every 100,000 messages or 2 s", {"both": FLUSH_SETTINGS}, TALK, gate=True),
     "talk-slow": Group("The same, every fsync 400 ms longer", {"both": FLUSH_SETTINGS}, TALK, delay_ms=400, gate=True),
     "talk-fuse": Group("The same on a slow disk whose journal stalls", {"both": FLUSH_SETTINGS}, TALK, gate=True, disk_ms=400, what=
-                       "The data lies on a FUSE file system (`tools/slow_disk`): every write goes through it, every fsync takes 400 ms longer, fsyncs that come meanwhile "
-                       "share the next 400 ms, and until they are over nothing on the disk is written, made, renamed or removed."),
+                       "The data lies on a FUSE file system (`tools/slow_disk`): every write goes through it, an fsync takes 400 ms longer, and until it is over nothing on the "
+                       "disk is written, made, renamed or removed. Fsyncs that come within 15 ms share the 400 ms (as ext4 gathers them), later ones the next. void: fewer "
+                       "flushes than the setting and the disk allow, so that the other figures say nothing."),
     "durable": Group("Answered when it is on the disk: flush.before.ack=all beside flush.messages=1",
                      {"odradek": {"log.flush.before.ack": "all"}, "kafka": {"log.flush.interval.messages": 1}}, {
         "durable-single": Scenario("Produce one record of 100 B a request, 140 connections", produce("durable1", 100, 1), [*REQUESTS, ("p99_ms", "p99 ms", 1)]),

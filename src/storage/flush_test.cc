@@ -77,6 +77,28 @@ TEST(Flush, IsDueAfterFlushMsWithoutAWakeUpWhileThereIsNothingToFlush) {
   EXPECT_EQ(log->flushed_offset(), Offset{2});
 }
 
+TEST(Flush, ByTimeTakesAlongTheLogsThatHaveWaitedHalfOfTheirTime) {
+  Disk disk;
+  disk.configure({.flush_ms = 1'000});
+  auto due = disk.log("t", 0), half_due = disk.log("t", 1), fresh = disk.log("t", 2);
+  ASSERT_TRUE(append(*due));
+  disk.runtime.advance(500);
+  ASSERT_TRUE(append(*half_due));
+  disk.runtime.advance(1);
+  ASSERT_TRUE(append(*fresh));
+  disk.runtime.advance(498);
+  EXPECT_EQ(due->flushed_offset(), Offset{0});
+  EXPECT_EQ(half_due->flushed_offset(), Offset{0});
+  disk.runtime.advance(1);
+  EXPECT_EQ(due->flushed_offset(), Offset{1});
+  EXPECT_EQ(half_due->flushed_offset(), Offset{1});
+  EXPECT_EQ(fresh->flushed_offset(), Offset{0});
+  disk.runtime.advance(500);
+  EXPECT_EQ(fresh->flushed_offset(), Offset{0});
+  disk.runtime.advance(1);
+  EXPECT_EQ(fresh->flushed_offset(), Offset{1});
+}
+
 TEST(Flush, TellsTheListenerOncePerFlush) {
   Disk disk;
   auto log = disk.log();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <map>
 
 #include "storage/log.h"
@@ -23,21 +24,31 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
     base::MutexLock lock(mutex);
     timer = 0;
     if (executor == nullptr) return;
-    auto end = tasks.upper_bound(runtime.clock().monotonic_ms());
-    for (auto entry = tasks.begin(); entry != end; ++entry) post(std::move(entry->second));
-    tasks.erase(tasks.begin(), end);
+    const int64_t now = runtime.clock().monotonic_ms();
+    bool flushes = false;
+    for (auto entry = tasks.begin(); entry != tasks.end() && entry->first <= now; entry = post(entry)) flushes = flushes || entry->second.early_ms > 0;
+    // What is left has more than half of its time before it, so that this walk is rare.
+    for (auto entry = tasks.begin(); flushes && entry != tasks.end();) {
+      entry = entry->second.early_ms > 0 && entry->first - entry->second.early_ms <= now ? post(entry) : std::next(entry);
+    }
     arm();
   }
 
   struct Delayed {
     Task task;
     bool deletion = false;
+    int64_t early_ms = 0;  // a flush: so long before its time it goes along with another one
   };
+  using Tasks = std::multimap<int64_t, Delayed>;  // by due time (monotonic ms)
   // Deletions one after the other, each a task of its own: those of many segments at a time would keep flushes waiting.
   void post(Delayed delayed) REQUIRES(mutex) {
     if (!delayed.deletion) return executor->post(std::move(delayed.task));
     deletions.push_back(std::move(delayed.task));
     if (!deleting) post_deletion();
+  }
+  Tasks::iterator post(Tasks::iterator entry) REQUIRES(mutex) {
+    post(std::move(entry->second));
+    return tasks.erase(entry);
   }
   void post_deletion() REQUIRES(mutex) {
     deleting = true;
@@ -67,9 +78,9 @@ struct Flusher::Due : std::enable_shared_from_this<Due> {
   base::Runtime& runtime;
   base::Mutex mutex;
   base::Executor* executor GUARDED_BY(mutex) = nullptr;  // null: the flusher is gone
-  std::multimap<int64_t, Delayed> tasks GUARDED_BY(mutex);  // by due time (monotonic ms)
-  std::deque<Task> deletions GUARDED_BY(mutex);             // that are due
-  bool deleting GUARDED_BY(mutex) = false;                  // a task for the next one is posted
+  Tasks tasks GUARDED_BY(mutex);
+  std::deque<Task> deletions GUARDED_BY(mutex);  // that are due
+  bool deleting GUARDED_BY(mutex) = false;       // a task for the next one is posted
   base::TimerId timer GUARDED_BY(mutex) = 0;
   int64_t timer_due GUARDED_BY(mutex) = 0;
 };
@@ -84,7 +95,7 @@ Flusher::~Flusher() { stop(); }
 
 void Flusher::stop() {
   stopped_.store(true, std::memory_order_release);
-  std::multimap<int64_t, Due::Delayed> dropped;  // destroyed outside the lock: tasks own logs
+  Due::Tasks dropped;  // destroyed outside the lock: tasks own logs
   std::deque<Task> deletions;
   base::TimerId timer;
   {
@@ -132,26 +143,22 @@ void Flusher::post(Task task) {
   if (due_->executor != nullptr) due_->executor->post(std::move(task));
 }
 
-void Flusher::post_after(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), false}); }
+void Flusher::post_after(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task)}); }
 void Flusher::post_deletion(int64_t delay_ms, Task task) { due_->add(delay_ms, {std::move(task), true}); }
 
 void Flusher::hasten_deletions() {
   base::MutexLock lock(due_->mutex);
   if (due_->executor == nullptr) return;
   for (auto entry = due_->tasks.begin(); entry != due_->tasks.end();) {
-    if (entry->second.deletion) {
-      due_->post(std::move(entry->second));
-      entry = due_->tasks.erase(entry);
-    } else {
-      ++entry;
-    }
+    entry = entry->second.deletion ? due_->post(entry) : std::next(entry);
   }
 }
 
 void Flusher::flush_after(int64_t delay_ms, std::weak_ptr<Log> weak) {
-  post_after(delay_ms, [weak = std::move(weak)] {
+  Task task = [weak = std::move(weak)] {
     if (auto log = weak.lock()) log->flush_is_due();
-  });
+  };
+  due_->add(delay_ms, {std::move(task), false, delay_ms / 2});
 }
 
 }  // namespace odradek::storage

@@ -1,6 +1,8 @@
 // The flush threads of a log dir. Logs that are due go to them through a lock-free queue, each at most once; one flush covers
 // everything that was appended before it.
-// Logs that are due by time wait in one list with one timer: no wake-up without data to flush.
+// Logs that are due by time wait in one list with one timer: no wake-up without data to flush. When one is due, those that have waited
+// at least half of their time go along: syncs that come together share one commit of the file system's journal, and where each holds up
+// everybody's writes (ext4, a slow disk) logs that are due one after the other would leave no time for writing.
 // Thread: any.
 #pragma once
 
@@ -44,7 +46,7 @@ class Flusher {
   static constexpr int64_t kSlowWritebackMs = 20;
   static constexpr int64_t kWritebackPauseMs = 10'000;
 
-  // The log asks for a flush in `delay_ms` (flush.ms after its first unflushed append).
+  // The log asks for a flush in `delay_ms` (flush.ms after its first unflushed append), or after half of it with another's.
   void flush_after(int64_t delay_ms, std::weak_ptr<Log> log);
 
  private:

@@ -24,11 +24,15 @@ int Journal::sync(const std::function<int()>& flush) {
   ++joining_;
   bool begins = false;
   while (begun_ < mine) {
-    if (members_ > 0 || passing_ > 0) {
+    if (members_ > 0 || passing_ > 0 || gathering_) {
       changed_.wait(lock);
       continue;
     }
-    begins = true;
+    begins = gathering_ = true;
+    lock.unlock();
+    gather_();
+    lock.lock();
+    gathering_ = false;
     ++begun_;
     members_ = std::exchange(joining_, 0);
     changed_.notify_all();

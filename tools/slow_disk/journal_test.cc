@@ -52,7 +52,7 @@ int nothing_to_flush() { return 0; }
 
 TEST(Journal, AChangeWaitsForTheEndOfTheCommit) {
   Gate gate;
-  Journal journal([&] { gate.hold(); }, true);
+  Journal journal([] {}, [&] { gate.hold(); }, true);
   journal.before_change();  // no commit runs
   std::thread sync([&] { journal.sync(nothing_to_flush); });
   EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
@@ -72,7 +72,7 @@ TEST(Journal, AChangeWaitsForTheEndOfTheCommit) {
 TEST(Journal, SyncsThatComeDuringACommitShareTheNext) {
   Gate gate;
   std::atomic<int> commits = 0, flushed = 0;
-  Journal journal([&] { ++commits, gate.hold(); }, true);
+  Journal journal([] {}, [&] { ++commits, gate.hold(); }, true);
   std::vector<std::thread> syncs;
   auto sync = [&] { journal.sync([&] { return ++flushed, 0; }); };
   syncs.emplace_back(sync);
@@ -86,10 +86,26 @@ TEST(Journal, SyncsThatComeDuringACommitShareTheNext) {
   EXPECT_EQ(flushed, 6);
 }
 
+TEST(Journal, SyncsGatherBeforeACommitCloses) {
+  std::atomic<int> commits = 0;
+  std::atomic<bool> gathered = false, changed = false;
+  Journal* self = nullptr;
+  Journal journal([&] { gathered = comes_true([&] { return self->waiting_syncs() == 3; }) && comes_true([&] { return changed.load(); }); }, [&] { ++commits; }, true);
+  self = &journal;
+  std::vector<std::thread> syncs;
+  for (int i = 0; i < 3; ++i) syncs.emplace_back([&] { journal.sync(nothing_to_flush); });
+  EXPECT_TRUE(comes_true([&] { return journal.waiting_syncs() == 3; }));
+  journal.before_change();  // does not wait for a commit that has not closed
+  changed = true;
+  for (auto& each : syncs) each.join();
+  EXPECT_TRUE(gathered);
+  EXPECT_EQ(commits, 1);
+}
+
 TEST(Journal, WhatWaitedGoesBeforeTheNextCommit) {
   Gate gate;
   std::atomic<int> commits = 0, gone = 0;
-  Journal journal([&] { ++commits, gate.hold(); }, true);
+  Journal journal([] {}, [&] { ++commits, gate.hold(); }, true);
   std::thread first([&] { journal.sync(nothing_to_flush); });
   EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   std::vector<std::thread> changes;
@@ -114,7 +130,7 @@ TEST(Journal, WhatWaitedGoesBeforeTheNextCommit) {
 
 TEST(Journal, WithoutStallsNobodyWaitsForAnother) {
   Gate gate;
-  Journal journal([&] { gate.hold(); }, false);
+  Journal journal([] {}, [&] { gate.hold(); }, false);
   std::thread first([&] { journal.sync(nothing_to_flush); });
   EXPECT_TRUE(comes_true([&] { return gate.held() == 1; }));
   journal.before_change();

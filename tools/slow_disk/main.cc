@@ -36,6 +36,7 @@ namespace {
 int backing = -1;  // the folder
 std::unique_ptr<Journal> journal;
 std::atomic<int> delay_ms = 0;
+constexpr std::chrono::milliseconds kGather{15};  // as ext4's max_batch_time
 
 std::optional<int> read_delay(std::string_view word) {
   int number = -1;
@@ -245,7 +246,10 @@ int run(bool stalls, const char* folder, const char* mount) {
     return 1;
   }
   ::umask(0);  // the kernel has taken it into account
-  journal = std::make_unique<Journal>([] { std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms)); }, stalls);
+  auto gather = [] {
+    if (delay_ms > 0) std::this_thread::sleep_for(kGather);
+  };
+  journal = std::make_unique<Journal>(gather, [] { std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms)); }, stalls);
   const fuse_operations calls = operations();
   std::vector<std::string> words = {"slow_disk", "-o", "fsname=slow_disk"};
   std::vector<char*> arguments;
