@@ -102,7 +102,7 @@ TEST(ReplicationPipeline, AnAckOfAllWaitsForTheFollowersDisk) {
   }
 }
 
-// Else who sends a batch again that stands there already would wait for ever.
+// Else who sends a batch again that stands there already would wait for ever (cluster simulation, seed 2).
 TEST(ReplicationPipeline, AFollowerFlushesWhatItsFormerLifeLeft) {
   TestClusterOptions options = two_brokers();
   options.log.flush_before_ack = storage::FlushBeforeAck::kAcksAll;

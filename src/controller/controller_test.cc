@@ -798,7 +798,7 @@ TEST_F(ControllerTest, WritesAgainWhatItsStoreCouldNotWrite) {
   EXPECT_EQ(topic->partitions.size(), 2u);
 }
 
-// They may have lost what they had not on their disks, in the very epoch that their logs end with.
+// They may have lost what they had not on their disks, in the very epoch that their logs end with (cluster simulation, seed 57).
 TEST_F(ControllerTest, LeadersThatStartedAgainWhileNobodyWasInOfficeLeadInANewEpoch) {
   int nobody_wins = 0;
   wrap_ = [&](auto store) {

@@ -59,7 +59,7 @@ TEST_F(FullDisk, RefusesClientsServesReadersAndTakesTheBrokersOwnRecords) {
   EXPECT_FALSE(disk.manager->has_offline_dir());
 }
 
-// It would be made in the other dir the next time, and a partition in two dirs keeps the broker from starting.
+// It would be made in the other dir the next time, and a partition in two dirs keeps the broker from starting (cluster simulation, seed 46).
 TEST_F(FullDisk, ALogThatCouldNotBeMadeLeavesNothingBehind) {
   disk.manager.reset();
   disk.options.dirs = {"/a", "/b"};
@@ -75,6 +75,25 @@ TEST_F(FullDisk, ALogThatCouldNotBeMadeLeavesNothingBehind) {
   }
   EXPECT_TRUE(disk.manager->get_or_create({"t", 0}, id, disk.config, true));
   disk.kill_and_start();
+}
+
+// A follower that has to cut its log goes on when there is room (cluster simulation, seed 8).
+TEST_F(FullDisk, ALogThatCouldNotBeCutIsCutLater) {
+  for (const int64_t to : {1, -1}) {
+    auto log = disk.log("t", to == 1 ? 0 : 1);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->flush());
+    disk.files.set_fault([](FileCall, const std::string& path) { return path.find("recovery-point-offset-checkpoint") != std::string::npos ? ENOSPC : 0; });
+    auto cut = [&] { return to == 1 ? log->truncate_to({1}) : log->truncate_fully_and_start_at({2}); };
+    EXPECT_FALSE(cut());
+    EXPECT_EQ(log->log_end_offset(), Offset{3});
+    EXPECT_EQ(log->latest_epoch(), LeaderEpoch{0});
+    disk.files.set_fault(nullptr);
+    disk.runtime.advance(1'000);
+    EXPECT_TRUE(cut());
+    EXPECT_EQ(log->log_end_offset(), Offset{to == 1 ? 1 : 2});
+    EXPECT_TRUE(append(*log));
+  }
 }
 
 TEST_F(FullDisk, EndsByItselfWithinASecondOfRoom) {

@@ -69,13 +69,18 @@ Result<void> Log::truncate_to(Offset offset) {
   base::MutexLock changing(change_mutex_);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
-  bool epochs_cut;
-  {
-    base::MutexLock state(state_mutex_);
-    epochs_cut = epochs_.truncate_from_end(offset);
+  auto cut_epochs = [&] {
+    bool cut;
+    {
+      base::MutexLock state(state_mutex_);
+      cut = epochs_.truncate_from_end(offset);
+    }
+    if (cut) epochs_changed(EpochFile::kOld);
+  };
+  if (offset >= log_end_offset()) {
+    cut_epochs();
+    return {};
   }
-  if (epochs_cut) epochs_changed(EpochFile::kOld);
-  if (offset >= log_end_offset()) return {};
 
   auto segment = segment_for(offset);
   auto batch = segment->find_batch(offset);
@@ -84,7 +89,8 @@ Result<void> Log::truncate_to(Offset offset) {
   Offset end = *batch ? std::min((*batch)->base, offset) : offset;
   auto lowered = lower_recovery_point(end);
   if (lowered) lowered = lower_cleaned_offset(segment->base_offset());
-  if (!lowered) return fail(fail_for_good(std::move(lowered.error())));
+  if (!lowered) return fail(fail_half_done(std::move(lowered.error())));  // nothing is cut yet: a full disk may have room later
+  cut_epochs();
 
   std::vector<std::shared_ptr<Segment>> dropped;
   {
@@ -122,7 +128,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   if (closed_) return fail(offline_error());
   auto lowered = lower_recovery_point(offset);
   if (lowered) lowered = lower_cleaned_offset({-1});
-  if (!lowered) return fail(fail_for_good(std::move(lowered.error())));
+  if (!lowered) return fail(fail_half_done(std::move(lowered.error())));
   std::vector<std::shared_ptr<Segment>> dropped = segments();
   {
     base::MutexLock state(state_mutex_);
@@ -130,7 +136,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   }
   if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
   if (auto gone = drop_snapshots(Offset{0}, Offset{INT64_MAX}); !gone) return fail(fail_for_good(std::move(gone.error())));
-  auto segment = Segment::create(dir_, path(), offset, *config, dir_->clock().wall_ms());
+  auto segment = dir_->with_reserve([&] { return Segment::create(dir_, path(), offset, *config, dir_->clock().wall_ms()); });
   if (!segment) return fail(fail_for_good(std::move(segment.error())));
   if (auto durable = dir_->files().sync_directory(path()); !durable) return fail(fail_for_good(std::move(durable.error())));
   {

@@ -77,7 +77,7 @@ void Faults::next() {
       for (int tries = 0; tries < 5; ++tries) {
         auto fault = static_cast<Event>(world_.random.below(static_cast<uint64_t>(Event::kDiskFull) + 1));
         if (!make(fault)) continue;
-        if (fault != Event::kKillAtDiskCall) events_.count(fault);  // counted when it kills
+        if (fault != Event::kKillAtDiskCall && fault != Event::kPowerCut) events_.count(fault);  // those are counted when they happen
         break;
       }
     }
@@ -89,6 +89,27 @@ void Faults::for_a_while(int64_t low_ms, int64_t high_ms, std::function<void()> 
   world_.after_ms(world_.random.between(low_ms, high_ms), [this, round = round_, end = std::move(end)] {
     if (round == round_) end();
   });
+}
+
+void Faults::cut_power(ClusterBroker& broker, int64_t round) {
+  if (round != round_ || !may_lose_power(broker)) {
+    broker.set_paused(false);
+    without_power_ = 0;
+    return;
+  }
+  events_.count(Event::kPowerCut);
+  broker.kill(Death::kPowerCut);
+  // Alive as a function of its own: it goes on asking until the ISRs are without it.
+  auto ask = std::make_shared<std::function<void()>>();
+  *ask = [this, &broker, weak = std::weak_ptr(ask)] {
+    if (is_in_an_isr(broker)) {
+      world_.after_ms(200, [again = weak.lock()] { (*again)(); });
+      return;
+    }
+    without_power_ = 0;
+    start_later(broker, world_.random.between(0, 4'000));
+  };
+  world_.after_ms(200, [ask] { (*ask)(); });
 }
 
 // A log dir that was taken offline stays so until then.
@@ -109,7 +130,7 @@ bool Faults::is_in_an_isr(const ClusterBroker& broker) const {
 bool Faults::may_lose_power(const ClusterBroker& broker) const {
   if (!ways_.all_open() || !zookeeper_.has_quorum()) return false;
   for (auto& one : brokers_) {
-    if (!one->is_up() || one->is_busy() || one->is_paused() || !one->disk_is_sound() || one->disk_is_full()) return false;
+    if (!one->is_up() || one->is_busy() || (one->is_paused() && one->id() != without_power_) || !one->disk_is_sound() || one->disk_is_full()) return false;
   }
   for (const Judge::State& one : judge_.states()) {
     if (std::count(one.state.isr.begin(), one.state.isr.end(), BrokerId{broker.id()}) > 0 && one.state.isr.size() < 2) return false;
@@ -136,18 +157,9 @@ bool Faults::make(Event fault) {
       if (!may_lose_power(broker)) return false;
       without_power_ = broker.id();
       for (auto& one : brokers_) one->die_at_disk_call(-1, Death::kNone);
-      broker.kill(Death::kPowerCut);
-      // Alive as a function of its own: it goes on asking until the ISRs are without it.
-      auto ask = std::make_shared<std::function<void()>>();
-      *ask = [this, &broker, weak = std::weak_ptr(ask)] {
-        if (is_in_an_isr(broker)) {
-          world_.after_ms(200, [again = weak.lock()] { (*again)(); });
-          return;
-        }
-        without_power_ = 0;
-        start_later(broker, world_.random.between(0, 4'000));
-      };
-      world_.after_ms(200, [ask] { (*ask)(); });
+      // It stands still before: a wish of it to shrink an ISR may be on its way, and would leave it alone in there.
+      broker.set_paused(true);
+      world_.after_ms(500, [this, &broker, round = round_] { cut_power(broker, round); });
       return true;
     }
     case Event::kPause:

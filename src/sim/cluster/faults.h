@@ -71,6 +71,7 @@ class Faults {
   bool may_lose_power(const ClusterBroker& broker) const;
   bool is_in_an_isr(const ClusterBroker& broker) const;
   void start_again_later(ClusterBroker& broker);
+  void cut_power(ClusterBroker& broker, int64_t round);
   // Ends by itself after a while.
   void for_a_while(int64_t low_ms, int64_t high_ms, std::function<void()> end);
 
