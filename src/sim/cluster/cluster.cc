@@ -273,7 +273,10 @@ class Cluster {
     return false;
   }
 
+  // At the worst moment: something has just been promised to be on the disks.
   void cut_power_of_all() {
+    const int64_t acks = context_.flushed_acks, until = world_.now_ms() + 10'000;
+    while (flushed_ && !over() && context_.flushed_acks == acks && world_.now_ms() < until) turn();
     if (over()) return;
     world_.trace("all lose their power");
     faults_->cut_power_of_all();

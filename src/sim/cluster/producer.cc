@@ -197,7 +197,9 @@ class Producer final : public Client {
     if (error == ErrorCode::kNone || (idempotent_ && error == ErrorCode::kDuplicateSequenceNumber)) {
       world_.trace("{} {}: {} records acknowledged at {}", name_, tp.to_string(), batch->texts.size(), base_offset);
       known_.insert(lane->stream);
-      if (acks_ == -1) model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, false, model_.find(tp.topic)->acks_are_flushed(acks_));
+      const bool flushed = model_.find(tp.topic)->acks_are_flushed(acks_);
+      if (flushed) ++context_.flushed_acks;
+      if (acks_ == -1) model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, false, flushed);
       std::erase(lane->batches, batch);
     } else {
       world_.trace("{} {} sequence {}: {}", name_, tp.to_string(), batch->sequence, name_of(error));
