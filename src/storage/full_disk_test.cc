@@ -59,6 +59,28 @@ TEST_F(FullDisk, RefusesClientsServesReadersAndTakesTheBrokersOwnRecords) {
   EXPECT_FALSE(disk.manager->has_offline_dir());
 }
 
+// Found by the simulation (seed 80 of 2026-11-28): all logs of the dir were offline for it.
+TEST_F(FullDisk, ALogIsServedThoughThereIsNoRoomForItsSnapshots) {
+  auto log = disk.log();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->roll());
+  }
+  ASSERT_TRUE(append(*log));
+  log.reset();
+  int refused = 0;
+  disk.files.set_fault([&](FileCall call, const std::string& path) {
+    if (call != FileCall::kOpen || !path.ends_with(".snapshot")) return 0;
+    ++refused;
+    return ENOSPC;
+  });
+  disk.kill_and_start();
+  disk.files.set_fault(nullptr);
+  EXPECT_GT(refused, 0);
+  EXPECT_FALSE(disk.manager->has_offline_dir());
+  EXPECT_EQ(disk.log()->log_end_offset().value, 4);
+}
+
 // It would be made in the other dir the next time, and a partition in two dirs keeps the broker from starting (cluster simulation, seed 46).
 TEST_F(FullDisk, ALogThatCouldNotBeMadeLeavesNothingBehind) {
   disk.manager.reset();

@@ -308,7 +308,11 @@ Result<void> Loader::recover() {
         if (auto dropped = drop_from(i + 1); !dropped) return dropped;
         break;
       }
-      if (auto wrote = write_snapshot(*dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) return wrote;
+      if (auto wrote = write_snapshot(*dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) {
+        if (!is_disk_full(wrote.error())) return wrote;
+        // It only saves time at the next start: no reason to be without the log.
+        log::warn("storage", "{}: no room for the producers' snapshot at {}", folder_, log_.segments[i + 1]->base_offset().value);
+      }
     }
   }
   producers_at_end_ = true;
