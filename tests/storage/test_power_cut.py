@@ -51,6 +51,23 @@ def mount(path, where, check=True):
     return done.returncode == 0
 
 
+def written():
+    """Of the image's device: writes and flushes that have ended, and what is under way."""
+    device = run(["losetup", "-n", "-O", "NAME", "-j", image]).strip()
+    fields = pathlib.Path(f"/sys/block/{pathlib.Path(device).name}/stat").read_text().split()
+    return fields[4], fields[6], fields[8], fields[15]
+
+
+def copy_image():
+    """As the device holds it at one moment: the broker stands still, but the kernel writes on for some seconds (its journal, old pages), and a copy
+    with the journal of one moment and the tables of another is the disk of none."""
+    while True:
+        before = written()
+        run(["cp", "--sparse=always", image, copy])
+        if written() == before and before[2] == "0":
+            return
+
+
 class Acked:
     """What was acknowledged, in the order of the answers."""
 
@@ -178,7 +195,7 @@ try:
                 # Stopped, so that the copy is the disk of one moment.
                 broker.process.send_signal(signal.SIGSTOP)
                 try:
-                    run(["cp", "--sparse=always", image, copy])
+                    copy_image()
                 finally:
                     broker.process.send_signal(signal.SIGCONT)
                 mount(copy, copied_disk)
