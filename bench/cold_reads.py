@@ -32,6 +32,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import brokers
+import report
 from scenarios import BENCH, load, produce_options
 
 PARTITIONS = 12
@@ -227,11 +228,9 @@ def main():
     lines = tables(kinds, results)
     print("\n".join(lines))
     if options.write:
-        path, begin, end = brokers.ROOT / options.write, "<!-- cold reads: begin -->", "<!-- cold reads: end -->"
-        head, rest = path.read_text().split(begin)
         made = (f"Made {datetime.date.today()} by `bench/cold_reads.py --gb {options.gb:g} --replay-mb {options.replay_mb:g} --rounds {options.rounds}`: "
                 f"producer {options.rate * SIZE / 1e6:.0f} MB/s, {options.tail_rate} single records/s.")
-        path.write_text("\n".join([head + begin, made, "", *lines, end + rest.split(end)[1]]))
+        report.put(options.write, "cold reads", "\n".join([made, "", *lines]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import brokers
+import report
 from scenarios import GROUPS, Void, load, produce_options
 
 ROOT = brokers.ROOT
@@ -150,21 +151,21 @@ def cell(kind, figure, digits, of_kind):
     return text + (f" ({statistics.median(ratios):.2f})" if kind != "odradek" and ratios else "")
 
 
-BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
+MARKS = "compare"
 
 
 def sections_of(text):
     """Title -> text of each group that was measured at some time."""
-    inside = text.split(BEGIN)[1].split(END)[0]
+    begin, end = report.marks(MARKS)
+    inside = text.split(begin)[1].split(end)[0]
     return {title: body.strip() for title, body in re.findall(r"^### (.+)\n((?:(?!### ).*\n)*)", inside, re.M)}
 
 
 def write(path, made):
     """Groups that were not measured this time keep their table; each table says when and how it was made."""
-    text = path.read_text()
-    sections = {**sections_of(text), **made}
+    sections = {**sections_of(path.read_text()), **made}
     tables = "\n\n".join(f"### {group.title}\n\n{sections[group.title]}" for group in GROUPS.values() if group.title in sections)
-    path.write_text(text.split(BEGIN)[0] + BEGIN + "\n" + tables + "\n" + END + text.split(END)[1])
+    report.put(path, MARKS, tables)
 
 
 def draw(path, picture):

@@ -26,6 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("ODRADEK_BIN", str(ROOT / "build/release/bin"))
 sys.path.insert(0, str(ROOT / "tests/lib"))
+import report
 from broker import BIN
 from cluster import Cluster
 from distance import HERE, Distance
@@ -196,10 +197,7 @@ def main():
     table = "\n".join(lines)
     print("\n" + table)
     if options.write:
-        begin, end = f"<!-- distance {options.broker}: begin -->", f"<!-- distance {options.broker}: end -->"
-        path = ROOT / options.write
-        head, rest = path.read_text().split(begin)
-        path.write_text(f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}")
+        report.put(options.write, f"distance {options.broker}", table)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
 

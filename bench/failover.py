@@ -23,6 +23,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("ODRADEK_BIN", str(ROOT / "build/release/bin"))
 sys.path.insert(0, str(ROOT / "tests/lib"))
+import report
 import wire
 from cluster import Cluster
 
@@ -187,10 +188,8 @@ def main():
                 print(rows[-1], flush=True)
     print("\n".join(rows))
     if options.write:
-        path, begin, end = ROOT / options.write, "<!-- failover: begin -->", "<!-- failover: end -->"
-        head, rest = path.read_text().split(begin)
         made = f"Made {time.strftime('%Y-%m-%d')} by `bench/failover.py --partitions {options.partitions} --rounds {options.rounds}`."
-        path.write_text("\n".join([head + begin, made, "", *rows, end + rest.split(end)[1]]))
+        report.put(options.write, "failover", "\n".join([made, "", *rows]))
 
 
 if __name__ == "__main__":

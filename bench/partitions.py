@@ -25,6 +25,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import brokers
+import report
 from same_directory import broker_on_copy, empty_kafka, fits, make, wait_for_all, wait_for_one, write_one_each
 
 
@@ -110,11 +111,9 @@ def main():
     rows.append("| one scrape of /metrics | " + " | ".join(ms(r["scrape"]) if "scrape" in r else "-" for _, r in columns) + " |")
     print("\n".join(rows))
     if options.write:
-        path, begin, end = brokers.ROOT / options.write, "<!-- partitions: begin -->", "<!-- partitions: end -->"
-        head, rest = path.read_text().split(begin)
         text = (f"Made {datetime.date.today()} by `bench/partitions.py --partitions {options.partitions} --segments {options.segments}"
                 + (f" --kafka {options.kafka}" if options.kafka else "") + "`. " + " ".join(left_out)).rstrip()
-        path.write_text("\n".join([head + begin, text, "", *rows, end + rest.split(end)[1]]))
+        report.put(options.write, "partitions", "\n".join([text, "", *rows]))
 
 
 if __name__ == "__main__":

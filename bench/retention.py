@@ -27,6 +27,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import brokers
+import report
 import same_directory
 from scenarios import BENCH, load, produce_options
 
@@ -142,12 +143,10 @@ def main():
             shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(rows))
     if options.write:
-        path, begin, end = brokers.ROOT / options.write, "<!-- retention: begin -->", "<!-- retention: end -->"
-        head, rest = path.read_text().split(begin)
         text = (f"Made {datetime.date.today()} by `bench/retention.py --partitions {options.partitions}"
                 + (f" --kafka-partitions {options.kafka_partitions}" if options.kafka_partitions else "") + f" --segments {options.segments} --seconds {options.seconds:g}`: "
                 f"{options.rate * 1024 / 1e6:.0f} MB/s beside it, a check every {options.interval:g} s.")
-        path.write_text("\n".join([head + begin, text, "", *rows, end + rest.split(end)[1]]))
+        report.put(options.write, "retention", "\n".join([text, "", *rows]))
 
 
 if __name__ == "__main__":
