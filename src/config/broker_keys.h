@@ -485,7 +485,7 @@ inline constexpr auto kBrokerKeys = [] {
     works("replica.fetch.backoff.ms", kInt, "1000", "0..", kMedium, kReadOnly,
              "Pause of a follower after a failed fetch."),
     ours(works("replica.fetch.connections", kInt, "4", "1..64", kMedium, kReadOnly,
-             "Connections of a fetcher to its leader: pipelined fetches take them in turn, an Apache leader's partitions are spread over them.")),
+             "Connections of a fetcher to its leader: a pipelined fetch goes where the fewest are on the way, an Apache leader's partitions are spread over them.")),
     ours(works("replica.fetch.connections.max", kInt, "16", "1..64", kMedium, kReadOnly,
              "As many connections a fetcher opens at most where the rate times the round-trip time is more than those it has carry at a time.")),
     ours(works("replica.fetch.in.flight.bytes", kLong, "67108864", "0..", kMedium, kReadOnly,

@@ -310,7 +310,7 @@ void Controller::Impl::count_soon() {
 
 // What a new controller does, in the order of zookeeper.md §6 and interbroker.md §14.
 Async<void> Controller::Impl::take_office() {
-  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  const int64_t begin_ms = runtime.clock().monotonic_ms();
   std::set<TopicPartition> settled;
   std::vector<TopicPartition> partitions;
   bool read = co_await read_cluster();
@@ -333,7 +333,7 @@ Async<void> Controller::Impl::take_office() {
     co_return;
   }
   log::info("controller", "{} partitions of {} topics are known after {} ms", partitions.size(), state.topics.size(),
-            (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+            runtime.clock().monotonic_ms() - begin_ms);
   co_await settle_restarted();
   if (!in_office()) co_return;
   // First what needs another leader: it is written to again a whole round of requests earlier.
@@ -430,70 +430,46 @@ void Controller::Impl::schedule_balance(int64_t delay_ms) {
 
 // --- writes ------------------------------------------------------------------------------------------------------------------------------
 
-// A store whose disk is full or fails: nothing of it took effect, and nothing else can be decided before it does.
-Async<std::vector<metadata::MultiResult>> Controller::Impl::write_multis(const std::vector<std::vector<StoreOp>>& multis) {
-  uint64_t held = office;
-  auto results = co_await tree.multi_all(multis);
-  for (size_t i = 0; i < results.size(); ++i) {
-    while (held == office && in_office() && !results[i] && results[i].error().error == StoreError::kStorage) {
-      co_await tree.pause(kStorageRetryMs);
-      std::vector<StoreOp> again = multis[i];
-      results[i] = co_await tree.multi(std::move(again));
-    }
-    if (!results[i] && results[i].error().op == 0 && held == office) resign("/controller_epoch was raised by another broker");
-  }
-  co_return results;
-}
-
-Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vector<StoreOp> ops) {
-  std::vector<std::vector<StoreOp>> multis;
-  multis.reserve(ops.size());
-  for (StoreOp& op : ops) {
-    std::vector<StoreOp> multi;
-    multi.push_back(StoreOp::check(paths::kControllerEpoch, state.epoch_version));
-    multi.push_back(std::move(op));
-    multis.push_back(std::move(multi));
-  }
-  auto results = co_await write_multis(multis);
-  std::vector<Write> writes;
-  writes.reserve(results.size());
-  for (auto& result : results) {
-    Write write;
-    if (result) {
-      write.stat = (*result)[1].stat;
-    } else {
-      write.error = result.error().error;
-    }
-    writes.push_back(write);
-  }
-  co_return writes;
-}
+Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_all(std::vector<StoreOp> ops) { co_return co_await write_in_multis(std::move(ops), 1); }
 
 Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_together(std::vector<StoreOp> ops) {
+  co_return co_await write_in_multis(std::move(ops), kOpsOfMulti);
+}
+
+Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_in_multis(std::vector<StoreOp> ops, size_t most) {
   uint64_t held = office;
   std::vector<std::vector<StoreOp>> multis;  // in each the check, then operations
   size_t bytes = 0;
   for (StoreOp& op : ops) {
-    bytes += metadata::request_bytes(op.path, op.data);
-    if (multis.empty() || multis.back().size() > kOpsOfMulti || bytes > kBytesOfMulti) {
+    const size_t op_bytes = metadata::request_bytes(op.path, op.data);
+    if (multis.empty() || multis.back().size() > most || bytes + op_bytes > kBytesOfMulti) {
       multis.emplace_back().push_back(StoreOp::check(paths::kControllerEpoch, state.epoch_version));
-      bytes = metadata::request_bytes(op.path, op.data);
+      bytes = 0;
     }
+    bytes += op_bytes;
     multis.back().push_back(std::move(op));
   }
-  auto results = co_await write_multis(multis);
+  auto results = co_await tree.multi_all(multis);
   std::vector<Write> writes;
   writes.reserve(ops.size());
-  std::vector<StoreOp> alone;
+  std::vector<StoreOp> alone;  // one of a multi was refused, and the others with it
   std::vector<size_t> alone_at;
   for (size_t i = 0; i < results.size(); ++i) {
+    metadata::MultiResult& result = results[i];
+    // A store whose disk is full or fails: nothing of it took effect, and nothing else can be decided before it does.
+    while (held == office && in_office() && !result && result.error().error == StoreError::kStorage) {
+      co_await tree.pause(kStorageRetryMs);
+      std::vector<StoreOp> again = multis[i];
+      result = co_await tree.multi(std::move(again));
+    }
+    if (!result && result.error().op == 0 && held == office) resign("/controller_epoch was raised by another broker");
     for (size_t k = 1; k < multis[i].size(); ++k) {
       Write write;
-      if (results[i]) {
-        write.stat = (*results[i])[k].stat;
+      if (result) {
+        write.stat = (*result)[k].stat;
       } else {
-        write.error = results[i].error().error;
-        if (results[i].error().op > 0) {
+        write.error = result.error().error;
+        if (most > 1 && result.error().op > 0) {
           alone_at.push_back(writes.size());
           alone.push_back(std::move(multis[i][k]));
         }
@@ -501,9 +477,8 @@ Async<std::vector<Controller::Impl::Write>> Controller::Impl::write_together(std
       writes.push_back(write);
     }
   }
-  // One of them was refused, and the others with it.
   if (alone.empty() || held != office || !in_office()) co_return writes;
-  auto again = co_await write_all(std::move(alone));
+  auto again = co_await write_in_multis(std::move(alone), 1);
   for (size_t i = 0; i < again.size(); ++i) writes[alone_at[i]] = again[i];
   co_return writes;
 }

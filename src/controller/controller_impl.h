@@ -81,7 +81,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<std::vector<Write>> write_all(std::vector<metadata::StoreOp> ops);
   // The same for operations of which none needs another: many in one multi, those of a multi that was refused each on its own.
   Async<std::vector<Write>> write_together(std::vector<metadata::StoreOp> ops);
-  Async<std::vector<metadata::MultiResult>> write_multis(const std::vector<std::vector<metadata::StoreOp>>& multis);
+  Async<std::vector<Write>> write_in_multis(std::vector<metadata::StoreOp> ops, size_t most);
   Async<Write> write(metadata::StoreOp op);
 
   // --- partitions (partitions.cc) -------------------------------------------------------------------------------------------------------

@@ -112,12 +112,12 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
-    const int64_t begin_ns = runtime.clock().monotonic_ns();
+    const int64_t begin_ms = runtime.clock().monotonic_ms();
     auto errors = co_await write_states(changes);
     if (!in_office()) co_return;
     const auto written = std::count(errors.begin(), errors.end(), StoreError::kNone);
     log::info("controller", "{} of {} partitions have other leaders or ISRs, written in {} ms", written, partitions.size(),
-              (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+              runtime.clock().monotonic_ms() - begin_ms);
     for (const StateChange& change : changes) batch.leader_and_isr_to_replicas(state, change.tp);
   }
   if (!partitions.empty()) send(batch);
@@ -158,7 +158,7 @@ Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
     }
   }
   if (changes.empty()) co_return settled;
-  const int64_t begin_ns = runtime.clock().monotonic_ns();
+  const int64_t begin_ms = runtime.clock().monotonic_ms();
   auto errors = co_await write_states(changes);
   if (!in_office()) co_return settled;
   RequestBatch batch;
@@ -172,7 +172,7 @@ Async<std::set<TopicPartition>> Controller::Impl::settle_as_told() {
     settled.insert(changes[i].tp);
   }
   log::info("controller", "{} of {} partitions have other leaders or ISRs, as the former controller had told theirs, written in {} ms", settled.size(),
-            changes.size(), (runtime.clock().monotonic_ns() - begin_ns) / 1'000'000);
+            changes.size(), runtime.clock().monotonic_ms() - begin_ms);
   if (!settled.empty()) send(batch);
   co_return settled;
 }

@@ -70,7 +70,7 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
     response.error_code = static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch);
     return response;
   }
-  const int64_t begin_ns = runtime_.clock().monotonic_ns();
+  const int64_t begin_ms = runtime_.clock().monotonic_ms();
   Wakeups wakeups;  // run when the mutex is free again
   base::MutexLock lock(apply_mutex_);
   if (ErrorCode error = take_controller_epoch(request.controller_epoch); error != ErrorCode::kNone) {
@@ -100,7 +100,7 @@ protocol::LeaderAndIsrResponse ReplicaManager::apply(const protocol::LeaderAndIs
   }
   if (fetchers_ != nullptr) fetchers_->apply();
   log::info("replication", "LeaderAndIsr of controller {}, epoch {}: {} partitions in {} ms", request.controller_id, request.controller_epoch,
-            response.partition_errors.size(), (runtime_.clock().monotonic_ns() - begin_ns) / 1'000'000);
+            response.partition_errors.size(), runtime_.clock().monotonic_ms() - begin_ms);
   return response;
 }
 

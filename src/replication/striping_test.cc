@@ -9,6 +9,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// That much comes in a second.
+void carry(Striping& striping, int64_t bytes, std::chrono::microseconds round_trip) {
+  EXPECT_FALSE(striping.received(1, 1000));
+  EXPECT_TRUE(striping.received(bytes - 1, 2000));
+  striping.measure(2000, round_trip);
+}
+
 TEST(Striping, TheNextRequestGoesWhereTheFewestAreOnTheWay) {
   Striping striping(3, 3);
   EXPECT_EQ((std::set{striping.take(), striping.take(), striping.take()}), (std::set<size_t>{0, 1, 2}));
@@ -33,51 +40,37 @@ TEST(Striping, ConnectionsOfEqualLoadAreUsedInTurnSoThatNoneIdles) {
 // 10 MB in 100 ms: four windows of 2.36 MB are full.
 TEST(Striping, ALongWayAtAHighRateGetsMoreConnections) {
   Striping striping(4, 16);
-  EXPECT_FALSE(striping.received(50'000'000, 1000));
-  EXPECT_TRUE(striping.received(50'000'000, 2000));
-  striping.measure(2000, milliseconds(100));
+  carry(striping, 100'000'000, milliseconds(100));
   EXPECT_EQ(striping.connections(), 6u);
   EXPECT_EQ(striping.most_requests(), 24u);
-  striping.received(50'000'000, 3000);
-  striping.received(50'000'000, 4000);
-  striping.measure(4000, milliseconds(100));
+  carry(striping, 100'000'000, milliseconds(100));
   EXPECT_EQ(striping.connections(), 6u) << "they have room";
 }
 
 TEST(Striping, AShortWayKeepsItsFew) {
   Striping striping(4, 16);
-  striping.received(1, 1000);
-  EXPECT_TRUE(striping.received(2'000'000'000, 2000));
-  striping.measure(2000, std::chrono::microseconds(100));
+  carry(striping, 2'000'000'000, std::chrono::microseconds(100));
   EXPECT_EQ(striping.connections(), 4u);
 }
 
 TEST(Striping, AnUnknownWayKeepsItsFew) {
   Striping striping(4, 16);
-  striping.received(1, 1000);
-  striping.received(2'000'000'000, 2000);
-  striping.measure(2000, milliseconds(0));
+  carry(striping, 2'000'000'000, milliseconds(0));
   EXPECT_EQ(striping.connections(), 4u);
 }
 
 TEST(Striping, ThereIsAnEndToIt) {
   Striping striping(4, 6);
-  striping.received(1, 1000);
-  striping.received(2'000'000'000, 2000);
-  striping.measure(2000, milliseconds(500));
+  carry(striping, 2'000'000'000, milliseconds(500));
   EXPECT_EQ(striping.connections(), 6u);
-  striping.received(1, 3000);
-  striping.received(2'000'000'000, 4000);
-  striping.measure(4000, milliseconds(500));
+  carry(striping, 2'000'000'000, milliseconds(500));
   EXPECT_EQ(striping.connections(), 6u);
   EXPECT_EQ(Striping(0, 0).connections(), 1u);
 }
 
 TEST(Striping, SmallWindowsWantMoreConnections) {
   Striping striping(4, 16, 32 << 10);
-  striping.received(1, 1000);
-  striping.received(2'500'000, 2000);
-  striping.measure(2000, milliseconds(100));
+  carry(striping, 2'500'000, milliseconds(100));
   EXPECT_EQ(striping.connections(), 6u);
 }
 
