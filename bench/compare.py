@@ -84,14 +84,17 @@ class FullPageCache:
         self.kept = folder / "former"
         self.kept.mkdir()
         block = os.urandom(1 << 20)
+        # A kernel that keeps some pages back is full when all of its memory has been written through once.
+        left_mib = self.memory_mib("MemTotal")
         with open(self.kept / "pages", "wb") as file:
-            while self.free_mib() > 1500:
+            while left_mib > 0 and self.memory_mib("MemFree") > 1500:
                 for _ in range(256):
                     file.write(block)
+                left_mib -= 256
 
     @staticmethod
-    def free_mib():
-        return int(re.search(r"MemFree:\s+(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
+    def memory_mib(field):
+        return int(re.search(rf"{field}:\s+(\d+)", open("/proc/meminfo").read()).group(1)) >> 10
 
     def keep(self, folder):
         shutil.rmtree(self.kept, ignore_errors=True)
