@@ -12,9 +12,9 @@
 #include "metadata/embedded_store.h"
 #include "metrics/registry.h"
 #include "record/batch_builder.h"
-#include "storage/log_config.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager.h"
-#include "storage/partition_folder.h"
+#include "storage/segment/log_config.h"
 
 namespace odradek::adopt {
 

@@ -14,8 +14,8 @@
 #include "protocol/messages/offset_commit_key.h"
 #include "protocol/messages/offset_commit_value.h"
 #include "record/batch_builder.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager.h"
-#include "storage/partition_folder.h"
 
 namespace odradek::adopt {
 namespace {

@@ -9,9 +9,9 @@
 #include "metadata/embedded_store.h"
 #include "metadata/paths.h"
 #include "metadata/znode_json.h"
-#include "storage/checkpoint.h"
-#include "storage/partition_folder.h"
-#include "storage/partition_metadata.h"
+#include "storage/files/checkpoint.h"
+#include "storage/files/partition_folder.h"
+#include "storage/files/partition_metadata.h"
 
 namespace odradek::adopt {
 

@@ -12,7 +12,7 @@
 #include "base/executor.h"
 #include "config/config.h"
 #include "metadata/tree_copy.h"
-#include "storage/meta_properties.h"
+#include "storage/files/meta_properties.h"
 
 namespace odradek::adopt {
 

@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "model/error_code.h"
 #include "replication/partition.h"
-#include "storage/log.h"
+#include "storage/log/log.h"
 
 namespace odradek::api {
 

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "replication/fetch_lane.h"
 #include "replication/fetch_lane_step.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::replication {
 

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "record/frame.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::replication {
 

@@ -21,7 +21,7 @@
 #include "model/error_code.h"
 #include "model/types.h"
 #include "replication/wait_list.h"
-#include "storage/log.h"
+#include "storage/log/log.h"
 
 namespace odradek::replication {
 

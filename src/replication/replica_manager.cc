@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "replication/fetch_pipeline.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::replication {
 

@@ -13,7 +13,7 @@
 #include "metadata/embedded_store.h"
 #include "metadata/tree_copy.h"
 #include "metadata/zookeeper_store.h"
-#include "storage/meta_properties.h"
+#include "storage/files/meta_properties.h"
 
 namespace odradek::cli {
 namespace {

@@ -12,7 +12,7 @@
 #include "sim/cluster/broker.h"
 #include "sim/cluster/events.h"
 #include "sim/model.h"
-#include "storage/log.h"
+#include "storage/log/log.h"
 
 namespace odradek::sim {
 
