@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "api/dispatcher.h"
-#include "api/services.h"
+#include "api/handler/services.h"
 #include "app/waiter.h"
 #include "base/executor.h"
 #include "config/config.h"
