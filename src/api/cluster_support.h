@@ -23,9 +23,9 @@
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
 #include "replication/fetch_session.h"
-#include "replication/leader_link.h"
+#include "replication/fetcher/leader_link.h"
+#include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
-#include "replication/test_support.h"
 #include "storage/log_manager.h"
 
 namespace odradek::api::testing {

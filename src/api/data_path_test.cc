@@ -24,8 +24,8 @@
 #include "record/control.h"
 #include "record/frame.h"
 #include "replication/fetch_session.h"
+#include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
-#include "replication/test_support.h"
 
 namespace odradek::api {
 namespace {

@@ -12,7 +12,7 @@
 #include "metadata/image.h"
 #include "metadata/producer_ids.h"
 #include "protocol/messages/controlled_shutdown.h"
-#include "replication/isr_updates.h"
+#include "replication/partition/isr_updates.h"
 
 namespace odradek::app {
 

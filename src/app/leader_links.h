@@ -8,7 +8,7 @@
 #include "base/executor.h"
 #include "metadata/image.h"
 #include "net/link.h"
-#include "replication/leader_link.h"
+#include "replication/fetcher/leader_link.h"
 
 namespace odradek::app {
 

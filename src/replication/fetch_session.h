@@ -17,7 +17,7 @@
 #include "model/error_code.h"
 #include "model/types.h"
 #include "protocol/messages/fetch.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 
 namespace odradek::replication {
 

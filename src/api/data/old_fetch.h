@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "model/error_code.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 #include "storage/log/log.h"
 
 namespace odradek::api {

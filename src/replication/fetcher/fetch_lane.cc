@@ -1,5 +1,5 @@
 // Partitions come and go, requests leave. What the answers do: fetch_lane_answers.cc.
-#include "replication/fetch_lane.h"
+#include "replication/fetcher/fetch_lane.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "replication/fetch_lane_step.h"
+#include "replication/fetcher/fetch_lane_step.h"
 
 namespace odradek::replication {
 

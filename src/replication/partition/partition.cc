@@ -1,4 +1,4 @@
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 
 #include <fmt/format.h>
 

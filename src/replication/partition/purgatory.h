@@ -11,8 +11,8 @@
 
 #include "base/executor.h"
 #include "base/mutex.h"
-#include "replication/partition.h"
-#include "replication/wait_list.h"
+#include "replication/partition/partition.h"
+#include "replication/partition/wait_list.h"
 
 namespace odradek::replication {
 

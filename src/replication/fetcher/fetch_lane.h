@@ -31,9 +31,9 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "quota/replication_quota.h"
-#include "replication/leader_link.h"
-#include "replication/partition.h"
-#include "replication/striping.h"
+#include "replication/fetcher/leader_link.h"
+#include "replication/fetcher/striping.h"
+#include "replication/partition/partition.h"
 
 namespace odradek::replication {
 

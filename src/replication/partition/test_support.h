@@ -14,7 +14,7 @@
 #include "protocol/messages/stop_replica.h"
 #include "record/batch.h"
 #include "record/batch_builder.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 #include "storage/log_manager.h"
 
 namespace odradek::replication::testing {

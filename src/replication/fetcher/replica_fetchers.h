@@ -14,7 +14,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "metrics/registry.h"
-#include "replication/fetch_lane.h"
+#include "replication/fetcher/fetch_lane.h"
 
 namespace odradek::config {
 class BrokerConfig;

@@ -11,7 +11,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "quota/replication_quota.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 #include "storage/log_manager.h"
 
 namespace odradek::replication {

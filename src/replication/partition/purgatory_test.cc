@@ -1,4 +1,4 @@
-#include "replication/purgatory.h"
+#include "replication/partition/purgatory.h"
 
 #include <gtest/gtest.h>
 

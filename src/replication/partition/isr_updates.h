@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "model/error_code.h"
 #include "protocol/messages/alter_partition.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 
 namespace odradek::replication {
 

@@ -1,4 +1,4 @@
-#include "replication/striping.h"
+#include "replication/fetcher/striping.h"
 
 namespace odradek::replication {
 

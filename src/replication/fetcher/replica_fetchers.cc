@@ -1,4 +1,4 @@
-#include "replication/replica_fetchers.h"
+#include "replication/fetcher/replica_fetchers.h"
 
 #include <fmt/format.h>
 

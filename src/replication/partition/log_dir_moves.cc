@@ -1,4 +1,4 @@
-#include "replication/log_dir_moves.h"
+#include "replication/partition/log_dir_moves.h"
 
 #include <algorithm>
 #include <chrono>

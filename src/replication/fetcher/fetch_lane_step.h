@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "base/clock.h"
-#include "replication/fetch_lane.h"
+#include "replication/fetcher/fetch_lane.h"
 
 namespace odradek::replication {
 

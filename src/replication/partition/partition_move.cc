@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "record/frame.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 #include "storage/dir/log_dir.h"
 
 namespace odradek::replication {

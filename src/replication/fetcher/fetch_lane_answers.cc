@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "replication/fetch_lane.h"
-#include "replication/fetch_lane_step.h"
+#include "replication/fetcher/fetch_lane.h"
+#include "replication/fetcher/fetch_lane_step.h"
 #include "storage/dir/log_dir.h"
 
 namespace odradek::replication {

@@ -1,4 +1,4 @@
-#include "replication/isr_updates.h"
+#include "replication/partition/isr_updates.h"
 
 #include <map>
 

@@ -1,4 +1,4 @@
-#include "replication/wait_list.h"
+#include "replication/partition/wait_list.h"
 
 namespace odradek::replication {
 

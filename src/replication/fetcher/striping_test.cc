@@ -1,4 +1,4 @@
-#include "replication/striping.h"
+#include "replication/fetcher/striping.h"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 
 #include <gtest/gtest.h>
 
 #include <thread>
 
-#include "replication/test_support.h"
+#include "replication/partition/test_support.h"
 
 namespace odradek::replication {
 namespace {

@@ -20,7 +20,7 @@
 #include "base/result.h"
 #include "model/error_code.h"
 #include "model/types.h"
-#include "replication/wait_list.h"
+#include "replication/partition/wait_list.h"
 #include "storage/log/log.h"
 
 namespace odradek::replication {
