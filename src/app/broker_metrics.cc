@@ -7,8 +7,8 @@
 #include "controller/membership.h"
 #include "metadata/store.h"
 #include "metrics/catalog.h"
-#include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
+#include "replication/sessions/fetch_session.h"
 #include "storage/log_manager.h"
 
 namespace odradek::app {

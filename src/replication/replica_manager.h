@@ -131,8 +131,6 @@ struct FetchOutcome {
   Wakeups wakeups;
 };
 
-class FetchPipelines;
-
 class ReplicaManager : public LiveBrokers {
  public:
   ReplicaManager(base::Runtime& runtime, storage::LogManager& logs, metadata::ImageHolder& image, ReplicaManagerOptions options,
@@ -210,7 +208,6 @@ class ReplicaManager : public LiveBrokers {
   bool holds_back(const Partition& partition, BrokerId follower) const;
   // What throttled replicas may copy. Who sends records to a follower records those of a partition that is leader_throttled() in `leader`.
   quota::ReplicationQuotas& quotas() { return quotas_; }
-  FetchPipelines& fetch_pipelines() { return *pipelines_; }
   std::shared_ptr<const metadata::ClusterImage> image() const { return image_.current(); }
 
   // --- delete records -----------------------------------------------------------------------------------------------------------
@@ -300,7 +297,6 @@ class ReplicaManager : public LiveBrokers {
   Purgatory deletions_;
   std::unique_ptr<IsrUpdates> isr_updates_;
   std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
-  std::unique_ptr<FetchPipelines> pipelines_;
   std::unique_ptr<LogDirMoves> moves_;
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};

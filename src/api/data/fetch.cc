@@ -12,10 +12,10 @@
 #include "config/config.h"
 #include "metadata/image.h"
 #include "protocol/messages/fetch.h"
-#include "replication/fetch_pipeline.h"
-#include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
 #include "replication/replica_metrics.h"
+#include "replication/sessions/fetch_pipeline.h"
+#include "replication/sessions/fetch_session.h"
 
 namespace odradek::api {
 
@@ -221,8 +221,7 @@ void handle_fetch(Services& services, request::RequestPtr request) {
     request->settle();
     request->release_body();
     asked.max_bytes = std::max(0, std::min(asked.max_bytes, services.fetch_max_bytes));
-    services.replicas.fetch_pipelines().fetch(std::move(asked), received_ms,
-                                              [request = std::move(request)](FetchResponse response) { request->finish(response); });
+    services.fetch_pipelines.fetch(std::move(asked), received_ms, [request = std::move(request)](FetchResponse response) { request->finish(response); });
     return;
   }
 

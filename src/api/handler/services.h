@@ -15,6 +15,7 @@ class LogManager;
 namespace odradek::replication {
 class ReplicaManager;
 class FetchSessionCache;
+class FetchPipelines;
 }
 namespace odradek::coordinator {
 class GroupCoordinator;
@@ -44,6 +45,7 @@ struct Services {
   storage::LogManager& logs;
   replication::ReplicaManager& replicas;
   replication::FetchSessionCache& fetch_sessions;
+  replication::FetchPipelines& fetch_pipelines;
   coordinator::GroupCoordinator& groups;
   metadata::ImageHolder& image;
   metadata::ConfigStore& config_store;

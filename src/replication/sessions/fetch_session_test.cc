@@ -1,4 +1,4 @@
-#include "replication/fetch_session.h"
+#include "replication/sessions/fetch_session.h"
 
 #include <gtest/gtest.h>
 

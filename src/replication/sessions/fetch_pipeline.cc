@@ -1,4 +1,4 @@
-#include "replication/fetch_pipeline.h"
+#include "replication/sessions/fetch_pipeline.h"
 
 #include <algorithm>
 #include <deque>

@@ -3,9 +3,9 @@
 
 #include <thread>
 
-#include "replication/fetch_pipeline.h"
 #include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
+#include "replication/sessions/fetch_pipeline.h"
 
 namespace odradek::replication {
 namespace {
@@ -54,6 +54,7 @@ struct Node {
     options.fetcher.backoff_ms = 5;
     options.fetcher.in_flight_bytes = 32 * 2000;
     manager = std::make_unique<ReplicaManager>(runtime, *logs, image, options, metrics);
+    pipelines = std::make_unique<FetchPipelines>(runtime, *manager);
     manager->start();
     protocol::UpdateMetadataRequest brokers;
     brokers.controller_epoch = 1;
@@ -89,6 +90,7 @@ struct Node {
   metadata::ImageHolder image;
   std::unique_ptr<storage::LogManager> logs;
   std::unique_ptr<ReplicaManager> manager;
+  std::unique_ptr<FetchPipelines> pipelines;
 };
 
 class ThreadLink : public LeaderLink {
@@ -97,7 +99,7 @@ class ThreadLink : public LeaderLink {
   void fetch(protocol::FetchRequest request, int16_t, Done<protocol::FetchResponse> done) override {
     executor_->post([&leader = leader_, request = std::move(request), done = std::move(done)]() mutable {
       const int64_t now_ms = leader.runtime.clock().monotonic_ms();
-      leader.manager->fetch_pipelines().fetch(std::move(request), now_ms, [done = std::move(done)](protocol::FetchResponse response) mutable {
+      leader.pipelines->fetch(std::move(request), now_ms, [done = std::move(done)](protocol::FetchResponse response) mutable {
         auto frame = std::make_shared<std::vector<Bytes>>();  // shared: with the answer
         for (auto& topic : response.responses) {
           for (auto& data : topic.partitions) {
@@ -195,6 +197,7 @@ TEST(FetchRace, EveryAckedRecordIsOnTheFollowersDisk) {
   for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(leader.logs->find({"t", i})->log_end_offset(), Offset{kRecords});
   follower.manager->stop();
   leader.manager->stop();
+  leader.pipelines->stop();
 }
 
 }  // namespace
