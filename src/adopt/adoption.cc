@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/topic_config.h"
-#include "metadata/embedded_store.h"
+#include "metadata/store/embedded_store.h"
 #include "metrics/registry.h"
 #include "record/batch_builder.h"
 #include "storage/files/partition_folder.h"

@@ -16,7 +16,7 @@
 #include "base/manual_runtime.h"
 #include "base/memory_files.h"
 #include "config/config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metrics/registry.h"
 #include "protocol/messages/alter_partition.h"
 #include "protocol/messages/leader_and_isr.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/executor.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "net/link.h"
 #include "replication/fetcher/leader_link.h"
 

@@ -15,9 +15,9 @@
 #include "app/waiter.h"
 #include "base/executor.h"
 #include "config/config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metadata/registration.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 #include "metrics/registry.h"
 
 namespace odradek::controller {

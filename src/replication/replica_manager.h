@@ -17,7 +17,7 @@
 #include "base/function.h"
 #include "base/mutex.h"
 #include "base/result.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "model/error_code.h"
 #include "model/types.h"
 #include "protocol/messages/leader_and_isr.h"

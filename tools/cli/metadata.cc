@@ -10,9 +10,9 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "config/config.h"
-#include "metadata/embedded_store.h"
-#include "metadata/tree_copy.h"
-#include "metadata/zookeeper_store.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/zookeeper_store.h"
+#include "metadata/tree/tree_copy.h"
 #include "storage/files/meta_properties.h"
 
 namespace odradek::cli {

@@ -5,7 +5,7 @@
 #include "api/cluster/handlers.h"
 #include "api/handler/answer.h"
 #include "controller/controller.h"
-#include "metadata/image_waits.h"
+#include "metadata/image/image_waits.h"
 #include "protocol/messages/elect_leaders.h"
 
 namespace odradek::api {

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "config/topic_config.h"
 #include "metadata/cluster_config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "model/error_code.h"
 
 namespace odradek::api {

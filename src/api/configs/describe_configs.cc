@@ -10,7 +10,7 @@
 #include "api/handler/answer.h"
 #include "config/topic_config.h"
 #include "metadata/cluster_config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/describe_configs.h"
 
 namespace odradek::api {

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "config/config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/fetch.h"
 #include "replication/replica_manager.h"
 #include "replication/replica_metrics.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "api/handler/services.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 
 namespace odradek::api {
 

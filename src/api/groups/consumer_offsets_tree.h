@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/function.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 #include "model/error_code.h"
 
 namespace odradek::api {

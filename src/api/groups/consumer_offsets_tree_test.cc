@@ -4,7 +4,7 @@
 
 #include "api/groups/group_client.h"
 #include "base/manual_runtime.h"
-#include "metadata/embedded_store.h"
+#include "metadata/store/embedded_store.h"
 
 namespace odradek::api {
 namespace {

@@ -5,7 +5,7 @@
 #include "api/handler/answer.h"
 #include "controller/topic_admin.h"
 #include "coordinator/group/group_coordinator.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/find_coordinator.h"
 
 namespace odradek::api {

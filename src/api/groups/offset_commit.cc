@@ -9,7 +9,7 @@
 #include "api/handler/answer.h"
 #include "config/config.h"
 #include "coordinator/group/group_coordinator.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/offset_commit.h"
 
 namespace odradek::api {

@@ -4,7 +4,7 @@
 #include "api/groups/unknown_partitions.h"
 #include "api/handler/answer.h"
 #include "coordinator/group/group_coordinator.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/offset_delete.h"
 
 namespace odradek::api {

@@ -6,7 +6,7 @@
 #include "api/groups/handlers.h"
 #include "api/handler/answer.h"
 #include "coordinator/group/group_coordinator.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/offset_fetch.h"
 
 namespace odradek::api {

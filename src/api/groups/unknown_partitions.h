@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/string_map.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "model/error_code.h"
 
 namespace odradek::api {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "request/request_context.h"
 
 namespace odradek::api {

@@ -6,7 +6,7 @@
 #include "api/topics/topic_waits.h"
 #include "controller/controller.h"
 #include "controller/topic_admin.h"
-#include "metadata/image_waits.h"
+#include "metadata/image/image_waits.h"
 #include "protocol/messages/create_partitions.h"
 
 namespace odradek::api {

@@ -5,7 +5,7 @@
 #include "config/topic_config.h"
 #include "controller/controller.h"
 #include "controller/topic_admin.h"
-#include "metadata/image_waits.h"
+#include "metadata/image/image_waits.h"
 #include "protocol/messages/create_topics.h"
 
 namespace odradek::api {

@@ -4,8 +4,8 @@
 #include "config/config.h"
 #include "controller/controller.h"
 #include "controller/topic_admin.h"
-#include "metadata/image.h"
-#include "metadata/image_waits.h"
+#include "metadata/image/image.h"
+#include "metadata/image/image_waits.h"
 #include "protocol/messages/delete_topics.h"
 
 namespace odradek::api {

@@ -10,7 +10,7 @@
 #include "api/topics/handlers.h"
 #include "config/config.h"
 #include "controller/topic_admin.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "protocol/messages/metadata.h"
 #include "replication/replica_manager.h"
 

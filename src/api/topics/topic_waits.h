@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 
 namespace odradek::api {
 

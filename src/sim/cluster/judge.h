@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "metadata/znode_json.h"
+#include "metadata/tree/znode_json.h"
 #include "sim/cluster/broker.h"
 #include "sim/cluster/events.h"
 #include "sim/model.h"

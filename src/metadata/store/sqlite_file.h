@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "metadata/node_tree.h"
+#include "metadata/store/node_tree.h"
 
 struct sqlite3;
 struct sqlite3_stmt;

@@ -1,4 +1,4 @@
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 #include <fmt/format.h>
 

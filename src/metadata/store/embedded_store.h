@@ -11,7 +11,7 @@
 
 #include "base/executor.h"
 #include "base/result.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 namespace odradek::metadata {
 

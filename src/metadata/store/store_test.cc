@@ -2,10 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "metadata/embedded_store.h"
-#include "metadata/store_test_backends.h"
-#include "metadata/zookeeper_store.h"
-#include "metadata/zookeeper_test_server.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/store_test_backends.h"
+#include "metadata/store/zookeeper_store.h"
+#include "metadata/store/zookeeper_test_server.h"
 
 namespace odradek::metadata {
 namespace {

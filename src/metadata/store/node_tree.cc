@@ -1,4 +1,4 @@
-#include "metadata/node_tree.h"
+#include "metadata/store/node_tree.h"
 
 #include <fmt/format.h>
 

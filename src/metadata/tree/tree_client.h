@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/executor.h"
-#include "metadata/async.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
+#include "metadata/tree/async.h"
 
 namespace odradek::metadata {
 

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/function.h"
 #include "base/result.h"
-#include "metadata/tree_client.h"
+#include "metadata/tree/tree_client.h"
 
 namespace odradek::metadata {
 

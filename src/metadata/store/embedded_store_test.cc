@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "metadata/embedded_store.h"
-#include "metadata/store_test_backends.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/store_test_backends.h"
 
 namespace odradek::metadata {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "base/executor.h"
 #include "base/function.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 
 namespace odradek::metadata {
 

@@ -1,4 +1,4 @@
-#include "metadata/sqlite_file.h"
+#include "metadata/store/sqlite_file.h"
 
 #include <fmt/format.h>
 #include <sqlite3.h>

@@ -1,10 +1,10 @@
-#include "metadata/tree_copy.h"
+#include "metadata/tree/tree_copy.h"
 
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "metadata/embedded_store.h"
-#include "metadata/store_test_backends.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/store_test_backends.h"
 
 namespace odradek::metadata {
 namespace {

@@ -1,4 +1,4 @@
-#include "metadata/znode_json.h"
+#include "metadata/tree/znode_json.h"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "metadata/cluster_config.h"
-#include "metadata/paths.h"
+#include "metadata/tree/paths.h"
 #include "model/error_code.h"
 
 namespace odradek::metadata {
@@ -100,14 +99,6 @@ Endpoint endpoint_of(const std::string& uri) {
 }
 
 }  // namespace
-
-int64_t paths::sequence_number(std::string_view name) {
-  size_t digits = name.size();
-  while (digits > 0 && name[digits - 1] >= '0' && name[digits - 1] <= '9') --digits;
-  int64_t value = -1;
-  auto [end, error] = std::from_chars(name.data() + digits, name.data() + name.size(), value);
-  return error == std::errc() ? value : -1;
-}
 
 Bytes encode_cluster_id(const std::string& id) { return bytes_of({{"version", "1"}, {"id", id}}); }
 Result<std::string> decode_cluster_id(ByteView data) {

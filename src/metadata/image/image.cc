@@ -1,4 +1,4 @@
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 
 #include <algorithm>
 

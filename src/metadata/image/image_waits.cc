@@ -1,4 +1,4 @@
-#include "metadata/image_waits.h"
+#include "metadata/image/image_waits.h"
 
 #include <algorithm>
 #include <list>

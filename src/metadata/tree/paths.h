@@ -1,4 +1,4 @@
-// Where things stand in the tree. Source: zookeeper.md §2.
+// Where things stand in the tree, and how names stand in its paths. Source: zookeeper.md §2.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,14 @@
 #include <string_view>
 
 #include "model/types.h"
+
+namespace odradek::metadata {
+
+// Percent-encoding of everything but A-Z a-z 0-9 . - _ (zookeeper.md §7).
+std::string sanitise(std::string_view name);
+std::string desanitise(std::string_view text);
+
+}  // namespace odradek::metadata
 
 namespace odradek::metadata::paths {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/executor.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 namespace odradek::metadata::testing {
 

@@ -1,4 +1,4 @@
-#include "metadata/zookeeper_store.h"
+#include "metadata/store/zookeeper_store.h"
 
 #define THREADED
 #include <zookeeper/zookeeper.h>

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 namespace odradek::metadata {
 

@@ -1,4 +1,4 @@
-#include "metadata/tree_client.h"
+#include "metadata/tree/tree_client.h"
 
 #include <memory>
 

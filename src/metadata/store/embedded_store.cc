@@ -1,4 +1,4 @@
-#include "metadata/embedded_store.h"
+#include "metadata/store/embedded_store.h"
 
 #include <algorithm>
 #include <deque>
@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/random.h"
-#include "metadata/node_tree.h"
-#include "metadata/sqlite_file.h"
+#include "metadata/store/node_tree.h"
+#include "metadata/store/sqlite_file.h"
 
 namespace odradek::metadata {
 

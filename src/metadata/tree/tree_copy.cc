@@ -1,4 +1,4 @@
-#include "metadata/tree_copy.h"
+#include "metadata/tree/tree_copy.h"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "metadata/embedded_store.h"
-#include "metadata/paths.h"
-#include "metadata/sqlite_file.h"
-#include "metadata/znode_json.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/sqlite_file.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::metadata {

@@ -1,4 +1,4 @@
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/executor.h"
 #include "base/random.h"
-#include "metadata/image_waits.h"
+#include "metadata/image/image_waits.h"
 #include "protocol/messages/update_metadata.h"
 
 namespace odradek::metadata {

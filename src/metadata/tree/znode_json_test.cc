@@ -1,11 +1,11 @@
 // The texts are those of a real cluster (zookeeper.md, [seen]). Compared as text after sorting: the order of keys has no meaning.
-#include "metadata/znode_json.h"
+#include "metadata/tree/znode_json.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
-#include "metadata/paths.h"
+#include "metadata/tree/paths.h"
 
 namespace odradek::metadata {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "metadata/registration.h"
+#include "metadata/image/image.h"
 #include "model/types.h"
 
 namespace odradek::metadata {
@@ -19,7 +19,13 @@ namespace odradek::metadata {
 Bytes encode_cluster_id(const std::string& id);
 Result<std::string> decode_cluster_id(ByteView data);
 
-// /brokers/ids/<id>, version 5.
+// /brokers/ids/<id>, version 5: what a broker says about itself.
+struct BrokerInfo {
+  BrokerId id = kNoBroker;
+  std::vector<Endpoint> endpoints;  // advertised
+  std::optional<std::string> rack;
+  int32_t jmx_port = -1;
+};
 Bytes encode_broker(const BrokerInfo& broker, int64_t timestamp_ms);
 Result<BrokerInfo> decode_broker(BrokerId id, ByteView data);
 
