@@ -1,4 +1,4 @@
-#include "mirror/fetch_plan.h"
+#include "mirror/copying/fetch_plan.h"
 
 #include <gtest/gtest.h>
 

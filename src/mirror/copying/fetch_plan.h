@@ -14,7 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "mirror/copier.h"
+#include "mirror/copying/copier.h"
 #include "model/types.h"
 
 namespace odradek::mirror {

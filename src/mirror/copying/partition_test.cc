@@ -1,5 +1,5 @@
 // One partition against a source and a target in memory that lose, delay and refuse as brokers do.
-#include "mirror/partition.h"
+#include "mirror/copying/partition.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "mirror/copier.h"
+#include "mirror/copying/copier.h"
 
 #include <algorithm>
 #include <set>

@@ -1,4 +1,4 @@
-#include "mirror/partition.h"
+#include "mirror/copying/partition.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "mirror/offset_map.h"
+#include "mirror/copying/offset_map.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

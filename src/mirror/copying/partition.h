@@ -15,8 +15,8 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "mirror/fetch_plan.h"
-#include "mirror/offset_map.h"
+#include "mirror/copying/fetch_plan.h"
+#include "mirror/copying/offset_map.h"
 
 namespace odradek::mirror {
 
