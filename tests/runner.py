@@ -24,7 +24,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TSAN_ROOMS = ["base", "metrics", "net", "server", "storage", "replication", "coordinator_runtime", "coordinator_group", "metadata"]
+TSAN_ROOMS = ["base", "metrics", "net", "server", "storage_log", "storage", "replication_partition", "replication", "replication_sessions",
+              "coordinator_runtime", "coordinator_group", "metadata_store", "metadata_image", "metadata_tree", "metadata"]
 FUZZ_SECONDS = {"quick": 10, "full": 300}
 # Rooms whose tests run in a build; None: all. The whole simulation needs the speed of a build without sanitizer.
 ROOMS = {"quick": {"debug": ["sim", "sim_cluster"], "asan": None, "tsan": TSAN_ROOMS}, "full": {"debug": None, "asan": None, "tsan": TSAN_ROOMS}}

@@ -17,7 +17,7 @@ import sys
 SYSTEM_ROOMS = {'base', 'net', 'sim', 'sim/cluster'}
 
 # Folders and files below src that only tests, fuzz targets and benchmarks use: neither rule holds for them.
-TEST_ONLY = ('protocol/testing/', 'server/echo_server.h', 'metadata/zookeeper_test_server.h')
+TEST_ONLY = ('protocol/testing/', 'server/echo_server.h', 'metadata/store/zookeeper_test_server.h')
 
 # (path below src, pattern name): why.
 ALLOWED = {

@@ -9,12 +9,12 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "config/topic_config.h"
-#include "metadata/embedded_store.h"
+#include "metadata/store/embedded_store.h"
 #include "metrics/registry.h"
 #include "record/batch_builder.h"
-#include "storage/log_config.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager.h"
-#include "storage/partition_folder.h"
+#include "storage/segment/log_config.h"
 
 namespace odradek::adopt {
 

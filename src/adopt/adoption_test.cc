@@ -6,16 +6,16 @@
 #include "adopt/plan.h"
 #include "base/clock.h"
 #include "base/random.h"
-#include "metadata/embedded_store.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "metrics/registry.h"
 #include "protocol/codec.h"
 #include "protocol/messages/offset_commit_key.h"
 #include "protocol/messages/offset_commit_value.h"
 #include "record/batch_builder.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager.h"
-#include "storage/partition_folder.h"
 
 namespace odradek::adopt {
 namespace {

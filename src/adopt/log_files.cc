@@ -7,9 +7,9 @@
 
 #include "record/message.h"
 #include "record/record.h"
-#include "storage/batch_walk.h"
-#include "storage/checkpoint.h"
-#include "storage/leader_epoch_cache.h"
+#include "storage/files/checkpoint.h"
+#include "storage/files/leader_epoch_cache.h"
+#include "storage/segment/batch_walk.h"
 
 namespace odradek::adopt {
 

@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "record/batch.h"
 #include "record/compression.h"
-#include "storage/producer_state.h"
+#include "storage/log/producer_state.h"
 
 namespace odradek::adopt {
 

@@ -6,12 +6,12 @@
 #include <set>
 
 #include "adopt/tree.h"
-#include "metadata/embedded_store.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
-#include "storage/checkpoint.h"
-#include "storage/partition_folder.h"
-#include "storage/partition_metadata.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
+#include "storage/files/checkpoint.h"
+#include "storage/files/partition_folder.h"
+#include "storage/files/partition_metadata.h"
 
 namespace odradek::adopt {
 

@@ -11,8 +11,8 @@
 #include "adopt/metadata_log.h"
 #include "base/executor.h"
 #include "config/config.h"
-#include "metadata/tree_copy.h"
-#include "storage/meta_properties.h"
+#include "metadata/tree/tree_copy.h"
+#include "storage/files/meta_properties.h"
 
 namespace odradek::adopt {
 

@@ -8,9 +8,9 @@
 #include "base/text.h"
 #include "config/topic_config.h"
 #include "metadata/cluster_config.h"
-#include "metadata/paths.h"
-#include "metadata/store.h"
-#include "metadata/znode_json.h"
+#include "metadata/store/store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 
 namespace odradek::adopt {
 

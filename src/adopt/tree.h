@@ -7,7 +7,7 @@
 
 #include "adopt/metadata_log.h"
 #include "config/config.h"
-#include "metadata/tree_copy.h"
+#include "metadata/tree/tree_copy.h"
 
 namespace odradek::adopt {
 

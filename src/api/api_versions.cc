@@ -1,8 +1,7 @@
 // ApiVersions: what this broker serves. The one request that is answered in a version that it does not know.
 #include <absl/strings/ascii.h>
 
-#include "api/answer.h"
-#include "api/handlers.h"
+#include "api/handler/answer.h"
 #include "api/table.h"
 #include "protocol/messages/api_versions.h"
 

@@ -16,16 +16,17 @@
 #include "base/manual_runtime.h"
 #include "base/memory_files.h"
 #include "config/config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metrics/registry.h"
 #include "protocol/messages/alter_partition.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
-#include "replication/fetch_session.h"
-#include "replication/leader_link.h"
+#include "replication/fetcher/leader_link.h"
+#include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
-#include "replication/test_support.h"
+#include "replication/sessions/fetch_pipeline.h"
+#include "replication/sessions/fetch_session.h"
 #include "storage/log_manager.h"
 
 namespace odradek::api::testing {
@@ -64,6 +65,7 @@ struct TestBroker {
   std::unique_ptr<replication::AlterPartitionChannel> alter_partition;
   std::unique_ptr<replication::ReplicaManager> replicas;
   replication::FetchSessionCache sessions;
+  std::unique_ptr<replication::FetchPipelines> pipelines;
   config::ConfigHolder config;
   std::unique_ptr<Services> services;
   std::unique_ptr<Dispatcher> dispatcher;

@@ -50,10 +50,12 @@ TestBroker::TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& fil
   replicas->set_broker_epoch(epoch);
   replicas->set_alter_partition_channel(alter_partition.get());
   replicas->start();
+  pipelines = std::make_unique<replication::FetchPipelines>(runtime, *replicas);
   services.reset(new Services{.runtime = runtime,
                               .logs = *logs,
                               .replicas = *replicas,
                               .fetch_sessions = sessions,
+                              .fetch_pipelines = *pipelines,
                               .groups = unused<coordinator::GroupCoordinator>(),
                               .image = image,
                               .config_store = unused<metadata::ConfigStore>(),
@@ -71,6 +73,7 @@ TestBroker::TestBroker(TestCluster& cluster, BrokerId id, base::MemoryFiles& fil
 
 TestBroker::~TestBroker() {
   replicas->stop();
+  pipelines.reset();
   replicas.reset();
 }
 

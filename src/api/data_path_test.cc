@@ -8,9 +8,9 @@
 #include "base/check.h"
 #include "config/config.h"
 #include "metadata/cluster_config.h"
-#include "metadata/embedded_store.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metadata/registration.h"
+#include "metadata/store/embedded_store.h"
 #include "protocol/messages/api_versions.h"
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/describe_log_dirs.h"
@@ -23,9 +23,10 @@
 #include "protocol/messages/update_metadata.h"
 #include "record/control.h"
 #include "record/frame.h"
-#include "replication/fetch_session.h"
+#include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
-#include "replication/test_support.h"
+#include "replication/sessions/fetch_pipeline.h"
+#include "replication/sessions/fetch_session.h"
 
 namespace odradek::api {
 namespace {
@@ -219,11 +220,13 @@ class DataPath : public testing::Test {
   replication::ReplicaManager replicas{
       disk.runtime, *disk.logs, image, {.self = {1}, .log_config = [](const std::string&) { return std::make_shared<const storage::LogConfig>(); }}, disk.metrics};
   replication::FetchSessionCache sessions{disk.runtime.clock(), disk.runtime.random(), 100};
+  replication::FetchPipelines pipelines{disk.runtime, replicas};
   config::ConfigHolder config{config::BrokerConfig::defaults()};
   Services services{.runtime = disk.runtime,
                     .logs = *disk.logs,
                     .replicas = replicas,
                     .fetch_sessions = sessions,
+                    .fetch_pipelines = pipelines,
                     .groups = unused<coordinator::GroupCoordinator>(),
                     .image = image,
                     .config_store = config_store,

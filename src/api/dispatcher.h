@@ -6,7 +6,7 @@
 #include <atomic>
 #include <vector>
 
-#include "api/services.h"
+#include "api/handler/services.h"
 #include "base/mutex.h"
 #include "request/request_context.h"
 

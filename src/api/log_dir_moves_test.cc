@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "api/cluster_support.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::api {
 namespace {

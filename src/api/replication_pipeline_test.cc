@@ -5,7 +5,7 @@
 
 #include "api/cluster_support.h"
 #include "record/message.h"
-#include "replication/fetch_pipeline.h"
+#include "replication/sessions/fetch_pipeline.h"
 
 namespace odradek::api {
 namespace {
@@ -193,7 +193,7 @@ TEST(ReplicationPipeline, AnApacheLeaderIsAskedOneAtATimeOverSeveralConnections)
     for (const auto& tp : partitions) cluster.expect_equal(tp);
   };
   produce_all();
-  EXPECT_EQ(cluster.broker(1).replicas->fetch_pipelines().sessions(), 0u);
+  EXPECT_EQ(cluster.broker(1).pipelines->sessions(), 0u);
   EXPECT_GE(cluster.broker(1).sessions.sessions(), 4u);
   // Odradek takes its place.
   cluster.on_fetch = nullptr;
@@ -201,7 +201,7 @@ TEST(ReplicationPipeline, AnApacheLeaderIsAskedOneAtATimeOverSeveralConnections)
   cluster.heal(1, 2);
   cluster.advance(3000);
   produce_all();
-  EXPECT_EQ(cluster.broker(1).replicas->fetch_pipelines().sessions(), 1u);
+  EXPECT_EQ(cluster.broker(1).pipelines->sessions(), 1u);
 }
 
 TEST(ReplicationPipeline, ANewPartitionDoesNotWaitForThoseThatHaveNothing) {
@@ -286,12 +286,11 @@ class FetchPipelinesTest : public ::testing::Test {
   }
   void send(FetchRequest request) {
     const int32_t number = request.session_epoch;
-    cluster.broker(1).replicas->fetch_pipelines().fetch(std::move(request), cluster.runtime.clock().monotonic_ms(),
-                                                        [this, number](FetchResponse answer) {
-                                                          if (number == 0) session = answer.session_id;
-                                                          order.push_back(number);
-                                                          answers[number] = std::move(answer);
-                                                        });
+    cluster.broker(1).pipelines->fetch(std::move(request), cluster.runtime.clock().monotonic_ms(), [this, number](FetchResponse answer) {
+      if (number == 0) session = answer.session_id;
+      order.push_back(number);
+      answers[number] = std::move(answer);
+    });
     cluster.run();
   }
   int64_t first_offset(int32_t number) {
@@ -391,7 +390,7 @@ TEST_F(FetchPipelinesTest, AFullRequestEndsTheFormerSessionAndAnswersWhoWaits) {
   send(without_partitions(make(2, 0)));
   send(make(0, 0, 0));
   EXPECT_EQ(answers.at(2).error_code, static_cast<int16_t>(ErrorCode::kFetchSessionIdNotFound));
-  EXPECT_EQ(cluster.broker(1).replicas->fetch_pipelines().sessions(), 1u);
+  EXPECT_EQ(cluster.broker(1).pipelines->sessions(), 1u);
 }
 
 }  // namespace

@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <array>
 
-#include "api/handlers.h"
+#include "api/cluster/handlers.h"
+#include "api/configs/handlers.h"
+#include "api/data/handlers.h"
+#include "api/groups/handlers.h"
+#include "api/topics/handlers.h"
 
 namespace odradek::api {
 

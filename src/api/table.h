@@ -4,13 +4,10 @@
 
 #include <span>
 
-#include "api/services.h"
+#include "api/handler/handler.h"
 #include "protocol/api_keys.h"
-#include "request/request_context.h"
 
 namespace odradek::api {
-
-using Handler = void (*)(Services&, request::RequestPtr);
 
 struct Api {
   protocol::ApiKey key;
@@ -23,5 +20,8 @@ struct Api {
 std::span<const Api> served_apis();
 // Null: not served.
 const Api* find_served(protocol::ApiKey key);
+
+// The one handler of this room (api_versions.cc): it reads the table. The others are declared in the rooms below.
+void handle_api_versions(Services&, request::RequestPtr);
 
 }  // namespace odradek::api

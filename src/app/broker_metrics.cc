@@ -5,10 +5,10 @@
 #include "app/node.h"
 #include "controller/controller.h"
 #include "controller/membership.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 #include "metrics/catalog.h"
-#include "replication/fetch_session.h"
 #include "replication/replica_manager.h"
+#include "replication/sessions/fetch_session.h"
 #include "storage/log_manager.h"
 
 namespace odradek::app {

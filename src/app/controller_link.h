@@ -9,10 +9,10 @@
 #include "base/executor.h"
 #include "client/broker_link.h"
 #include "controller/controller.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metadata/producer_ids.h"
 #include "protocol/messages/controlled_shutdown.h"
-#include "replication/isr_updates.h"
+#include "replication/partition/isr_updates.h"
 
 namespace odradek::app {
 

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "base/executor.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "net/link.h"
-#include "replication/leader_link.h"
+#include "replication/fetcher/leader_link.h"
 
 namespace odradek::app {
 

@@ -22,13 +22,14 @@
 #include "coordinator/group/group_coordinator.h"
 #include "coordinator/runtime/replica_log_access.h"
 #include "metadata/cluster_config.h"
-#include "metadata/embedded_store.h"
-#include "metadata/image_waits.h"
-#include "metadata/paths.h"
+#include "metadata/image/image_waits.h"
 #include "metadata/producer_ids.h"
-#include "metadata/znode_json.h"
-#include "replication/fetch_session.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "replication/replica_manager.h"
+#include "replication/sessions/fetch_pipeline.h"
+#include "replication/sessions/fetch_session.h"
 #include "storage/cleaner/cleaner.h"
 #include "storage/log_manager.h"
 #include "storage/scrubber/scrubber.h"
@@ -57,6 +58,7 @@ struct Node::Parts {
   std::unique_ptr<replication::LeaderLinks> leader_links;
   std::unique_ptr<replication::ReplicaManager> replicas;
   std::unique_ptr<replication::FetchSessionCache> fetch_sessions;
+  std::unique_ptr<replication::FetchPipelines> fetch_pipelines;
   std::unique_ptr<coordinator::ReplicaLogAccess> log_access;
   std::unique_ptr<coordinator::GroupCoordinator> groups;
   std::unique_ptr<controller::Controller> controller;
@@ -237,6 +239,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   set_replication_limits(*settings, replicas->quotas());
   fetch_sessions = std::make_unique<replication::FetchSessionCache>(
       runtime.clock(), runtime.random(), static_cast<size_t>(settings->get_int("max.incremental.fetch.session.cache.slots")));
+  fetch_pipelines = std::make_unique<replication::FetchPipelines>(runtime, *replicas);
 
   log_access = std::make_unique<coordinator::ReplicaLogAccess>(*replicas);
   groups = std::make_unique<coordinator::GroupCoordinator>(
@@ -280,7 +283,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
   replicas->set_alter_partition_channel(controller_link.get());
   producer_ids = std::make_unique<metadata::ProducerIds>(runtime, self, *controller_link);
 
-  services.emplace(api::Services{runtime, *logs, *replicas, *fetch_sessions, *groups, image, *config_store, *store, *image_waits, *producer_ids,
+  services.emplace(api::Services{runtime, *logs, *replicas, *fetch_sessions, *fetch_pipelines, *groups, image, *config_store, *store, *image_waits, *producer_ids,
                                  *controller, *topic_admin, config, registry, self, cluster_id, settings->get_int("fetch.max.bytes")});
   dispatcher = std::make_unique<api::Dispatcher>(*services);
 }
@@ -438,6 +441,7 @@ void Node::answer_parked() {
   parts_->groups->stop();
   parts_->image_waits->stop();
   parts_->replicas->stop();
+  parts_->fetch_pipelines->stop();
 }
 
 void Node::leave() {

@@ -11,13 +11,13 @@
 #include <vector>
 
 #include "api/dispatcher.h"
-#include "api/services.h"
+#include "api/handler/services.h"
 #include "app/waiter.h"
 #include "base/executor.h"
 #include "config/config.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "metadata/registration.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 #include "metrics/registry.h"
 
 namespace odradek::controller {

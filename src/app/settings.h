@@ -16,7 +16,7 @@
 #include "coordinator/group/group_config.h"
 #include "metadata/cluster_config.h"
 #include "metadata/registration.h"
-#include "metadata/zookeeper_store.h"
+#include "metadata/store/zookeeper_store.h"
 #include "quota/replication_quota.h"
 #include "server/server.h"
 

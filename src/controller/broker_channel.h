@@ -9,7 +9,7 @@
 #include "base/executor.h"
 #include "base/function.h"
 #include "base/result.h"
-#include "metadata/registration.h"
+#include "metadata/tree/znode_json.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"

@@ -1,8 +1,8 @@
 // Brokers come, go, shut down, lose log dirs. Source: interbroker.md §4, §5, §9, §13.
 #include "base/log.h"
 #include "controller/controller_impl.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::controller {

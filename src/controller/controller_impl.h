@@ -20,7 +20,7 @@
 #include "controller/elections.h"
 #include "controller/request_batch.h"
 #include "controller/state.h"
-#include "metadata/tree_client.h"
+#include "metadata/tree/tree_client.h"
 #include "metrics/registry.h"
 
 namespace odradek::controller {

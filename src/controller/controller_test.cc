@@ -9,10 +9,10 @@
 #include "controller/elections.h"
 #include "controller/membership.h"
 #include "controller/topic_admin.h"
-#include "metadata/embedded_store.h"
-#include "metadata/image_waits.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
+#include "metadata/image/image_waits.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::controller {

@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "metadata/paths.h"
-#include "metadata/tree_client.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/tree_client.h"
 #include "model/error_code.h"
 
 namespace odradek::controller {

@@ -13,7 +13,7 @@
 #include "controller/controller.h"
 #include "metadata/cluster_config.h"
 #include "metadata/registration.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 namespace odradek::controller {
 

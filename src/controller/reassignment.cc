@@ -4,8 +4,8 @@
 
 #include "base/log.h"
 #include "controller/controller_impl.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::controller {

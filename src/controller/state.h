@@ -12,8 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "metadata/registration.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/znode_json.h"
 #include "model/types.h"
 
 namespace odradek::controller {

@@ -10,9 +10,9 @@
 #include "base/random.h"
 #include "config/topic_config.h"
 #include "controller/assignment.h"
-#include "metadata/paths.h"
-#include "metadata/tree_client.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/tree_client.h"
+#include "metadata/tree/znode_json.h"
 
 namespace odradek::controller {
 

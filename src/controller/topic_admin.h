@@ -17,8 +17,8 @@
 #include "base/result.h"
 #include "config/config.h"
 #include "metadata/cluster_config.h"
-#include "metadata/image.h"
-#include "metadata/store.h"
+#include "metadata/image/image.h"
+#include "metadata/store/store.h"
 #include "model/error_code.h"
 #include "model/types.h"
 

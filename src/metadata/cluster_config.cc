@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "metadata/paths.h"
-#include "metadata/tree_client.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/tree_client.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::metadata {
@@ -17,16 +17,6 @@ namespace odradek::metadata {
 namespace {
 
 constexpr int64_t kNotificationsKeptMs = 15 * 60 * 1000;
-
-bool is_plain(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-}
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
 
 // Names in paths: topics, brokers and addresses stand as they are, clients and users sanitised.
 std::string element(std::string_view name) { return name == kDefaultEntity ? std::string(name) : sanitise(name); }
@@ -40,31 +30,6 @@ const std::shared_ptr<const Properties>& no_properties() {
 bool vanishes_when_empty(EntityType type) { return type != EntityType::kTopic && type != EntityType::kBroker; }
 
 }  // namespace
-
-std::string sanitise(std::string_view name) {
-  std::string text;
-  for (char c : name) {
-    if (is_plain(c)) {
-      text += c;
-    } else {
-      text += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return text;
-}
-
-std::string desanitise(std::string_view text) {
-  std::string name;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
-      name += static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
-      i += 2;
-    } else {
-      name += text[i];
-    }
-  }
-  return name;
-}
 
 std::string ConfigEntity::path() const {
   switch (type) {

@@ -20,7 +20,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "config/config.h"
-#include "metadata/store.h"
+#include "metadata/store/store.h"
 
 namespace odradek::metadata {
 
@@ -45,10 +45,6 @@ struct ConfigEntity {
   static std::optional<ConfigEntity> parse(std::string_view path);
   friend auto operator<=>(const ConfigEntity&, const ConfigEntity&) = default;
 };
-
-// Percent-encoding of everything but A-Z a-z 0-9 . - _ (zookeeper.md §7).
-std::string sanitise(std::string_view name);
-std::string desanitise(std::string_view text);
 
 class ConfigStore {
  public:

@@ -3,11 +3,11 @@
 
 #include "base/manual_runtime.h"
 #include "metadata/cluster_config.h"
-#include "metadata/embedded_store.h"
-#include "metadata/paths.h"
 #include "metadata/producer_ids.h"
 #include "metadata/registration.h"
-#include "metadata/znode_json.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/tree/paths.h"
+#include "metadata/tree/znode_json.h"
 #include "model/error_code.h"
 
 namespace odradek::metadata {

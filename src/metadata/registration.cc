@@ -4,8 +4,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "metadata/paths.h"
-#include "metadata/znode_json.h"
+#include "metadata/tree/paths.h"
 #include "model/error_code.h"
 
 namespace odradek::metadata {

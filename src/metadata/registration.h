@@ -2,25 +2,14 @@
 // All functions run on the store's callback executor and call `done` there, once. Connection losses are repeated inside.
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "base/function.h"
 #include "base/result.h"
-#include "metadata/image.h"
-#include "metadata/tree_client.h"
+#include "metadata/tree/tree_client.h"
+#include "metadata/tree/znode_json.h"
 
 namespace odradek::metadata {
-
-// What a broker says about itself.
-struct BrokerInfo {
-  BrokerId id = kNoBroker;
-  std::vector<Endpoint> endpoints;  // advertised
-  std::optional<std::string> rack;
-  int32_t jmx_port = -1;
-};
 
 // Makes what is missing of the paths every broker expects.
 void create_base_paths(TreeClient tree, UniqueFunction<void(Result<void>)> done);

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "client/cluster.h"
-#include "mirror/offset_map.h"
+#include "mirror/copying/offset_map.h"
+#include "mirror/copying/partition.h"
 #include "mirror/options.h"
-#include "mirror/partition.h"
 
 namespace odradek::mirror {
 

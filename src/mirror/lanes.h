@@ -13,8 +13,8 @@
 #include "base/mutex.h"
 #include "client/connection.h"
 #include "metrics/registry.h"
+#include "mirror/copying/partition.h"
 #include "mirror/options.h"
-#include "mirror/partition.h"
 
 namespace odradek::mirror {
 

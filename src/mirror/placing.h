@@ -3,8 +3,8 @@
 #pragma once
 
 #include "client/cluster.h"
+#include "mirror/copying/partition.h"
 #include "mirror/options.h"
-#include "mirror/partition.h"
 #include "mirror/positions.h"
 
 namespace odradek::mirror {

@@ -19,7 +19,7 @@
 #include "base/mutex.h"
 #include "client/cluster.h"
 #include "client/producer.h"
-#include "mirror/partition.h"
+#include "mirror/copying/partition.h"
 
 namespace odradek::mirror {
 

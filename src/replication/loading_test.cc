@@ -4,8 +4,8 @@
 
 #include <cerrno>
 
+#include "replication/partition/test_support.h"
 #include "replication/replica_manager.h"
-#include "replication/test_support.h"
 
 namespace odradek::replication {
 namespace {

@@ -5,8 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "replication/fetch_pipeline.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::replication {
 
@@ -51,7 +50,6 @@ ReplicaManager::ReplicaManager(base::Runtime& runtime, storage::LogManager& logs
                                std::pair(&metrics::kAlterLogDirsReplicationRate, &quotas_.log_dirs)}) {
     gauges_.push_back(metrics.callback(*metric, {}, [quota = quota] { return quota->bytes_per_second(); }));
   }
-  pipelines_ = std::make_unique<FetchPipelines>(runtime, *this);
   const int32_t log_dirs = static_cast<int32_t>(logs_.dir_paths().size());
   moves_ = std::make_unique<LogDirMoves>(runtime, logs_, quotas_.log_dirs, options_.log_dir_threads > 0 ? options_.log_dir_threads : log_dirs);
   if (options_.leader_links != nullptr) {
@@ -72,7 +70,6 @@ ReplicaManager::~ReplicaManager() {
   metrics_->close();
   gauges_.clear();
   stop();
-  pipelines_.reset();
   isr_updates_.reset();
   control_executor_.reset();
   fetchers_.reset();
@@ -112,7 +109,6 @@ void ReplicaManager::stop() {
     partition->append_waiters().wake();
     partition->fetch_waiters().wake();
   }
-  pipelines_->stop();
 }
 
 // --- who is here --------------------------------------------------------------------------------------------------------------

@@ -17,19 +17,19 @@
 #include "base/function.h"
 #include "base/mutex.h"
 #include "base/result.h"
-#include "metadata/image.h"
+#include "metadata/image/image.h"
 #include "model/error_code.h"
 #include "model/types.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
 #include "quota/replication_quota.h"
-#include "replication/isr_updates.h"
+#include "replication/fetcher/replica_fetchers.h"
 #include "replication/leadership.h"
-#include "replication/log_dir_moves.h"
-#include "replication/partition.h"
-#include "replication/purgatory.h"
-#include "replication/replica_fetchers.h"
+#include "replication/partition/isr_updates.h"
+#include "replication/partition/log_dir_moves.h"
+#include "replication/partition/partition.h"
+#include "replication/partition/purgatory.h"
 #include "replication/replica_metrics.h"
 #include "storage/log_manager.h"
 
@@ -131,8 +131,6 @@ struct FetchOutcome {
   Wakeups wakeups;
 };
 
-class FetchPipelines;
-
 class ReplicaManager : public LiveBrokers {
  public:
   ReplicaManager(base::Runtime& runtime, storage::LogManager& logs, metadata::ImageHolder& image, ReplicaManagerOptions options,
@@ -210,7 +208,6 @@ class ReplicaManager : public LiveBrokers {
   bool holds_back(const Partition& partition, BrokerId follower) const;
   // What throttled replicas may copy. Who sends records to a follower records those of a partition that is leader_throttled() in `leader`.
   quota::ReplicationQuotas& quotas() { return quotas_; }
-  FetchPipelines& fetch_pipelines() { return *pipelines_; }
   std::shared_ptr<const metadata::ClusterImage> image() const { return image_.current(); }
 
   // --- delete records -----------------------------------------------------------------------------------------------------------
@@ -300,7 +297,6 @@ class ReplicaManager : public LiveBrokers {
   Purgatory deletions_;
   std::unique_ptr<IsrUpdates> isr_updates_;
   std::unique_ptr<ReplicaFetchers> fetchers_;  // null: no links
-  std::unique_ptr<FetchPipelines> pipelines_;
   std::unique_ptr<LogDirMoves> moves_;
   std::unique_ptr<base::PeriodicTask> isr_timer_;
   std::atomic<int64_t> broker_epoch_{-1};

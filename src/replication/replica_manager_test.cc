@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <thread>
 
-#include "replication/test_support.h"
+#include "replication/partition/test_support.h"
 
 namespace odradek::replication {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/mutex.h"
 #include "metrics/registry.h"
 #include "model/error_code.h"
-#include "replication/partition.h"
+#include "replication/partition/partition.h"
 
 namespace odradek::replication {
 

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "app/node.h"
-#include "metadata/embedded_store.h"
+#include "metadata/store/embedded_store.h"
 #include "net/link.h"
 #include "sim/disk.h"
 #include "sim/model.h"

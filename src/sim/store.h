@@ -6,8 +6,8 @@
 
 #include <memory>
 
-#include "metadata/embedded_store.h"
-#include "metadata/store.h"
+#include "metadata/store/embedded_store.h"
+#include "metadata/store/store.h"
 #include "sim/world.h"
 
 namespace odradek::sim {

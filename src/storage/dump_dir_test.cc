@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
-#include "storage/old_formats_test_support.h"
+#include "storage/log/old_formats_test_support.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "record/record.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {

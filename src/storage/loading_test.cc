@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "storage/checkpoint.h"
+#include "storage/files/checkpoint.h"
 #include "storage/load_queue.h"
 #include "storage/test_support.h"
 

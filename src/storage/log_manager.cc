@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "storage/flusher.h"
+#include "storage/dir/flusher.h"
 #include "storage/log_manager_impl.h"
 
 namespace odradek::storage {

@@ -16,8 +16,8 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "base/slice_loader.h"
-#include "storage/log.h"
-#include "storage/log_config.h"
+#include "storage/log/log.h"
+#include "storage/segment/log_config.h"
 
 namespace odradek::config {
 class BrokerConfig;

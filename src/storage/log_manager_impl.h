@@ -8,11 +8,11 @@
 #include <absl/container/flat_hash_set.h>
 
 #include "metrics/registry.h"
-#include "storage/checkpoint.h"
+#include "storage/dir/log_dir.h"
+#include "storage/dir/slice_reader.h"
+#include "storage/files/checkpoint.h"
 #include "storage/load_queue.h"
-#include "storage/log_dir.h"
-#include "storage/log_loader.h"
-#include "storage/slice_reader.h"
+#include "storage/log/log_loader.h"
 
 namespace odradek::storage {
 

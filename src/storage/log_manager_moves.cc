@@ -2,8 +2,8 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager_impl.h"
-#include "storage/partition_folder.h"
 
 namespace odradek::storage {
 

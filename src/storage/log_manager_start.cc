@@ -4,9 +4,9 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "storage/files/meta_properties.h"
+#include "storage/files/partition_folder.h"
 #include "storage/log_manager_impl.h"
-#include "storage/meta_properties.h"
-#include "storage/partition_folder.h"
 
 namespace odradek::storage {
 

@@ -275,5 +275,22 @@ TEST(LogManager, ShowsItsLogsAsMetrics) {
   EXPECT_THAT(text, HasSubstr("kafka_log_logmanager_logdirectoryoffline{logdirectory=\"/data\"} 0"));
 }
 
+TEST(SliceReader, CountsWhatCameFromTheDiskAndWhatLeftAgain) {
+  Disk disk;
+  disk.options.cold_read_cache_bytes = 4'096;
+  auto log = disk.log();
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(append(*log));
+  disk.stop_and_start();
+  log = disk.log();
+  disk.files.make_cold("/data/t-0/00000000000000000000.log");
+  base::FileSlice cold;
+  ASSERT_TRUE(log->read({0}, 1 << 20, {300}, true, &cold));
+  ASSERT_GT(cold.size, 8'192);
+  for (int i = 0; i < 2; ++i) disk.manager->slice_loader().load(cold, [] {});
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(disk.registry.counter(metrics::kColdReadBytes)->value(), static_cast<uint64_t>(2 * cold.size));
+  EXPECT_GE(disk.registry.counter(metrics::kColdReadDroppedBytes)->value(), static_cast<uint64_t>(cold.size));
+}
+
 }  // namespace
 }  // namespace odradek::storage

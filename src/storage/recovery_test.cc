@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <deque>
 
-#include "storage/checkpoint.h"
+#include "storage/files/checkpoint.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {

@@ -4,7 +4,11 @@
 
 #include <csignal>
 
-#include "cli/commands.h"
+#include "cli/cluster/commands.h"
+#include "cli/groups/commands.h"
+#include "cli/local/commands.h"
+#include "cli/records/commands.h"
+#include "cli/topics/commands.h"
 
 int main(int count, char** arguments) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away ends a command in order

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "metadata/paths.h"
+#include "metadata/tree/paths.h"
 #include "record/batch.h"
 #include "replication/replica_manager.h"
 #include "storage/log_manager.h"

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "metadata/znode_json.h"
+#include "metadata/tree/znode_json.h"
 #include "sim/cluster/broker.h"
 #include "sim/cluster/events.h"
 #include "sim/model.h"
-#include "storage/log.h"
+#include "storage/log/log.h"
 
 namespace odradek::sim {
 

@@ -11,8 +11,8 @@
 #include <string>
 
 #include "base/executor.h"
-#include "metadata/node_tree.h"
-#include "metadata/store.h"
+#include "metadata/store/node_tree.h"
+#include "metadata/store/store.h"
 #include "sim/world.h"
 
 namespace odradek::sim {

@@ -13,7 +13,7 @@
 #include "record/frame.h"
 #include "storage/cleaner/cleaned_transactions.h"
 #include "storage/cleaner/key_offsets.h"
-#include "storage/types.h"
+#include "storage/log/types.h"
 
 namespace odradek::storage {
 

@@ -5,7 +5,7 @@
 #include <new>
 
 #include "base/log.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::storage {
 

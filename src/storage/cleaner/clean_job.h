@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "storage/cleaner/batch_filter.h"
 #include "storage/cleaner/key_offsets.h"
-#include "storage/log.h"
+#include "storage/log/log.h"
 
 namespace odradek::storage {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "record/batch.h"
-#include "storage/types.h"
+#include "storage/log/types.h"
 
 namespace odradek::storage {
 

@@ -15,7 +15,7 @@
 #include "base/mutex.h"
 #include "config/config.h"
 #include "storage/cleaner/clean_job.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 #include "storage/log_manager.h"
 
 namespace odradek::storage {

@@ -7,7 +7,7 @@
 
 #include "record/message.h"
 #include "storage/cleaner/clean_job.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage::testing {

@@ -14,10 +14,10 @@
 #include "config/config.h"
 #include "metrics/catalog.h"
 #include "record/frame.h"
-#include "storage/log.h"
-#include "storage/log_dir.h"
+#include "storage/dir/log_dir.h"
+#include "storage/log/log.h"
 #include "storage/log_manager.h"
-#include "storage/segment.h"
+#include "storage/segment/segment.h"
 
 namespace odradek::storage {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "metrics/catalog.h"
-#include "storage/segment.h"
+#include "storage/segment/segment.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {

@@ -1,0 +1,32 @@
+// AlterConfigs: replaces the whole set of each resource.
+#include "api/configs/config_changes.h"
+#include "api/configs/handlers.h"
+#include "api/handler/answer.h"
+#include "protocol/messages/alter_configs.h"
+
+namespace odradek::api {
+
+void handle_alter_configs(Services& services, request::RequestPtr request) {
+  auto asked = decode_or_close<protocol::AlterConfigsRequest>(request);
+  if (!asked) return;
+  std::vector<ResourceChange> resources;
+  for (auto& resource : asked->resources) {
+    ResourceChange change{resource.resource_type, std::move(resource.resource_name), {}, true};
+    for (auto& config : resource.configs) change.changes.push_back({std::move(config.name), ConfigOperation::kSet, std::move(config.value)});
+    resources.push_back(std::move(change));
+  }
+  change_configs(services, std::move(resources), asked->validate_only,
+                 [request = std::move(request)](std::vector<ResourceChange> changed, std::vector<Result<void>> results) mutable {
+                   protocol::AlterConfigsResponse response;
+                   for (size_t i = 0; i < changed.size(); ++i) {
+                     auto& answer = response.responses.emplace_back();
+                     answer.error_code = results[i] ? 0 : wire(results[i].error().code);
+                     answer.error_message = results[i] ? std::nullopt : std::optional(results[i].error().what);
+                     answer.resource_type = changed[i].type;
+                     answer.resource_name = std::move(changed[i].name);
+                   }
+                   request->finish(response);
+                 });
+}
+
+}  // namespace odradek::api

@@ -1,0 +1,70 @@
+#include "storage/index/offset_index.h"
+
+#include "model/error_code.h"
+
+namespace odradek::storage {
+namespace {
+
+int32_t relative_offset(const uint8_t* entry) { return base::load_be<int32_t>(entry); }
+int32_t file_position(const uint8_t* entry) { return base::load_be<int32_t>(entry + 4); }
+
+}  // namespace
+
+Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
+  auto at = file_.last_at_or_below(target - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) <= key; }, only_cached);
+  if (!at) return fail(std::move(at.error()));
+  if (*at < 0) return OffsetPosition{base_, 0};
+  uint8_t entry[kEntrySize];
+  if (auto got = file_.read(static_cast<uint32_t>(*at), entry); !got) return fail(std::move(got.error()));
+  if (relative_offset(entry) < 0 || file_position(entry) < 0) return OffsetPosition{base_, 0};  // broken: all of the segment is searched
+  return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
+}
+
+Result<OffsetPosition> OffsetIndex::last() {
+  auto count = file_.count();
+  if (!count) return fail(std::move(count.error()));
+  if (*count == 0) return OffsetPosition{base_, 0};
+  uint8_t entry[kEntrySize];
+  if (auto got = file_.read(*count - 1, entry); !got) return fail(std::move(got.error()));
+  return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
+}
+
+Result<bool> OffsetIndex::full(int32_t max_bytes) {
+  auto count = file_.count();
+  if (!count) return fail(std::move(count.error()));
+  return *count >= static_cast<uint32_t>(max_bytes) / kEntrySize;
+}
+
+Result<void> OffsetIndex::append(Offset offset, int32_t position, int32_t max_bytes) {
+  auto is_full = full(max_bytes);
+  if (!is_full) return fail(std::move(is_full.error()));
+  if (*is_full) return {};
+  uint8_t entry[kEntrySize];
+  base::store_be<int32_t>(entry, static_cast<int32_t>(offset - base_));
+  base::store_be<int32_t>(entry + 4, position);
+  return file_.append(entry, max_bytes);
+}
+
+Result<void> OffsetIndex::truncate_to(Offset offset) {
+  auto at = file_.last_at_or_below(offset - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) < key; });
+  if (!at) return fail(std::move(at.error()));
+  return file_.truncate(static_cast<uint32_t>(*at + 1));
+}
+
+Result<void> OffsetIndex::check(int64_t log_size) {
+  auto count = file_.count();
+  if (!count) return fail(std::move(count.error()));
+  if (*count == 0) return {};
+  uint8_t entry[kEntrySize];
+  if (auto got = file_.read(*count - 1, entry); !got) return got;
+  uint8_t first[kEntrySize];
+  if (auto got = file_.read(0, first); !got) return got;
+  // Offsets rise; a tail of zeros is what an unclean stop leaves.
+  if (relative_offset(entry) < 0 || (*count > 1 && relative_offset(entry) <= relative_offset(first)) || file_position(entry) < 0 || file_position(entry) >= log_size) {
+    return fail(ErrorCode::kCorruptMessage, "last entry of an offset index: offset " + std::to_string(relative_offset(entry)) + ", position " +
+                                                std::to_string(file_position(entry)) + " in a segment of " + std::to_string(log_size) + " bytes");
+  }
+  return {};
+}
+
+}  // namespace odradek::storage

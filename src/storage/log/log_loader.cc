@@ -1,0 +1,483 @@
+#include "storage/log/log_loader.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <map>
+
+#include "base/log.h"
+#include "storage/dir/log_dir.h"
+#include "storage/files/checkpoint.h"
+#include "storage/files/partition_metadata.h"
+
+namespace odradek::storage {
+namespace {
+
+constexpr size_t kNameDigits = 20;
+constexpr int64_t kLargestSnapshot = 1 << 30;
+constexpr int64_t kLargestEpochFile = 64 << 20;
+
+// "00000000000000000042.log.swap" → base 42, kind ".log", state ".swap".
+struct SegmentFile {
+  Offset base{0};
+  std::string kind, state;
+};
+
+std::optional<SegmentFile> parse_name(const std::string& name) {
+  if (name.size() <= kNameDigits || name[kNameDigits] != '.') return std::nullopt;
+  SegmentFile file;
+  auto [end, error] = std::from_chars(name.data(), name.data() + kNameDigits, file.base.value);
+  if (error != std::errc() || end != name.data() + kNameDigits || file.base.value < 0) return std::nullopt;
+  std::string rest = name.substr(kNameDigits);
+  for (const char* state : {".deleted", ".cleaned", ".swap"}) {
+    if (rest.ends_with(state)) {
+      file.state = state;
+      rest.resize(rest.size() - std::char_traits<char>::length(state));
+      break;
+    }
+  }
+  file.kind = rest;
+  return file;
+}
+
+class Loader {
+ public:
+  Loader(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options)
+      : dir_(dir), files_(dir->files()), folder_(folder), config_(config), options_(options) {}
+
+  Result<LoadedLog> run();
+
+ private:
+  struct Kinds {
+    bool log = false, index = false, time_index = false, txn_index = false;
+  };
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  Result<void> list();
+  Result<void> settle_states(const std::vector<std::string>& names);
+  Result<Offset> end_of_swap(const std::string& name, Offset base);
+  Result<void> open_segments();
+  Result<bool> find_clean_end();
+  Result<void> recover();
+  Result<void> recover_segment(size_t at);
+  Result<void> drop_from(size_t at);
+  Result<void> start_empty_at(Offset start);
+  Result<void> load_epochs();
+  Result<void> load_producer_state();
+
+  const std::shared_ptr<LogDir>& dir_;
+  base::FileSystem& files_;
+  const std::string& folder_;
+  const LogConfig& config_;
+  const LoadOptions& options_;
+  std::map<Offset, Kinds> found_;
+  std::vector<Offset> snapshot_files_;
+  bool has_epochs_ = false, has_metadata_ = false;
+  bool untouched_ = true;  // recovery found nothing behind the recovery point
+  bool producers_at_end_ = false;  // recovery has brought them there
+  LoadedLog log_;
+};
+
+// --- the folder -------------------------------------------------------------------------------------------------------------
+
+Result<void> Loader::list() {
+  auto entries = files_.list(folder_);
+  if (!entries) return fail(std::move(entries.error()));
+  std::vector<std::string> unsettled;
+  for (const auto& entry : *entries) {
+    if (entry.is_directory) continue;
+    if (entry.name == kLeaderEpochFile) has_epochs_ = true;
+    if (entry.name == kPartitionMetadataFile) has_metadata_ = true;
+    auto file = parse_name(entry.name);
+    if (file && !file->state.empty()) {
+      unsettled.push_back(entry.name);
+    }
+  }
+  if (!unsettled.empty()) {
+    if (auto settled = settle_states(unsettled); !settled) return settled;
+    entries = files_.list(folder_);
+    if (!entries) return fail(std::move(entries.error()));
+  }
+  for (const auto& entry : *entries) {
+    auto file = parse_name(entry.name);
+    if (!file || !file->state.empty() || entry.is_directory) continue;
+    if (file->kind == ".snapshot") {
+      snapshot_files_.push_back(file->base);
+      continue;
+    }
+    Kinds& kinds = found_[file->base];
+    kinds.log |= file->kind == ".log";
+    kinds.index |= file->kind == ".index";
+    kinds.time_index |= file->kind == ".timeindex";
+    kinds.txn_index |= file->kind == ".txnindex";
+  }
+  // An index without its log says nothing.
+  for (auto segment = found_.begin(); segment != found_.end();) {
+    if (segment->second.log) {
+      ++segment;
+      continue;
+    }
+    for (const char* kind : {".index", ".timeindex", ".txnindex"}) {
+      if (auto removed = files_.remove(path(segment_name(segment->first) + kind)); !removed) return removed;
+    }
+    segment = found_.erase(segment);
+  }
+  return {};
+}
+
+Result<Offset> Loader::end_of_swap(const std::string& name, Offset base) {
+  auto file = files_.open(path(name), base::OpenMode::kRead);
+  if (!file) return fail(std::move(file.error()));
+  auto size = (*file)->size();
+  if (!size) return fail(std::move(size.error()));
+  BatchWalk walk(**file, 0, *size, base);
+  Offset next = base;
+  for (;;) {
+    auto batch = walk.next();
+    if (!batch) return fail(std::move(batch.error()));
+    if (!*batch) return next;
+    next = (*batch)->last + 1;
+  }
+}
+
+// Deletions that were begun end now; a cleaner's or split's output counts only when all of it was marked `.swap`.
+Result<void> Loader::settle_states(const std::vector<std::string>& names) {
+  int64_t first_cleaned = INT64_MAX;
+  std::vector<std::string> swaps;
+  for (const std::string& name : names) {
+    auto file = parse_name(name);
+    if (file->state == ".swap") {
+      swaps.push_back(name);
+      continue;
+    }
+    if (file->state == ".cleaned") first_cleaned = std::min(first_cleaned, file->base.value);
+    if (auto removed = files_.remove(path(name)); !removed) return removed;
+  }
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  std::vector<std::string> kept;
+  for (const std::string& name : swaps) {
+    auto file = parse_name(name);
+    if (file->base.value >= first_cleaned) {
+      if (auto removed = files_.remove(path(name)); !removed) return removed;
+      continue;
+    }
+    kept.push_back(name);
+    if (file->kind != ".log") continue;
+    auto end = end_of_swap(name, file->base);
+    if (!end) return fail(std::move(end.error()));
+    low = std::min(low, file->base.value);
+    high = std::max(high, end->value);
+  }
+  if (low < high) {
+    auto entries = files_.list(folder_);
+    if (!entries) return fail(std::move(entries.error()));
+    for (const auto& entry : *entries) {
+      auto file = parse_name(entry.name);
+      if (!file || !file->state.empty() || file->kind == ".snapshot" || file->base.value < low || file->base.value >= high) continue;
+      if (auto removed = files_.remove(path(entry.name)); !removed) return removed;
+    }
+  }
+  constexpr size_t kSwap = 5;
+  for (const std::string& name : kept) {
+    if (auto renamed = files_.rename(path(name), path(name.substr(0, name.size() - kSwap))); !renamed) return renamed;
+  }
+  log_.directory_changed = true;
+  return {};
+}
+
+Result<void> Loader::open_segments() {
+  for (const auto& [base, kinds] : found_) {
+    auto status = files_.status(path(segment_name(base) + ".log"));
+    if (!status) return fail(std::move(status.error()));
+    log_.segments.push_back(std::make_shared<Segment>(
+        dir_, folder_, base, Segment::Found{status->size, status->modified_ms, kinds.index, kinds.time_index, kinds.txn_index}));
+  }
+  return {};
+}
+
+// --- segments ---------------------------------------------------------------------------------------------------------------
+
+Result<void> Loader::drop_from(size_t at) {
+  for (size_t i = at; i < log_.segments.size(); ++i) {
+    if (auto removed = log_.segments[i]->remove_files(); !removed) return removed;
+  }
+  if (at >= log_.segments.size()) return {};
+  log_.segments.resize(at);
+  // Durable at once: a new segment of the same name must not find the old one's records after a power cut.
+  return files_.sync_directory(folder_);
+}
+
+Result<void> Loader::start_empty_at(Offset start) {
+  if (auto dropped = drop_from(0); !dropped) return dropped;
+  auto segment = Segment::create(dir_, folder_, start, config_, dir_->clock().wall_ms());
+  if (!segment) return fail(std::move(segment.error()));
+  log_.segments.push_back(std::move(*segment));
+  log_.log_end = start;
+  log_.directory_changed = true;
+  return {};
+}
+
+// True: everything is as a clean stop leaves it, and log_end is known.
+Result<bool> Loader::find_clean_end() {
+  for (const auto& segment : log_.segments) {
+    if (segment->size() > 0 && !segment->has_offset_index()) return false;
+  }
+  auto end = log_.segments.back()->find_next_offset();
+  if (!end) return fail(std::move(end.error()));
+  if (!*end) return false;
+  log_.log_end = **end;
+  for (const auto& segment : log_.segments) segment->assume_synced(true);
+  return true;
+}
+
+Result<void> Loader::recover_segment(size_t at) {
+  Segment& segment = *log_.segments[at];
+  auto visit = [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
+    if (!batch.header) return {};
+    if (log_.epochs.note_batch(batch.leader_epoch, batch.base)) log_.epochs_changed = true;
+    auto ended = whole ? log_.producers.update(whole) : log_.producers.update(batch.header, std::nullopt);
+    if (!ended) return {};
+    Offset stable = log_.producers.last_stable_after(*ended);
+    log_.producers.end_transaction(*ended);
+    if (!ended->aborted) return {};
+    return segment.note_aborted({ended->producer_id, ended->first_offset, ended->last_offset, stable});
+  };
+  auto recovered = segment.recover(options_.recovery_point, config_, visit);
+  if (!recovered) return fail(std::move(recovered.error()));
+  log_.log_end = recovered->next_offset;
+  log_.producers.set_end(log_.log_end);
+  if (recovered->truncated_bytes == 0 && log_.log_end <= options_.recovery_point) {
+    segment.assume_records_synced();
+    return {};
+  }
+  untouched_ = false;
+  segment.assume_synced(false);
+  // A file with unflushed data stays open. Where a recovery has more of them than the process may open, it does their flush itself.
+  if (dir_->cache().is_overfull()) {
+    if (auto synced = segment.sync_log(); !synced) return fail(std::move(synced.error()));
+    if (auto synced = segment.sync_indexes(); !synced) return fail(std::move(synced.error()));
+  }
+  if (recovered->truncated_bytes > 0) {
+    log::warn("storage", "{}/{}.log: {} bytes cut off at offset {}: {}", folder_, segment_name(segment.base_offset()), recovered->truncated_bytes,
+              log_.log_end.value, recovered->reason);
+    if (auto dropped = drop_from(at + 1); !dropped) return dropped;
+  }
+  return {};
+}
+
+Result<void> Loader::recover() {
+  // The first segment with something that may not be on the disk, or without its index.
+  size_t first = log_.segments.size() - 1;
+  while (first > 0 && log_.segments[first]->base_offset() > options_.recovery_point) --first;
+  if (first > 0 && log_.segments[first]->base_offset() == options_.recovery_point) {
+    // All data before is on the disk, but perhaps not yet what closing the segment before did to its files.
+    auto end = log_.segments[first - 1]->find_next_offset();
+    if (!end) return fail(std::move(end.error()));
+    if (!*end || **end > options_.recovery_point) --first;
+  }
+  for (size_t i = 0; i < first; ++i) {
+    if (log_.segments[i]->size() > 0 && !log_.segments[i]->has_offset_index()) {
+      first = i;
+      break;
+    }
+    log_.segments[i]->assume_synced(i + 1 < first || log_.segments[first]->base_offset() < options_.recovery_point);
+  }
+  const Offset from = log_.segments[first]->base_offset();
+  const bool with_index = log_.segments[first]->has_offset_index();
+  // A snapshot between there and the recovery point was written of records that are still there.
+  std::vector<Offset> later;
+  while (!log_.snapshots.empty() && log_.snapshots.back() > from && log_.snapshots.back() <= options_.recovery_point) {
+    later.push_back(log_.snapshots.back());
+    log_.snapshots.pop_back();
+  }
+  // Epochs that begin in what is walked are found there again.
+  std::vector<std::shared_ptr<Segment>> before(log_.segments.begin(), log_.segments.begin() + static_cast<ptrdiff_t>(first));
+  auto loaded = load_producers(*dir_, folder_, before, log_.log_start, from, log_.snapshots, log_.producers);
+  if (!loaded) return loaded;
+  for (Offset offset : later) {
+    auto place = std::lower_bound(log_.snapshots.begin(), log_.snapshots.end(), offset);
+    if (place == log_.snapshots.end() || *place != offset) log_.snapshots.insert(place, offset);
+  }
+  for (size_t i = first; i < log_.segments.size(); ++i) {
+    if (auto recovered = recover_segment(i); !recovered) return recovered;
+    if (i + 1 < log_.segments.size()) {
+      // Above the recovery point a segment begins where the one before ends; else the end of that one did not reach the disk. Compacted
+      // segments end before; the cleaner first moves the recovery point beyond them (Kafka's does not).
+      const Offset next = log_.segments[i + 1]->base_offset();
+      if (next > log_.log_end && next > options_.recovery_point && next > options_.cleaned) {
+        log::warn("storage", "{}: records {} to {} are missing: the log ends there", folder_, log_.log_end.value, next.value - 1);
+        if (auto dropped = drop_from(i + 1); !dropped) return dropped;
+        break;
+      }
+      if (auto wrote = write_snapshot(*dir_, folder_, log_.segments[i + 1]->base_offset(), log_.producers, log_.snapshots); !wrote) {
+        if (!is_disk_full(wrote.error())) return wrote;
+        // It only saves time at the next start: no reason to be without the log.
+        log::warn("storage", "{}: no room for the producers' snapshot at {}", folder_, log_.segments[i + 1]->base_offset().value);
+      }
+    }
+  }
+  producers_at_end_ = true;
+  // Where nothing lies behind the recovery point, the flush that set it made the names durable too.
+  if (!untouched_ || first + 1 != log_.segments.size() || from >= options_.recovery_point || !with_index) log_.directory_changed = true;
+  return {};
+}
+
+// --- epochs, producers ------------------------------------------------------------------------------------------------------
+
+Result<void> Loader::load_epochs() {
+  if (!has_epochs_) return {};
+  std::string file = path(std::string(kLeaderEpochFile));
+  auto content = base::read_file(files_, file, kLargestEpochFile);
+  if (!content) return fail(std::move(content.error()));
+  auto epochs = LeaderEpochCache::decode(*content, file);
+  if (!epochs) return fail(std::move(epochs.error()));
+  log_.epochs = std::move(*epochs);
+  return {};
+}
+
+Result<void> Loader::load_producer_state() {
+  if (producers_at_end_) {
+    // Snapshots beyond the end were of records that are gone.
+    while (!log_.snapshots.empty() && log_.snapshots.back() > log_.log_end) {
+      if (auto removed = files_.remove(snapshot_path(folder_, log_.snapshots.back())); !removed) return removed;
+      log_.snapshots.pop_back();
+    }
+    return {};
+  }
+  return load_producers(*dir_, folder_, log_.segments, log_.log_start, log_.log_end, log_.snapshots, log_.producers);
+}
+
+Result<LoadedLog> Loader::run() {
+  if (auto listed = list(); !listed) return fail(std::move(listed.error()));
+  if (auto opened = open_segments(); !opened) return fail(std::move(opened.error()));
+  if (auto loaded = load_epochs(); !loaded) return fail(std::move(loaded.error()));
+  if (has_metadata_) {
+    auto id = read_partition_metadata(files_, folder_);
+    if (!id) return fail(std::move(id.error()));
+    log_.topic_id = *id;
+  }
+  log_.snapshots = snapshot_files_;
+  std::sort(log_.snapshots.begin(), log_.snapshots.end());
+
+  log_.log_start = options_.log_start;
+  bool clean = options_.clean;
+  if (log_.segments.empty()) {
+    if (auto started = start_empty_at(log_.log_start); !started) return fail(std::move(started.error()));
+    clean = true;
+  } else {
+    log_.log_start = std::max(log_.log_start, log_.segments.front()->base_offset());
+    if (clean) {
+      auto is_clean = find_clean_end();
+      if (!is_clean) return fail(std::move(is_clean.error()));
+      clean = *is_clean;
+    }
+    if (!clean) {
+      if (auto recovered = recover(); !recovered) return fail(std::move(recovered.error()));
+    }
+  }
+  if (log_.log_end < log_.log_start) {
+    log::warn("storage", "{}: the log ends at {}, below its start {}: it begins anew there", folder_, log_.log_end.value, log_.log_start.value);
+    if (auto started = start_empty_at(log_.log_start); !started) return fail(std::move(started.error()));
+    log_.producers.clear();
+    producers_at_end_ = false;
+  }
+  // The killed process may have written it a moment ago.
+  if (!clean && has_metadata_) log_.unsynced_files.push_back(path(std::string(kPartitionMetadataFile)));
+  log_.recovery_point = clean ? log_.log_end : std::min(options_.recovery_point, log_.log_end);
+  if (log_.epochs.truncate_from_end(log_.log_end)) log_.epochs_changed = true;
+  if (log_.epochs.truncate_from_start(log_.log_start)) log_.epochs_changed = true;
+
+  // A snapshot that is of no segment's base is only worth something beyond the last one, as a clean stop leaves it.
+  std::vector<Offset> snapshots;
+  for (size_t i = 0; i < log_.snapshots.size(); ++i) {
+    Offset offset = log_.snapshots[i];
+    auto segment = std::lower_bound(log_.segments.begin(), log_.segments.end(), offset, [](const auto& s, Offset o) { return s->base_offset() < o; });
+    bool of_segment = segment != log_.segments.end() && (*segment)->base_offset() == offset;
+    bool newest = i + 1 == log_.snapshots.size() && offset > log_.segments.back()->base_offset();
+    if (of_segment || newest) {
+      snapshots.push_back(offset);
+    } else if (auto removed = files_.remove(snapshot_path(folder_, offset)); !removed) {
+      return fail(std::move(removed.error()));
+    }
+  }
+  log_.snapshots = std::move(snapshots);
+  if (auto loaded = load_producer_state(); !loaded) return fail(std::move(loaded.error()));
+  log_.producers.expire(dir_->clock().wall_ms(), dir_->options().producer_id_expiration_ms);
+
+  // Records were lost, and others may take their offsets: nothing counts as compacted.
+  if (options_.cleaned <= log_.log_end) log_.cleaned = options_.cleaned;
+  log_.high_watermark = std::clamp(options_.high_watermark, log_.log_start, log_.log_end);
+  return std::move(log_);
+}
+
+}  // namespace
+
+std::string snapshot_path(const std::string& folder, Offset offset) { return folder + "/" + segment_name(offset) + ".snapshot"; }
+
+Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options) {
+  return Loader(dir, folder, config, options).run();
+}
+
+Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config) {
+  const bool is_new = !dir->files().exists(folder);
+  if (auto made = dir->files().create_directories(folder); !made) return fail(std::move(made.error()));
+  LoadedLog log;
+  auto segment = Segment::create(dir, folder, Offset{0}, config, dir->clock().wall_ms());
+  if (!segment) {
+    // Nothing stays: the next try may be made in another dir, and a partition in two of them keeps the broker from starting.
+    if (is_new) (void)dir->files().remove_all(folder);
+    return fail(std::move(segment.error()));
+  }
+  log.segments.push_back(std::move(*segment));
+  log.directory_changed = true;
+  return log;
+}
+
+Result<void> load_producers(LogDir& dir, const std::string& folder, const std::vector<std::shared_ptr<Segment>>& segments, Offset log_start,
+                            Offset upto, std::vector<Offset>& snapshots, ProducerStateManager& producers) {
+  producers.clear();
+  producers.set_end(log_start);
+  while (!snapshots.empty() && snapshots.back() >= log_start) {
+    const Offset newest = snapshots.back();
+    std::string path = snapshot_path(folder, newest);
+    if (newest <= upto) {
+      auto content = base::read_file(dir.files(), path, kLargestSnapshot);
+      if (!content && content.error().os_error != ENOENT && is_disk_failure(content.error())) return fail(std::move(content.error()));
+      if (content && producers.load_snapshot(*content, newest)) break;
+      log::warn("storage", "{} is not usable and goes", path);
+    }
+    if (auto removed = dir.files().remove(path); !removed) return removed;
+    snapshots.pop_back();
+  }
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i]->base_offset() >= upto) break;
+    if (i + 1 < segments.size() && segments[i + 1]->base_offset() <= producers.end()) continue;
+    if (segments[i]->size() == 0 || producers.end() >= upto) continue;
+    auto replayed = segments[i]->for_each_batch(producers.end(), [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
+      if (batch.last >= upto) return {};
+      if (batch.header) {
+        auto ended = whole ? producers.update(whole) : producers.update(batch.header, std::nullopt);
+        if (ended) producers.end_transaction(*ended);
+      }
+      producers.set_end(batch.last + 1);
+      return {};
+    });
+    if (!replayed) return replayed;
+  }
+  producers.set_end(upto);
+  return {};
+}
+
+Result<void> write_snapshot(LogDir& dir, const std::string& folder, Offset offset, const ProducerStateManager& producers,
+                            std::vector<Offset>& snapshots) {
+  auto file = dir.files().open(snapshot_path(folder, offset), base::OpenMode::kTruncate);
+  if (!file) return fail(std::move(file.error()));
+  if (auto put = (*file)->pwrite(0, producers.encode_snapshot()); !put) {
+    (void)dir.files().remove(snapshot_path(folder, offset));
+    return put;
+  }
+  auto place = std::lower_bound(snapshots.begin(), snapshots.end(), offset);
+  if (place == snapshots.end() || *place != offset) snapshots.insert(place, offset);
+  return {};
+}
+
+}  // namespace odradek::storage
