@@ -114,7 +114,7 @@ Result<void> IndexFile::write_pending() {
   return {};
 }
 
-Result<void> IndexFile::read(uint32_t at, MutableByteView entry) {
+Result<void> IndexFile::read(uint32_t at, MutableByteView entry, bool only_cached) {
   std::shared_ptr<base::File> file;
   uint64_t identity;
   uint32_t written;
@@ -135,7 +135,7 @@ Result<void> IndexFile::read(uint32_t at, MutableByteView entry) {
     identity = identity_;
     written = written_;
   }
-  auto found = entry_in_file(*file, identity, at, written);
+  auto found = entry_in_file(*file, identity, at, written, only_cached);
   if (!found) return fail(std::move(found.error()));
   std::memcpy(entry.data(), *found, entry_size_);
   return {};

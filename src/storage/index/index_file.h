@@ -34,9 +34,10 @@ class IndexFile : private FileCache::Client {
   Result<uint32_t> count();
   // Only a failed disk is an error: without room the entry waits in memory.
   Result<void> append(ByteView entry, int32_t max_bytes);
-  Result<void> read(uint32_t at, MutableByteView entry);
-  // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
   // Errors: `only_cached`: os_error EAGAIN, the disk would have to be waited for.
+  Result<void> read(uint32_t at, MutableByteView entry, bool only_cached = false);
+  // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
+  // Errors: as read().
   using AtOrBelow = bool (*)(const uint8_t* entry, int64_t key);
   Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below, bool only_cached = false);
   // Whether its first and last entries can be read without waiting for the disk.

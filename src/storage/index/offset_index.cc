@@ -1,5 +1,7 @@
 #include "storage/index/offset_index.h"
 
+#include <cerrno>
+
 #include "model/error_code.h"
 
 namespace odradek::storage {
@@ -17,6 +19,19 @@ Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
   uint8_t entry[kEntrySize];
   if (auto got = file_.read(static_cast<uint32_t>(*at), entry); !got) return fail(std::move(got.error()));
   if (relative_offset(entry) < 0 || file_position(entry) < 0) return OffsetPosition{base_, 0};  // broken: all of the segment is searched
+  return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
+}
+
+Result<std::optional<OffsetPosition>> OffsetIndex::batch_before(int64_t position) {
+  uint8_t entry[kEntrySize];
+  // The entry above it says where the batch has ended at the latest.
+  auto above = file_.last_at_or_below(position, [](const uint8_t* at, int64_t key) { return file_position(at) <= key; }, true);
+  Result<void> got;
+  if (above && *above > 0) got = file_.read(static_cast<uint32_t>(*above - 1), entry, true);
+  if (!above) got = fail(std::move(above.error()));
+  if (!got && got.error().os_error == EAGAIN) return std::nullopt;
+  if (!got) return fail(std::move(got.error()));
+  if (*above <= 0 || relative_offset(entry) < 0 || file_position(entry) < 0) return std::nullopt;
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
 

@@ -73,6 +73,52 @@ TEST(Log, ReadsTheSameFromTheTailAndFromTheFile) {
   }
 }
 
+// Readers that must not wait leave out the heads of batches that this process wrote; what they get is the same.
+TEST(Log, LooksOnlyAtTheHeadsThatTheDiskGaveBack) {
+  Disk disk;
+  LogConfig config;
+  config.segment_bytes = 900'000;
+  disk.configure(config);
+  auto log = disk.log();
+  base::Random& random = disk.runtime.random();
+  for (int i = 0; i < 700; ++i) ASSERT_TRUE(append(*log, {.records = 1 + i % 3, .value_size = i % 5 == 0 ? 9000u : 300u}));
+  const int64_t end = log->log_end_offset().value;
+  auto reads_of = [&](int64_t from) {
+    const int64_t before = disk.files.calls(base::FileCall::kRead);
+    base::FileSlice cold;
+    auto read = log->read({from}, 1 << 20, {end}, true, &cold);
+    EXPECT_TRUE(read);
+    EXPECT_GT(read->slice.size, 500'000);
+    return disk.files.calls(base::FileCall::kRead) - before;
+  };
+  EXPECT_LT(reads_of(3), 10);
+  for (int i = 0; i < 500; ++i) {
+    const Offset from{static_cast<int64_t>(random.below(static_cast<uint64_t>(end)))};
+    const Offset upper{from.value + static_cast<int64_t>(random.below(static_cast<uint64_t>(end - from.value + 1)))};
+    const auto limit = static_cast<int32_t>(random.below(1 << 20));
+    base::FileSlice cold;
+    auto quick = log->read(from, limit, upper, i % 2 == 0, &cold);
+    auto whole = log->read(from, limit, upper, i % 2 == 0);
+    ASSERT_TRUE(quick);
+    ASSERT_TRUE(whole);
+    EXPECT_EQ(cold.size, 0);
+    EXPECT_EQ(quick->slice.size, whole->slice.size) << from.value << " " << upper.value << " " << limit;
+    EXPECT_EQ(quick->slice.position, whole->slice.position);
+    EXPECT_EQ(quick->next_offset, whole->next_offset);
+  }
+
+  disk.files.make_cold("/data/t-0/00000000000000000000.log");
+  base::FileSlice cold;
+  ASSERT_TRUE(log->read({3}, 1 << 20, {end}, true, &cold));
+  ASSERT_GT(cold.size, 0);
+  disk.manager->slice_loader().load(cold, [] {});
+  disk.runtime.run_until_idle();
+  EXPECT_GT(reads_of(3), 50) << "it came from the disk";
+  disk.stop_and_start();
+  log = disk.log();
+  EXPECT_GT(reads_of(3), 50) << "another process wrote it";
+}
+
 TEST(Log, CutsReadsAtTheLimitAndAtTheUpperBound) {
   Disk disk;
   for (bool from_file : {false, true}) {

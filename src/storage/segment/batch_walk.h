@@ -33,6 +33,12 @@ class BatchWalk {
 
   // nullopt: the end; a cut-off batch is the end too (then position() < end). Errors: kCorruptMessage: what lies there is no batch.
   Result<std::optional<BatchMeta>> next();
+  // Leaves out what lies before `position`, where a batch begins whose last offset is `last`.
+  void skip_to(int64_t position, Offset last) {
+    position_ = position;
+    first_at_most_ = last;
+    has_begun_ = false;
+  }
   // Behind the last batch given.
   int64_t position() const { return position_; }
   bool has_begun() const { return has_begun_; }  // gave a batch

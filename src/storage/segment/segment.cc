@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kRecoveryBuffer = 1 << 20;
 constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
+constexpr int64_t kWorthSkipping = 1 << 15;      // bytes whose batches' heads take longer than a search in the index
 constexpr int64_t kLargestControlBatch = 1 << 16;
 constexpr OffsetPosition kSegmentStart{{0}, 0};
 
@@ -80,6 +81,7 @@ Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset 
       path_(folder + "/" + segment_name(base)),
       suffix_(suffix),
       size_(found.size),
+      known_from_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
       created_ms_(dir_->clock().wall_ms()),
@@ -316,6 +318,7 @@ Result<Segment::Range> Segment::cold_start() {
   range.slice.file = std::move(*opened);
   range.slice.size = std::min(size(), kPage);
   range.cold = range.found = true;
+  known_from_.store(size(), std::memory_order_relaxed);
   return range;
 }
 
@@ -335,6 +338,13 @@ Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset uppe
   return range;
 }
 
+std::optional<OffsetPosition> Segment::end_of_known(int64_t from, int64_t limit) {
+  if (limit - from < kWorthSkipping || from < known_from_.load(std::memory_order_relaxed)) return std::nullopt;
+  auto found = offset_index_.batch_before(limit);
+  if (!found || !*found || (*found)->position <= from) return std::nullopt;  // a broken index is for the walk to meet
+  return *found;
+}
+
 Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one,
                                           bool only_cached) {
   auto opened = file();
@@ -345,6 +355,7 @@ Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int
   range.slice.generation = shared.generation();
   range.next_offset = from;
   const int64_t end = size();
+  int64_t cached_end = start.position;
   if (only_cached && start.position < end) {
     int64_t wanted = std::min({end - start.position, std::max<int64_t>(max_bytes, 1), kLargestProbe});
     if (!shared.file().resident(start.position, wanted)) {
@@ -352,8 +363,10 @@ Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int
       range.slice.position = start.position;
       range.slice.size = wanted;
       range.cold = range.found = true;
+      known_from_.store(end, std::memory_order_relaxed);
       return range;
     }
+    cached_end += wanted;
   }
   BatchWalk walk(shared.file(), start.position, end, base_, first_at_most(start));
   int64_t total = 0;
@@ -371,8 +384,16 @@ Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int
     if (batch.last >= upper_bound) break;
     if (total + batch.size > max_bytes && !(total == 0 && at_least_one)) break;
     if (total == 0) range.slice.position = batch.position;
+    const bool first = total == 0;
     total += batch.size;
     range.next_offset = batch.last + 1;
+    if (!first) continue;
+    auto known = end_of_known(walk.position(), std::min(cached_end, range.slice.position + max_bytes));
+    if (!known || known->offset >= upper_bound) continue;
+    BatchWalk behind(shared.file(), known->position, end, range.next_offset, known->offset);
+    if (auto next_known = behind.next(); !next_known || !*next_known || (*next_known)->last != known->offset) continue;
+    total = known->position - range.slice.position;
+    walk.skip_to(known->position, known->offset);
   }
   range.slice.size = total;
   range.slice.file = std::move(*opened);

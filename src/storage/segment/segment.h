@@ -144,6 +144,8 @@ class Segment : private FileCache::Client {
   Result<Range> cold_start();
   Result<void> rebuild_indexes(const LogConfig& config);
   Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
+  // Where a batch begins up to which the heads in the file need no look: they are this process's own, and the disk has given none of them back.
+  std::optional<OffsetPosition> end_of_known(int64_t from, int64_t limit);
   Result<Range> read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
 
   const std::shared_ptr<LogDir> dir_;  // shared: a response may keep a segment longer than the log manager lives
@@ -159,6 +161,7 @@ class Segment : private FileCache::Client {
 
   std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
   std::atomic<int64_t> size_;
+  std::atomic<int64_t> known_from_;  // what lies below was, or may have been, read from the disk
   std::atomic<int64_t> synced_{0};
   static constexpr int64_t kWritebackBytes = 4 << 20;
   std::atomic<int64_t> writeback_{0};  // the kernel was told to write what lies below
