@@ -5,6 +5,7 @@
 #include "app/settings.h"
 #include "base/check.h"
 #include "storage/log_manager.h"
+#include "storage/partition_folder.h"
 
 namespace odradek::sim {
 
@@ -62,6 +63,19 @@ bool ClusterBroker::holds_log(const std::string& topic) {
       return one.name.starts_with(topic + "-") && !one.name.ends_with("-delete");
     });
   });
+}
+
+std::vector<TopicPartition> ClusterBroker::logs_on_disk() {
+  std::vector<TopicPartition> logs;
+  for (const std::string& dir : log_dirs_) {
+    auto entries = disk_.memory().list(dir);
+    if (!entries) continue;
+    for (const base::DirectoryEntry& one : *entries) {
+      TopicPartition tp;
+      if (one.is_directory && storage::parse_folder(one.name, tp) == storage::FolderKind::kLive) logs.push_back(std::move(tp));
+    }
+  }
+  return logs;
 }
 
 void ClusterBroker::start() {

@@ -41,6 +41,7 @@ class ClusterBroker {
   int failed_starts() const { return failed_starts_; }
   // On its disk, whether it runs or not.
   bool holds_log(const std::string& topic);
+  std::vector<TopicPartition> logs_on_disk();
   app::Node* node() { return life_ != nullptr && life_->serving ? life_->node.get() : nullptr; }
 
   void start();

@@ -164,6 +164,15 @@ bool Judge::compare(int broker, const storage::Log& log, int64_t from, int64_t u
   return true;
 }
 
+bool Judge::is_stray(int broker, const TopicPartition& tp) {
+  auto stray = strays_.find({broker, tp});
+  if (stray == strays_.end()) return false;
+  auto state = nodes_.find(metadata::paths::partition_state(tp.topic, tp.partition));
+  const bool in_sync = state != nodes_.end() && std::count(state->second.isr.begin(), state->second.isr.end(), BrokerId{broker}) > 0;
+  if (in_sync) strays_.erase(stray);
+  return !in_sync;
+}
+
 void Judge::look_at_logs() {
   for (auto& broker : brokers_) {
     app::Node* node = sound_node(*broker);
@@ -172,7 +181,7 @@ void Judge::look_at_logs() {
       auto log = partition->log();
       if (log == nullptr || partition->role() == replication::Role::kNone || partition->role() == replication::Role::kOffline) continue;
       const LogKey key{log->topic_id(), partition->name().partition};
-      if (after_cut_ && !partition->is_leader()) continue;
+      if (!partition->is_leader() && (after_cut_ || is_stray(broker->id(), partition->name()))) continue;
       Checked& checked = checked_[{broker->id(), key}];
       if (checked.life != broker->lives()) checked = {broker->lives(), 0};
       auto& [life, end] = ends_[{broker->id(), key}];
@@ -193,6 +202,9 @@ std::string Judge::not_whole() {
     if (!broker->is_up() || broker->is_busy()) return broker->name() + " does not serve";
   }
   if (std::string missing = not_told(); !missing.empty()) return missing;
+  if (const auto* doomed = zookeeper_.tree().find(metadata::paths::kDeleteTopics); doomed != nullptr && !doomed->children.empty()) {
+    return *doomed->children.begin() + " is not deleted";
+  }
   for (const State& one : states()) {
     const std::string name = one.tp.to_string();
     if (one.moving) return name + ": its replicas are still moved";
@@ -251,6 +263,19 @@ void Judge::on_power_cut_of_all() {
     TopicModel* topic = model_.find(tp.topic);
     PartitionModel* partition = topic != nullptr && topic->id == key.first ? model_.find(tp.topic, tp.partition) : nullptr;
     committed.erase(committed.lower_bound(partition == nullptr ? 0 : partition->flushed_acked), committed.end());
+  }
+}
+
+void Judge::on_well() {
+  if (!std::exchange(after_cut_, false)) return;
+  std::map<TopicPartition, std::vector<BrokerId>> replicas;
+  for (State& one : states()) replicas[one.tp] = std::move(one.replicas);
+  for (auto& broker : brokers_) {
+    for (TopicPartition& tp : broker->logs_on_disk()) {
+      auto known = replicas.find(tp);
+      const bool follows = known != replicas.end() && std::count(known->second.begin(), known->second.end(), BrokerId{broker->id()}) > 0;
+      if (!follows) strays_.insert({broker->id(), std::move(tp)});
+    }
   }
 }
 

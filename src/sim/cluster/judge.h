@@ -37,7 +37,7 @@ class Judge {
   // All brokers have lost their power: what was not promised to be on the disk may differ from now on.
   void on_power_cut_of_all();
   // All replicas are in sync again.
-  void on_well() { after_cut_ = false; }
+  void on_well();
 
   // Into the trace: what the tree and each broker say of each partition.
   void describe();
@@ -68,6 +68,7 @@ class Judge {
   void on_change(const metadata::WatchEvent& event);
   void look_at_leaders();
   void look_at_logs();
+  bool is_stray(int broker, const TopicPartition& tp);
   void look_at_tree();
   // Who stands there, or is asked for what its disk holds.
   app::Node* sound_node(ClusterBroker& broker) { return broker.disk_is_sound() ? broker.node() : nullptr; }
@@ -92,6 +93,9 @@ class Judge {
   std::map<int, std::pair<int, int32_t>> obeyed_;  // by broker: in which life, up to which epoch of a controller
   int64_t last_leader_change_ns_ = 0;
   bool after_cut_ = false;  // followers' high watermarks may be of what was lost
+  // By broker: logs of former replicas (a dir that was offline when they were to go) that were not cut since all lost their power: their
+  // high watermarks, too, may be of what was lost. Until they are in sync; nothing is read from them before, and none of them leads.
+  std::set<std::pair<int, TopicPartition>> strays_;
 };
 
 }  // namespace odradek::sim

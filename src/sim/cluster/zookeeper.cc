@@ -51,8 +51,12 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
       if (heard) lost_in = in;
       return;
     }
-    // What was sent before the connection broke may have been done, too.
-    if (lost_in == in || (!heard && world.random.chance(50))) return;
+    // What was sent before the connection broke may have been done, too; nothing behind what was lost.
+    if (lost_in == in || cut_in == in) return;
+    if (!heard && world.random.chance(50)) {
+      cut_in = in;
+      return;
+    }
     if (!server.is_alive(session)) {
       if (heard) disconnect("the session is no more");
       return;
@@ -188,6 +192,7 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
   int64_t opened = 0;
   int64_t connection = 0;  // the how many-eth
   int64_t lost_in = -1;    // a connection in which something was lost
+  int64_t cut_in = -1;     // the last that broke before all that was sent in it had arrived
   int64_t heard_ns = 0;
   int64_t last_arrival_ns = 0, last_delivery_ns = 0;
   std::shared_ptr<metadata::SessionListener> listener = std::make_shared<metadata::SessionListener>();  // shared with what is posted
