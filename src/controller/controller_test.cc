@@ -1079,6 +1079,8 @@ TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDirThoughAConnectionWasLost
   EXPECT_EQ(losses, 0);
   EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
   EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
+  brokers_.clear();  // their stores look at `losses`
+  runtime_.run_until_idle();
 }
 
 TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {
