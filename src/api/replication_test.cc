@@ -108,6 +108,36 @@ TEST_P(Replication, ANewLeaderCutsWhatTheOldOneHadAlone) {
   cluster.expect_equal(kTp);
 }
 
+// The controller has told that the topic is on its way out, and waits for a replica that moves.
+TEST_P(Replication, AFollowerCatchesUpThoughItsTopicIsToBeDeleted) {
+  TestCluster cluster(brokers(2));
+  cluster.create(kTp, {1, 2});
+  cluster.advance(2000);
+  cluster.cut(1, 2);
+  cluster.produce(kTp, 5, 1);
+  cluster.run();
+  protocol::UpdateMetadataRequest going;
+  going.controller_id = 1;
+  going.controller_epoch = 1;
+  for (int32_t id : {1, 2}) {
+    auto& broker = going.live_brokers.emplace_back();
+    broker.id = id;
+    auto& endpoint = broker.endpoints.emplace_back();
+    endpoint.listener = "PLAINTEXT";
+    endpoint.host = "host" + std::to_string(id);
+    endpoint.port = 9092;
+  }
+  auto& topic = going.topic_states.emplace_back();
+  topic.topic_name = kTp.topic;
+  topic.topic_id = cluster.state(kTp).topic_id;
+  topic.partition_states.emplace_back().leader = -2;
+  ASSERT_EQ(cluster.broker(1).replicas->apply(going).error_code, 0);
+  ASSERT_EQ(cluster.broker(1).image.current()->find_topic(kTp.topic), nullptr);
+  cluster.heal(1, 2);
+  cluster.advance(5'000);
+  EXPECT_EQ(cluster.broker(2).log(kTp)->log_end_offset(), Offset{5});
+}
+
 // The end of the leader's log is not where they part.
 TEST_P(Replication, AFollowerWithMoreThanTheLeaderIsCutToWhereTheyPart) {
   TestCluster cluster(brokers(2));

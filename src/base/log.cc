@@ -8,6 +8,8 @@
 #include <map>
 #include <shared_mutex>
 
+#include "base/log_listener.h"
+
 namespace odradek::log {
 namespace {
 
@@ -19,6 +21,7 @@ struct State {
   std::atomic<bool> has_own_levels{false};
   std::shared_mutex mutex;
   std::map<std::string, Level, std::less<>> own_levels;  // guarded by mutex
+  Listener listener;
 
   State() { logger = make(std::make_shared<spdlog::sinks::stderr_sink_mt>(), "odradek"); }
 
@@ -127,6 +130,8 @@ void flush() {
   }
 }
 
+void set_listener(Listener listener) { state().listener = std::move(listener); }
+
 bool enabled(std::string_view logger, Level level) {
   if (level < level_of(logger)) return false;
   return level >= Level::kWarn || logger != kStateChange || state().state_change != nullptr;
@@ -134,6 +139,7 @@ bool enabled(std::string_view logger, Level level) {
 
 void write(std::string_view logger, Level level, std::string_view line) {
   State& log = state();
+  if (log.listener) log.listener(logger, level, line);
   auto& own = logger == "controller" ? log.controller : logger == kStateChange ? log.state_change : log.logger;
   (own ? own : log.logger)->log(to_spdlog(level), "{} [{}] {}", name_of(level), logger, line);
 }

@@ -143,6 +143,42 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
+// Loses the connection over so many creations of nodes whose path begins so; undone.
+class LosingStore final : public FailingStore {
+ public:
+  LosingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, int& losses)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), path_(std::move(path)), losses_(losses) {}
+  void create(std::string path, Bytes data, metadata::CreateMode mode, metadata::StoreReply<metadata::CreatedNode> reply) override {
+    if (losses_ == 0 || path != path_) return FailingStore::create(std::move(path), std::move(data), mode, std::move(reply));
+    --losses_;
+    callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::StoreError::kConnectionLoss)); });
+  }
+
+ private:
+  int none_ = 0;
+  base::Executor& callbacks_;
+  const std::string path_;
+  int& losses_;
+};
+
+// Keeps the reads of the list of brokers, while it is told to, until they are let go.
+class HoldingBrokersStore final : public FailingStore {
+ public:
+  HoldingBrokersStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, const bool& holds, std::vector<Task>& held)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), holds_(holds), held_(held) {}
+  void children(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::ChildList> reply) override {
+    if (!holds_ || path != paths::kBrokerIds) return FailingStore::children(std::move(path), std::move(watch), std::move(reply));
+    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
+      FailingStore::children(std::move(path), std::move(watch), std::move(reply));
+    });
+  }
+
+ private:
+  int none_ = 0;
+  const bool& holds_;
+  std::vector<Task>& held_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -508,6 +544,41 @@ TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
   auto again = create(assigned("a", {{0}}));
   EXPECT_EQ(again.error, ErrorCode::kNone);
   EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
+}
+
+// The answer was on its way when the broker registered anew, and came after it had been asked again: the topic stayed for ever.
+TEST_F(ControllerTest, AnAnswerOfAFormerRegistrationDoesNotHoldUpADeletion) {
+  bool holds = false;
+  std::vector<Task> held;
+  wrap_ = [&](auto store) { return std::make_unique<HoldingBrokersStore>(std::move(store), *executor_, holds, held); };
+  start(0);
+  start(1);
+  create(assigned("a", {{1}}));
+  broker(1).answers = false;
+  broker(1).partition_error = ErrorCode::kStaleBrokerEpoch;
+  erase("a");
+  for (int i = 0; i < 10 && !heard(1, "SR a-0 e-2 DELETE"); ++i) {
+    for (Task& answer : std::exchange(broker(1).kept, {})) answer();
+    runtime_.run_until_idle();
+  }
+  ASSERT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
+  // Gone and back before the controller has looked.
+  holds = true;
+  std::unique_ptr<Broker> former = std::move(brokers_.at(1));
+  former->membership.leave([] {});
+  runtime_.run_until_idle();
+  ASSERT_EQ(held.size(), 1u);
+  start(1);
+  for (Task& answer : std::exchange(former->kept, {})) answer();
+  runtime_.run_until_idle();
+  holds = false;
+  for (Task& read : std::exchange(held, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
+  for (const char* path : {"/brokers/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+  former.reset();
+  brokers_.clear();  // their stores look at `holds`
+  runtime_.run_until_idle();
 }
 
 TEST_F(ControllerTest, SendsOneRequestAtATimeAndRepeatsUntilItIsAnswered) {
@@ -996,15 +1067,20 @@ TEST_F(ControllerTest, GivesPartitionsBackToPreferredLeaders) {
   EXPECT_EQ(elect(0, "b"), ErrorCode::kElectionNotNeeded);
 }
 
-TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
+TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDirThoughAConnectionWasLost) {
+  int losses = 3;
+  wrap_ = [&](auto store) { return std::make_unique<LosingStore>(std::move(store), *executor_, paths::kLogDirEventPrefix, losses); };
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("d", {{1, 2}}));
   forget();
   broker(1).partition_error = ErrorCode::kKafkaStorageError;
-  broker(1).store->create(paths::kLogDirEventPrefix, metadata::encode_log_dir_event({1}), metadata::CreateMode::kPersistentSequential, [](auto) {});
-  runtime_.run_until_idle();
+  metadata::tell_of_log_dirs({runtime_, *executor_, *broker(1).store}, {1});
+  runtime_.advance(1'000);
+  EXPECT_EQ(losses, 0);
   EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
   EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
+  brokers_.clear();  // their stores look at `losses`
+  runtime_.run_until_idle();
 }
 
 TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {

@@ -126,6 +126,15 @@ ErrorCode ReplicaManager::look_up(std::string_view topic, int32_t partition, std
   return image_.current()->find_partition(topic, partition) != nullptr ? ErrorCode::kNotLeaderOrFollower : ErrorCode::kUnknownTopicOrPartition;
 }
 
+std::shared_ptr<Partition> ReplicaManager::find_leader(const Uuid& topic, int32_t partition) const {
+  for (const auto& candidate : partitions()) {
+    if (candidate->name().partition != partition || !candidate->is_leader()) continue;
+    auto log = candidate->log();
+    if (log != nullptr && log->topic_id() == topic) return candidate;
+  }
+  return nullptr;
+}
+
 bool ReplicaManager::is_loading(std::string_view topic, int32_t partition) const {
   return some_loading_.load(std::memory_order_acquire) && find(topic, partition) == nullptr;
 }

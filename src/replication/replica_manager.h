@@ -143,6 +143,9 @@ class ReplicaManager : public LiveBrokers {
   std::shared_ptr<Partition> find(const TopicPartition& tp) const { return find(tp.topic, tp.partition); }
   // kNone and the partition (of any role); kNotLeaderOrFollower: the cluster knows it, it is not here; kUnknownTopicOrPartition.
   ErrorCode look_up(std::string_view topic, int32_t partition, std::shared_ptr<Partition>& found) const;
+  // For a follower of a topic that the image does not name any more: the controller told so because the topic is to be deleted, but its
+  // replicas move until then. Null: this broker does not lead it. It looks at every partition.
+  std::shared_ptr<Partition> find_leader(const Uuid& topic, int32_t partition) const;
   // The logs here are still being loaded, that of this partition among them: it is served soon.
   bool is_loading(std::string_view topic, int32_t partition) const;
   // The same; and its log is loaded before the others.

@@ -92,6 +92,14 @@ void Disk::die_at_call(int64_t calls, std::function<void()> died) {
   died_ = std::move(died);
 }
 
+void Disk::fail_below(const std::string& folder) {
+  failing_ = folder;
+  if (folder.empty()) return memory_.set_fault(nullptr);
+  memory_.set_fault([folder](FileCall, const std::string& path) {
+    return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/') ? EIO : 0;
+  });
+}
+
 void Disk::kill() {
   memory_.kill();
   dead_ = false;

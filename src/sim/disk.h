@@ -23,6 +23,9 @@ class Disk final : public base::FileSystem {
   void die_at_call(int64_t calls, std::function<void()> died);
   // The next changing call fails with EIO, once.
   void fail_one_call() { fail_next_ = true; }
+  // Every call on `folder` or below fails with EIO, also in later lives, until it is repaired (empty).
+  void fail_below(const std::string& folder);
+  bool is_failing() const { return !failing_.empty(); }
   // After the death of the process, before the next one starts.
   void kill();
   void power_cut();
@@ -60,6 +63,7 @@ class Disk final : public base::FileSystem {
   std::function<void()> died_;
   bool dead_ = false;
   bool fail_next_ = false;
+  std::string failing_;
 };
 
 }  // namespace odradek::sim

@@ -57,6 +57,10 @@ class Member final : public Client {
     return channel_.any_version<Request>(instance_ ? knows_static : least);
   }
   std::string identity() const { return instance_.value_or(member_id_); }
+  size_t partitions_of_topic() {
+    const TopicModel* topic = model_.find(kTopic);
+    return topic == nullptr ? 0 : topic->partitions.size();
+  }
 
   void begin_again(int64_t ms) {
     ++round_;
@@ -117,9 +121,10 @@ class Member final : public Client {
     request.group_instance_id = instance_;
     request.protocol_type = "consumer";
     request.protocol_name = "range";
+    shared_out_.reset();
     if (joined.leader == member_id_ && !joined.skip_assignment) {
-      TopicModel* topic = model_.find(kTopic);
-      size_t partitions = topic == nullptr ? 0 : topic->partitions.size();
+      const size_t partitions = partitions_of_topic();
+      shared_out_ = partitions;
       if (joined.members.empty()) return world_.violation(name_ + ": the leader of a group without members");
       std::map<std::string, Bytes> shares;
       for (auto& member : joined.members) shares[member.member_id];
@@ -207,6 +212,11 @@ class Member final : public Client {
       if (random.chance(3) && !context_.ending) return leave();
       if (random.chance(3) && !context_.ending) return be_silent();
       if (random.chance(2) && !context_.ending) return restart();
+      // As a leader that sees other metadata than those it has shared out.
+      if (shared_out_ && *shared_out_ != partitions_of_topic()) {
+        ++round_;
+        return join();
+      }
       HeartbeatRequest request;
       request.group_id = group_;
       request.generation_id = generation_;
@@ -359,6 +369,7 @@ class Member final : public Client {
   int32_t generation_ = -1;
   int32_t synced_generation_ = -1;
   int synced_power_cuts_ = 0;
+  std::optional<size_t> shared_out_;  // partitions, by the leader of the group
   std::map<TopicPartition, int64_t> owned_;  // position; -1: not known yet
 };
 

@@ -36,6 +36,7 @@ struct PartitionModel {
   int64_t served_high_watermark = 0;
   int64_t served_start = 0;
   int64_t flushed_acked = 0;  // what was acknowledged below was promised to be on the disk
+  int64_t may_start_at = 0;  // records below were asked to be deleted, in a cluster
   int64_t flush_due = 0;  // what was written below in this life must be flushed soon
   int64_t end_acked() const { return known.empty() ? 0 : known.rbegin()->first + 1; }
 };

@@ -122,8 +122,14 @@ void Connection::send(Bytes frame) {
   if (!client_open_) return;
   int64_t at = world_.now_ns() + world_.random.between(latency_us_ / 2, latency_us_ * 3 / 2) * 1'000;
   last_arrival_ns_ = std::max(last_arrival_ns_ + 1, at);
-  world_.at(last_arrival_ns_, [self = shared_from_this(), frame = std::move(frame)]() mutable {
-    self->pass(true, [self, frame = std::move(frame)]() mutable { self->arrive(std::move(frame)); });
+  const int64_t number = ++network_.frames_[from_].first;
+  world_.at(last_arrival_ns_, [self = shared_from_this(), number, frame = std::move(frame)]() mutable {
+    self->pass(true, [self, number, frame = std::move(frame)]() mutable {
+      int64_t& newest = self->network_.frames_[self->from_].second;
+      if (number < newest && self->from_ != Network::kClients) ++self->network_.overtaken_;
+      newest = std::max(newest, number);
+      self->arrive(std::move(frame));
+    });
   });
 }
 
@@ -293,6 +299,7 @@ void Channel::connect() {
                                       Call call = std::move(calls_.front());
                                       calls_.pop_front();
                                       world_.cancel(call.deadline);
+                                      ++world_.operations;
                                       if (frame.size() < 4 || base::load_be<int32_t>(frame.data()) != call.correlation) {
                                         return world_.violation(name_ + ": answers out of order");
                                       }

@@ -50,8 +50,12 @@ class Network {
   // arrives in its order when the way is open again. To be told of each change by ways_changed().
   std::function<bool(int from, bool to_broker)> blocked;
   void ways_changed();
+  // To other brokers it is one of Kafka's: it skips the tags that ours add to their fetches.
+  bool without_our_tags = false;
   // The broker's process stands still (SIGSTOP): its kernel goes on taking connections and bytes.
   void set_paused(bool paused);
+  // Frames of one broker that arrived behind a later one of it, over another connection.
+  int64_t overtaken() const { return overtaken_; }
 
  private:
   friend class Connection;
@@ -61,6 +65,8 @@ class Network {
   std::function<bool()> dead_;
   bool paused_ = false;
   uint64_t last_id_ = 0;
+  std::map<int, std::pair<int64_t, int64_t>> frames_;  // by who dialled: how many were sent, and the newest that has arrived
+  int64_t overtaken_ = 0;
   std::map<uint64_t, ConnectionPtr> open_;
   std::vector<std::weak_ptr<Connection>> made_;  // all of which a client may still hear something
 };
@@ -157,6 +163,7 @@ class Channel {
   // acks=0.
   template <class Request>
   void tell(const Request& request, int16_t version) {
+    ++world_.operations;
     connection_->send(encode(request, version));
   }
   // One that the broker serves, from `least` on.

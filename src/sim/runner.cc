@@ -32,7 +32,7 @@ void fix_addresses(char** arguments) {
 struct Children::Report {
   bool complete;
   uint64_t trace_hash;
-  int64_t steps, virtual_ms, acked, seen, commits, assignments;
+  int64_t steps, virtual_ms, acked, seen, commits, assignments, operations;
   int lives, power_cuts;
   std::array<int64_t, Outcome::kKinds> happened;
   char violation[2'000];
@@ -73,6 +73,7 @@ void Children::start(const Options& options) {
   report->seen = made.seen;
   report->commits = made.commits;
   report->assignments = made.assignments;
+  report->operations = made.operations;
   report->lives = made.lives;
   report->power_cuts = made.power_cuts;
   report->happened = made.happened;
@@ -102,6 +103,7 @@ std::pair<Options, Outcome> Children::wait() {
     outcome.seen = report.seen;
     outcome.commits = report.commits;
     outcome.assignments = report.assignments;
+    outcome.operations = report.operations;
     outcome.lives = report.lives;
     outcome.power_cuts = report.power_cuts;
     outcome.happened = report.happened;

@@ -96,14 +96,11 @@ class SimRuntime::SimExecutor final : public base::Executor {
     World& world = runtime_.world_;
     const bool late = name_.starts_with("flush") && world.random.chance(25);
     tasks_.push_back({late ? world.now_ns() + world.random.between(100'000, 20'000'000) : 0, std::move(task)});
+    earliest_ns_ = std::min(earliest_ns_, tasks_.back().not_before_ns);
   }
   bool on_this_executor() const override { return runtime_.running_ == this; }
 
-  int64_t ready_ns() const {
-    if (tasks_.empty()) return INT64_MAX;
-    const auto first = std::min_element(tasks_.begin(), tasks_.end(), [](const auto& a, const auto& b) { return a.not_before_ns < b.not_before_ns; });
-    return std::max(*std::min_element(free_at_ns_.begin(), free_at_ns_.end()), first->not_before_ns);
-  }
+  int64_t ready_ns() const { return std::max(earliest_ns_, free_ns_); }
 
   void run() {
     World& world = runtime_.world_;
@@ -115,6 +112,8 @@ class SimRuntime::SimExecutor final : public base::Executor {
     const size_t pick = ready.empty() ? 0 : ready[world.random.below(ready.size())];  // none: the executor ends
     Task task = std::move(tasks_[pick].task);
     tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(pick));
+    earliest_ns_ = INT64_MAX;
+    for (const Posted& one : tasks_) earliest_ns_ = std::min(earliest_ns_, one.not_before_ns);
     SimExecutor* before = std::exchange(runtime_.running_, this);
     int64_t held_up_before = std::exchange(runtime_.held_up_ns_, 0);
     task();
@@ -123,6 +122,7 @@ class SimRuntime::SimExecutor final : public base::Executor {
     runtime_.running_ = before;
     if (world.random.chance(2)) pause += world.random.between(0, 8'000'000);  // the scheduler took the processor away
     *std::min_element(free_at_ns_.begin(), free_at_ns_.end()) = world.now_ns() + pause;
+    free_ns_ = *std::min_element(free_at_ns_.begin(), free_at_ns_.end());
   }
 
  private:
@@ -134,6 +134,8 @@ class SimRuntime::SimExecutor final : public base::Executor {
   };
   std::deque<Posted> tasks_;
   std::vector<int64_t> free_at_ns_;
+  // Asked all the time: when the first task may begin, and when the first thread is free.
+  int64_t earliest_ns_ = INT64_MAX, free_ns_ = 0;
 };
 
 SimRuntime::SimRuntime(World& world, base::FileSystem* files)

@@ -28,9 +28,10 @@ struct Outcome {
   uint64_t trace_hash = 0;
   int64_t steps = 0, virtual_ms = 0;
   int64_t acked = 0, seen = 0, commits = 0, assignments = 0;
+  int64_t operations = 0;  // requests of clients that were answered
   int lives = 0, power_cuts = 0;
   // How often each kind of event happened, by a number that the simulation gives it.
-  static constexpr size_t kKinds = 64;
+  static constexpr size_t kKinds = 96;
   std::array<int64_t, kKinds> happened{};
 };
 

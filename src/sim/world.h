@@ -62,6 +62,7 @@ class World {
   // One thing happens. False: nothing is left to happen.
   bool step();
   int64_t steps() const { return steps_; }
+  int64_t operations = 0;  // requests of clients that were answered, or that want no answer
 
   // Every line is part of the trace's hash; printed if verbose.
   template <class... Args>

@@ -105,15 +105,19 @@ TEST_F(FullDisk, ALogThatCouldNotBeCutIsCutLater) {
     auto log = disk.log("t", to == 1 ? 0 : 1);
     for (int i = 0; i < 3; ++i) ASSERT_TRUE(append(*log));
     ASSERT_TRUE(log->flush());
+    disk.manager->write_checkpoints();
+    auto checkpointed = [&] { return disk.text("/data/recovery-point-offset-checkpoint").find(to == 1 ? "t 0 3" : "t 1 3") != std::string::npos; };
+    ASSERT_TRUE(checkpointed());
     disk.files.set_fault([](FileCall, const std::string& path) { return path.find("recovery-point-offset-checkpoint") != std::string::npos ? ENOSPC : 0; });
     auto cut = [&] { return to == 1 ? log->truncate_to({1}) : log->truncate_fully_and_start_at({2}); };
     EXPECT_FALSE(cut());
     EXPECT_EQ(log->log_end_offset(), Offset{3});
     EXPECT_EQ(log->latest_epoch(), LeaderEpoch{0});
     disk.files.set_fault(nullptr);
-    disk.runtime.advance(1'000);
     EXPECT_TRUE(cut());
     EXPECT_EQ(log->log_end_offset(), Offset{to == 1 ? 1 : 2});
+    EXPECT_FALSE(checkpointed()) << "what comes there now is not on the disk";
+    disk.runtime.advance(1'000);
     EXPECT_TRUE(append(*log));
   }
 }

@@ -37,13 +37,18 @@ struct Pending {
 };
 
 // Finds the replica of a session's partition; the one found last time is used again while it serves.
-ErrorCode resolve(Services& services, const metadata::ClusterImage& image, int16_t version, SessionTopic& topic, SessionPartition& partition) {
+ErrorCode resolve(Services& services, const metadata::ClusterImage& image, int16_t version, bool follower, SessionTopic& topic, SessionPartition& partition) {
   if (partition.replica != nullptr && partition.replica->role() != replication::Role::kNone) return ErrorCode::kNone;
   partition.replica = nullptr;
   if (version >= 13 && topic.name.empty()) {
-    const auto* known = image.find_topic(topic.id);
-    if (known == nullptr) return ErrorCode::kUnknownTopicId;
-    topic.name = known->name;
+    if (const auto* known = image.find_topic(topic.id)) {
+      topic.name = known->name;
+    } else if (follower && (partition.replica = services.replicas.find_leader(topic.id, partition.partition)) != nullptr) {
+      topic.name = partition.replica->name().topic;
+      return ErrorCode::kNone;
+    } else {
+      return ErrorCode::kUnknownTopicId;
+    }
   }
   if (ErrorCode error = services.replicas.look_up(topic.name, partition.partition, partition.replica); error != ErrorCode::kNone) {
     if (version >= 13 && image.find_topic(topic.id) == nullptr) {
@@ -254,7 +259,7 @@ void handle_fetch(Services& services, request::RequestPtr request) {
   const auto image = services.image.current();
   pending.context.for_each([&](SessionTopic& topic, SessionPartition& partition) {
     FetchPartition& read = pending.partitions.emplace_back();
-    read.error = resolve(services, *image, version, topic, partition);
+    read.error = resolve(services, *image, version, follower, topic, partition);
     if (read.error == ErrorCode::kNone) read.partition = partition.replica;
     read.fetch_offset = partition.fetch_offset;
     read.log_start_offset = partition.log_start_offset;

@@ -245,7 +245,12 @@ ErrorCode FetchPipeline::resolve(Entry& entry, const metadata::ClusterImage& ima
   if (entry.replica != nullptr && entry.replica->role() != Role::kNone) return ErrorCode::kNone;
   entry.replica = nullptr;
   const auto* known = image.find_topic(entry.key.first);
-  if (known == nullptr) return ErrorCode::kUnknownTopicId;
+  if (known == nullptr) {
+    entry.replica = replicas_.find_leader(entry.key.first, entry.key.second);
+    if (entry.replica == nullptr) return ErrorCode::kUnknownTopicId;
+    entry.topic = entry.replica->name().topic;
+    return ErrorCode::kNone;
+  }
   entry.topic = known->name;
   if (ErrorCode error = replicas_.look_up(entry.topic, entry.key.second, entry.replica); error != ErrorCode::kNone) return error;
   auto log = entry.replica->log();

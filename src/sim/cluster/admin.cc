@@ -1,8 +1,10 @@
 #include "protocol/messages/alter_partition_reassignments.h"
 #include "protocol/messages/create_partitions.h"
 #include "protocol/messages/create_topics.h"
+#include "protocol/messages/delete_records.h"
 #include "protocol/messages/delete_topics.h"
 #include "protocol/messages/elect_leaders.h"
+#include "protocol/messages/incremental_alter_configs.h"
 #include "protocol/messages/metadata.h"
 #include "sim/cluster/clients.h"
 
@@ -23,7 +25,7 @@ class Admin final : public Client {
     router_.open();
     later(1, 100);
   }
-  bool is_idle() const override { return creating_.empty() && deleting_.empty() && widening_.empty() && !out_; }
+  bool is_idle() const override { return creating_.empty() && deleting_.empty() && widening_.empty() && !context_.throttled && !out_; }
 
  private:
   void later(int64_t low_ms, int64_t high_ms) {
@@ -76,6 +78,7 @@ class Admin final : public Client {
     if (!creating_.empty()) return create();
     if (!deleting_.empty()) return remove();
     if (!widening_.empty()) return widen();
+    if (context_.throttled && (context_.calm || context_.ending || world_.random.chance(20))) return throttle(std::nullopt);
     if (model_.find("kept") == nullptr) return begin_creation("kept");
     if (context_.ending) return;
     if (context_.calm) return later(200, 2'000);
@@ -101,6 +104,8 @@ class Admin final : public Client {
     }
     if (kind < 5) return reassign(*topic);
     if (kind < 7) return elect(*topic);
+    if (kind < 8) return delete_records(*topic);
+    if (kind < 9 && !context_.throttled) return throttle(world_.random.between(100, 5'000));
     later(500, 3'000);
   }
 
@@ -118,6 +123,7 @@ class Admin final : public Client {
     replicas_ = static_cast<int16_t>(world_.random.chance(75) ? 3 : 2);
     settings_.clear();
     settings_["segment.bytes"] = std::to_string(world_.random.between(20'000, 100'000));
+    if (world_.random.chance(50)) settings_["leader.replication.throttled.replicas"] = settings_["follower.replication.throttled.replicas"] = "*";
     settings_["min.insync.replicas"] = std::to_string(replicas_ == 3 && world_.random.chance(80) ? 2 : 1);
     create();
   }
@@ -159,6 +165,7 @@ class Admin final : public Client {
       made = TopicModel{};
       made.name = creating_;
       made.id = response.topics[0].topic_id;
+      made.flushed_acks = model_.flush_before_ack ? 1 : 0;
       made.partitions.resize(static_cast<size_t>(wanted_));
       world_.trace("topic {} is there, {} partitions, id {}", creating_, wanted_, made.id.to_string());
       creating_.clear();
@@ -233,6 +240,65 @@ class Admin final : public Client {
         if (error == ErrorCode::kNone && !cancel) context_.events.count(Event::kReassignmentBegun);
       }
       if (passes(error, "AlterPartitionReassignments")) later(500, 4'000);
+    });
+  }
+
+  void delete_records(TopicModel& topic) {
+    const TopicPartition tp{topic.name, static_cast<int32_t>(world_.random.below(topic.partitions.size()))};
+    Channel* channel = router_.leader(tp);
+    if (channel == nullptr) return later(100, 400);
+    PartitionModel& partition = topic.partitions[static_cast<size_t>(tp.partition)];
+    const int64_t offset = world_.random.between(0, partition.end_acked());
+    partition.may_start_at = std::max(partition.may_start_at, offset);
+    DeleteRecordsRequest request;
+    DeleteRecordsRequest::DeleteRecordsTopic one;
+    one.name = tp.topic;
+    one.partitions.push_back({tp.partition, offset});
+    request.topics.push_back(std::move(one));
+    request.timeout_ms = 5'000;
+    send<DeleteRecordsResponse>(*channel, request, channel->any_version<DeleteRecordsRequest>(), [this, tp, offset](DeleteRecordsResponse& response) {
+      if (response.topics.size() != 1 || response.topics[0].partitions.size() != 1) return world_.violation("admin: a wrong answer to DeleteRecords");
+      auto& answer = response.topics[0].partitions[0];
+      const auto error = static_cast<ErrorCode>(answer.error_code);
+      world_.trace("admin deletes records of {} below {}: {} start {}", tp.to_string(), offset, name_of(error), answer.low_watermark);
+      switch (error) {
+        case ErrorCode::kNone:
+          if (answer.low_watermark < offset) return world_.violation(fmt::format("admin: {} starts at {} after a deletion up to {}", tp.to_string(), answer.low_watermark, offset));
+          context_.events.count(Event::kRecordsDeleted);
+          break;
+        case ErrorCode::kKafkaStorageError:
+        case ErrorCode::kNotLeaderOrFollower: router_.refresh(); break;
+        case ErrorCode::kOffsetOutOfRange:  // a new leader has not heard of the high watermark
+        case ErrorCode::kRequestTimedOut:
+        case ErrorCode::kUnknownTopicOrPartition: break;
+        default: return world_.violation(fmt::format("admin: DeleteRecords: {}", name_of(error)));
+      }
+      later(500, 3'000);
+    });
+  }
+
+  // Nothing: as fast as it goes.
+  void throttle(std::optional<int64_t> bytes_per_second) {
+    Channel* channel = router_.any();
+    if (channel == nullptr) return later(100, 400);
+    constexpr int8_t kBroker = 4, kSet = 0, kDelete = 1;
+    IncrementalAlterConfigsRequest request;
+    IncrementalAlterConfigsRequest::AlterConfigsResource resource;
+    resource.resource_type = kBroker;  // of no name: the default of all
+    for (const char* key : {"leader.replication.throttled.rate", "follower.replication.throttled.rate"}) {
+      resource.configs.push_back({key, bytes_per_second ? kSet : kDelete, bytes_per_second ? std::optional(std::to_string(*bytes_per_second)) : std::nullopt});
+    }
+    request.resources.push_back(std::move(resource));
+    if (bytes_per_second) context_.throttled = true;
+    send<IncrementalAlterConfigsResponse>(*channel, request, channel->any_version<IncrementalAlterConfigsRequest>(),
+                                          [this, bytes_per_second](IncrementalAlterConfigsResponse& response) {
+      if (response.responses.size() != 1) return world_.violation("admin: a wrong answer to IncrementalAlterConfigs");
+      const auto error = static_cast<ErrorCode>(response.responses[0].error_code);
+      world_.trace("admin throttles replication to {}: {}", bytes_per_second.value_or(-1), name_of(error));
+      if (!passes(error, "IncrementalAlterConfigs")) return;
+      if (error == ErrorCode::kNone && !bytes_per_second) context_.throttled = false;
+      if (error == ErrorCode::kNone && bytes_per_second) context_.events.count(Event::kThrottled);
+      later(200, 2'000);
     });
   }
 

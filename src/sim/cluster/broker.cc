@@ -4,6 +4,8 @@
 
 #include "app/settings.h"
 #include "base/check.h"
+#include "storage/log_manager.h"
+#include "storage/files/partition_folder.h"
 
 namespace odradek::sim {
 
@@ -43,7 +45,7 @@ ClusterBroker::Life::~Life() {
 }
 
 ClusterBroker::ClusterBroker(int id, Network& network, Surroundings around)
-    : id_(id), network_(network), around_(std::move(around)), disk_(around_.world) {
+    : id_(id), network_(network), around_(std::move(around)), disk_(around_.world), log_dirs_(around_.config->log_dirs()) {
   disk_.lie = around_.sabotage.lie;
 }
 
@@ -53,11 +55,27 @@ ClusterBroker::~ClusterBroker() {
 }
 
 bool ClusterBroker::holds_log(const std::string& topic) {
-  auto entries = disk_.memory().list("/data");
-  if (!entries) return false;
-  return std::any_of(entries->begin(), entries->end(), [&](const base::DirectoryEntry& one) {
-    return one.name.starts_with(topic + "-") && !one.name.ends_with("-delete");
+  return std::any_of(log_dirs_.begin(), log_dirs_.end(), [&](const std::string& dir) {
+    if (disk_.is_failing()) return true;  // who knows
+    auto entries = disk_.memory().list(dir);
+    if (!entries) return false;
+    return std::any_of(entries->begin(), entries->end(), [&](const base::DirectoryEntry& one) {
+      return one.name.starts_with(topic + "-") && !one.name.ends_with("-delete");
+    });
   });
+}
+
+std::vector<TopicPartition> ClusterBroker::logs_on_disk() {
+  std::vector<TopicPartition> logs;
+  for (const std::string& dir : log_dirs_) {
+    auto entries = disk_.memory().list(dir);
+    if (!entries) continue;
+    for (const base::DirectoryEntry& one : *entries) {
+      TopicPartition tp;
+      if (one.is_directory && storage::parse_folder(one.name, tp) == storage::FolderKind::kLive) logs.push_back(std::move(tp));
+    }
+  }
+  return logs;
 }
 
 void ClusterBroker::start() {
@@ -71,8 +89,39 @@ void ClusterBroker::stop() {
   fiber_ = std::make_unique<Fiber>([this] { run_stop(); });
 }
 
-void ClusterBroker::die_at_disk_call(int64_t calls, Death death) {
-  disk_.die_at_call(calls, [this, death] { wanted_death_ = death; });
+void ClusterBroker::die_at_disk_call(int64_t calls, Death death, std::function<void()> died) {
+  disk_.die_at_call(calls, [this, death, died = std::move(died)] {
+    wanted_death_ = death;
+    if (died) died();
+  });
+}
+
+void ClusterBroker::fail_disk_call() {
+  around_.world.trace("{}: the next call of the disk fails", name());
+  disk_.fail_one_call();
+}
+
+void ClusterBroker::fail_log_dir() {
+  const std::string& dir = log_dirs_[around_.world.random.below(log_dirs_.size())];
+  around_.world.trace("{}: {} fails", name(), dir);
+  disk_.fail_below(dir);
+}
+
+void ClusterBroker::fill_disk(int64_t room) {
+  disk_full_ = true;
+  around_.world.trace("{}: the disk has room for {} bytes", name(), room);
+  disk_.memory().set_capacity(disk_.memory().used_bytes() + room);
+}
+
+void ClusterBroker::empty_disk() {
+  if (!std::exchange(disk_full_, false)) return;
+  around_.world.trace("{}: the disk has room", name());
+  disk_.memory().set_capacity(INT64_MAX);
+}
+
+bool ClusterBroker::disk_is_sound() {
+  app::Node* running = node();
+  return !disk_.is_failing() && (running == nullptr || !running->logs().has_offline_dir());
 }
 
 void ClusterBroker::set_paused(bool paused) {

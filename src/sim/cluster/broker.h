@@ -41,6 +41,7 @@ class ClusterBroker {
   int failed_starts() const { return failed_starts_; }
   // On its disk, whether it runs or not.
   bool holds_log(const std::string& topic);
+  std::vector<TopicPartition> logs_on_disk();
   app::Node* node() { return life_ != nullptr && life_->serving ? life_->node.get() : nullptr; }
 
   void start();
@@ -48,8 +49,19 @@ class ClusterBroker {
   void stop();
   // At the next step().
   void kill(Death death) { wanted_death_ = death; }
-  // The n-th change of its disk from now on kills.
-  void die_at_disk_call(int64_t calls, Death death);
+  // The n-th change of its disk from now on kills; `died` is told.
+  void die_at_disk_call(int64_t calls, Death death, std::function<void()> died = {});
+  // A log dir that was offline in a life stays so to its end.
+  void fail_disk_call();
+  void fail_log_dir();
+  void repair_disk() { disk_.fail_below(""); }
+  void fill_disk(int64_t room);
+  void empty_disk();
+  bool disk_is_failing() const { return disk_.is_failing(); }
+  bool disk_is_full() const { return disk_full_; }
+  // No log dir fails, none was taken offline in this life.
+  bool disk_is_sound();
+  size_t log_dirs() const { return log_dirs_.size(); }
   void set_paused(bool paused);
   // False: nothing to do.
   bool step();
@@ -78,6 +90,8 @@ class ClusterBroker {
   Network& network_;
   Surroundings around_;
   Disk disk_;
+  const std::vector<std::string> log_dirs_;
+  bool disk_full_ = false;
   std::unique_ptr<Life> life_;
   std::unique_ptr<Fiber> fiber_;
   std::function<bool()> goes_on_;  // what the fiber waits for

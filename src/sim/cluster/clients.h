@@ -22,6 +22,9 @@ struct ClusterContext {
   // What is sent later than this has no excuse to be answered late; kNever: in or behind trouble.
   static constexpr int64_t kNever = INT64_MAX;
   int64_t well_since_ns = kNever;
+  bool throttled = false;  // the admin has slowed down replication
+  int64_t flushed_acks = 0;  // batches that were acknowledged as flushed
+  int64_t power_cuts = 0;  // of all at once: what was read or acknowledged before may be gone
   std::set<std::pair<int64_t, int16_t>> producer_ids;  // given out so far
   // Lives of brokers that began. One that has started knows only the last batch of a producer of what lies below its snapshot, as Kafka.
   int64_t starts = 0;

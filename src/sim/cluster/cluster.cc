@@ -4,6 +4,7 @@
 #include <list>
 
 #include "base/check.h"
+#include "base/log_listener.h"
 #include "config/config.h"
 #include "sim/cluster/broker.h"
 #include "sim/cluster/clients.h"
@@ -14,6 +15,7 @@ namespace odradek::sim {
 namespace {
 
 constexpr int kBrokers = 3;
+constexpr int64_t kLeastFaults = 20, kLeastOperations = 5'000;
 
 class Cluster {
  public:
@@ -31,6 +33,10 @@ class Cluster {
       context_.networks.push_back(networks_.back().get());
     }
     const auto settings = draw_settings();
+    flushed_ = world_.random.chance(40);
+    model_.flush_before_ack = flushed_;
+    log::set_listener([this](std::string_view logger, log::Level, std::string_view line) { count_log_line(events_, logger, line); });
+    log::set_level("replication", log::Level::kDebug);
     for (int id = 1; id <= kBrokers; ++id) {
       brokers_.push_back(nullptr);
       ClusterBroker::Surroundings around{world_,
@@ -41,6 +47,7 @@ class Cluster {
                                          [this](const net::Endpoint& to) { return network_at(to.host); },
                                          load_settings(settings, id),
                                          sabotage};
+      networks_[static_cast<size_t>(id - 1)]->without_our_tags = !flushed_ && world_.random.chance(30);
       brokers_.back() = std::make_unique<ClusterBroker>(id, *networks_[static_cast<size_t>(id - 1)], std::move(around));
     }
     judge_ = std::make_unique<Judge>(world_, model_, zookeeper_, events_, brokers_);
@@ -62,14 +69,20 @@ class Cluster {
     for (auto& broker : brokers_) faults_->start_later(*broker, world_.random.between(0, 2'000));
     make_clients();
     look();
-    for (int64_t left = world_.random.between(1, 2); left > 0 && !over(); --left) {
+    // Long enough that much happens.
+    for (int64_t left = world_.random.between(1, 2); !over() && (left > 0 || events_.faults() < kLeastFaults || world_.operations < kLeastOperations); --left) {
       settle();
+      if (world_.random.chance(30)) live_without_a_log_dir();
       trouble(world_.random.between(20'000, 60'000));
       faults_->heal();
+      if (world_.random.chance(flushed_ ? 60 : 20)) cut_power_of_all();
     }
     settle();
     reckon();
     if (world_.random.chance(30)) start_all_again();
+    log::set_listener(nullptr);
+    for (auto& network : networks_) events_.count(Event::kRequestOvertaken, network->overtaken());
+    events_.count(Event::kWatchOvertaken, zookeeper_.overtaken());
     Outcome outcome;
     outcome.violation = world_.what_failed();
     outcome.trace_hash = world_.trace_hash();
@@ -79,6 +92,7 @@ class Cluster {
     outcome.seen = model_.seen;
     outcome.commits = model_.commits;
     outcome.assignments = model_.assignments;
+    outcome.operations = world_.operations;
     for (auto& broker : brokers_) outcome.lives += broker->lives();
     outcome.power_cuts = static_cast<int>(events_.counts[static_cast<size_t>(Event::kPowerCut)]);
     outcome.happened = events_.counts;
@@ -100,8 +114,7 @@ class Cluster {
     SeededRandom& random = world_.random;
     auto number = [&](int64_t low, int64_t high) { return std::to_string(random.between(low, high)); };
     session_ms_ = random.between(4'000, 9'000);
-    return {"log.dirs=/data",
-            "zookeeper.connect=zookeeper:2181",
+    return {"zookeeper.connect=zookeeper:2181",
             "zookeeper.session.timeout.ms=" + std::to_string(session_ms_),
             "zookeeper.connection.timeout.ms=30000",
             "auto.create.topics.enable=false",
@@ -121,9 +134,13 @@ class Cluster {
             "controlled.shutdown.retry.backoff.ms=" + number(200, 2'000),
             "replica.high.watermark.checkpoint.interval.ms=" + number(200, 5'000),
             "log.flush.offset.checkpoint.interval.ms=" + number(200, 20'000),
-            "log.dir.reserve.bytes=0"};
+            "log.dir.reserve.bytes=" + std::string(random.chance(50) ? "0" : "100000")};
   }
   std::shared_ptr<const config::BrokerConfig> load_settings(std::vector<std::string> settings, int id) {
+    settings.push_back(std::string("log.dirs=") + (world_.random.chance(60) ? "/data,/more" : "/data"));
+    if (flushed_) settings.push_back("log.flush.before.ack=acks-all");
+    // Its fetches are Kafka's. It does not tell what it has flushed, so what waits for that has all brokers pipelined.
+    if (!flushed_ && world_.random.chance(30)) settings.push_back("replica.fetch.in.flight.bytes=0");
     settings.push_back("broker.id=" + std::to_string(id));
     settings.push_back("listeners=PLAINTEXT://b" + std::to_string(id) + ":9092");
     auto config = config::load_broker_config(std::nullopt, settings);
@@ -135,9 +152,9 @@ class Cluster {
     SeededRandom& random = world_.random;
     int number = 0;
     clients_.push_back(make_cluster_admin(context_));
-    for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, true));
+    for (int64_t left = random.between(2, 3); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, true));
     for (int64_t left = random.between(0, 1); left > 0; --left) clients_.push_back(make_cluster_producer(context_, number++, false));
-    for (int64_t left = random.between(1, 2); left > 0; --left) clients_.push_back(make_cluster_consumer(context_, number++));
+    for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_cluster_consumer(context_, number++));
     member_context_ = std::make_unique<Context>(Context{.world = world_, .network = *networks_[0], .model = model_});
     member_context_->broker = [this](int32_t id) { return networks_[id > 0 && id <= kBrokers ? static_cast<size_t>(id - 1) : world_.random.below(kBrokers)].get(); };
     for (int64_t left = random.between(1, 3); left > 0; --left) clients_.push_back(make_member(*member_context_, 0, number++));
@@ -215,12 +232,57 @@ class Cluster {
         if (one.moving) return one.tp.to_string() + ": its replicas are still moved";
         if (one.state.isr.size() != one.replicas.size()) return fmt::format("{} has {} of {} replicas in sync", one.tp.to_string(), one.state.isr.size(), one.replicas.size());
       }
+      if (context_.throttled) return "replication is throttled";
       return judge_->not_told();
     });
     const int64_t commits = model_.commits;
     require(60'000, "a group does not get well", [&]() -> std::string { return model_.commits > commits ? "" : "no commit is taken"; });
     world_.trace("all is well");
+    judge_->on_well();
     be_quiet(world_.random.between(6'000, 10'000));
+  }
+
+  // Everything was in sync: whatever stands in a log dir that fails is led by another broker, and served.
+  void live_without_a_log_dir() {
+    if (over()) return;
+    faults_->fail_a_log_dir();
+    go_on_until(2'000, [] { return false; });
+    const int64_t since_ns = world_.now_ns();
+    require(60'000, "a failed log dir is not made up for", [&]() -> std::string {
+      if (std::string missing = judge_->not_led(); !missing.empty()) return missing;
+      for (auto& [name, topic] : model_.topics) {
+        for (size_t p = 0; p < topic.partitions.size() && !topic.dying; ++p) {
+          auto& known = topic.partitions[p].known;
+          if (!takes_with_two(name, static_cast<int32_t>(p))) continue;
+          if (known.empty() || known.rbegin()->second.known_ns < since_ns) return fmt::format("{}-{} takes no records", name, p);
+        }
+      }
+      return "";
+    });
+    const int64_t commits = model_.commits;
+    require(60'000, "a group does not go on without a log dir", [&]() -> std::string { return model_.commits > commits ? "" : "no commit is taken"; });
+    world_.trace("the failed log dir is made up for");
+    faults_->heal();
+    settle();
+  }
+  // Whether one replica less leaves min.insync.replicas, and copies that tell of their flushes, enough.
+  bool takes_with_two(const std::string& topic, int32_t partition) {
+    for (const Judge::State& one : judge_->states()) {
+      if (one.tp.topic == topic && one.tp.partition == partition) return one.replicas.size() >= 3;
+    }
+    return false;
+  }
+
+  // At the worst moment: something has just been promised to be on the disks.
+  void cut_power_of_all() {
+    const int64_t acks = context_.flushed_acks, until = world_.now_ms() + 10'000;
+    while (flushed_ && !over() && context_.flushed_acks == acks && world_.now_ms() < until) turn();
+    if (over()) return;
+    world_.trace("all lose their power");
+    faults_->cut_power_of_all();
+    model_.on_power_cut({});
+    judge_->on_power_cut_of_all();
+    ++context_.power_cuts;
   }
 
   // Nothing is wrong and nobody has a reason to wait: who waits all the same was forgotten.
@@ -261,6 +323,7 @@ class Cluster {
   Ways ways_;
   ZooKeeper zookeeper_;
   int64_t session_ms_ = 6'000;
+  bool flushed_ = false;  // what is acknowledged is on the disks
   ClusterContext context_;
   std::vector<std::unique_ptr<Network>> networks_;
   std::vector<std::unique_ptr<ClusterBroker>> brokers_;

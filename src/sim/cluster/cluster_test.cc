@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -17,7 +18,7 @@ constexpr int kHangSeconds = 600;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSeeds = 10;
 #else
-constexpr uint64_t kSeeds = 100;
+constexpr uint64_t kSeeds = 200;
 #define ODRADEK_SIM_WHOLE
 #endif
 
@@ -57,7 +58,7 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnEverySeedAndEverythingHappens) {
   }
   Children children(kHangSeconds);
   Events all;
-  int64_t acked = 0, seen = 0, commits = 0;
+  int64_t acked = 0, seen = 0, commits = 0, operations = 0, least_operations = INT64_MAX, faults = 0, least_faults = INT64_MAX;
   for (uint64_t next = 1; next <= seeds() || children.running() > 0;) {
     if (next <= seeds() && children.running() < 2) {
       children.start(options_of(next++));
@@ -68,11 +69,22 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnEverySeedAndEverythingHappens) {
     acked += outcome.acked;
     seen += outcome.seen;
     commits += outcome.commits;
+    operations += outcome.operations;
+    const int64_t its_faults = Events{outcome.happened}.faults();
+    faults += its_faults;
+    if (outcome.violation.empty()) {
+      least_operations = std::min(least_operations, outcome.operations);
+      least_faults = std::min(least_faults, its_faults);
+    }
     EXPECT_EQ(outcome.violation, "") << "play it again: ODRADEK_CLUSTER_SIM_SEED=" << options.seed
                                      << " sim_cluster_test --gtest_filter=ClusterSimulation.KeepsEveryPromiseOnEverySeedAndEverythingHappens";
   }
   std::printf("%lld records acknowledged, %lld read, %lld commits\n", static_cast<long long>(acked), static_cast<long long>(seen), static_cast<long long>(commits));
+  std::printf("%lld operations of clients, at least %lld a seed; %lld faults, at least %lld a seed\n", static_cast<long long>(operations),
+              static_cast<long long>(least_operations), static_cast<long long>(faults), static_cast<long long>(least_faults));
   EXPECT_GT(acked, static_cast<int64_t>(seeds()) * 1'000);
+  EXPECT_GE(least_operations, 5'000);
+  EXPECT_GE(least_faults, 20);
 #ifdef ODRADEK_SIM_WHOLE
   // A simulation in which something never happens proves nothing of it.
   for (size_t i = 0; i < kEventNames.size(); ++i) EXPECT_GT(all.counts[i], 0) << kEventNames[i];
@@ -84,7 +96,7 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnEverySeedAndEverythingHappens) {
 class PlantedClusterBug : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(PlantedClusterBug, IsFound) {
-  expect_bug_found(std::string(ODRADEK_PROGRAMS "/cluster-sim-") + GetParam(), 300);
+  expect_bug_found(std::string(ODRADEK_PROGRAMS "/cluster-sim-") + GetParam(), 1'000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Simulation, PlantedClusterBug, ::testing::Values(ODRADEK_CLUSTER_BUGS), without_dashes);

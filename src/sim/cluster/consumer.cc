@@ -38,6 +38,11 @@ class Consumer final : public Client {
 
   void next() {
     if (out_) return;
+    if (std::exchange(power_cuts_, context_.power_cuts) != context_.power_cuts) {
+      positions_.clear();
+      ends_.clear();
+      position_ = 0;
+    }
     TopicModel* topic = model_.find(tp_.topic);
     if (topic == nullptr || topic->dying || topic->id != id_ || world_.random.chance(4)) {
       topic = model_.any_topic();
@@ -87,6 +92,7 @@ class Consumer final : public Client {
       auto error = static_cast<ErrorCode>(data.error_code);
       if (is_gone(id)) return later(10, 100);
       if (error == ErrorCode::kOffsetOutOfRange) {
+        if (position_ < model_.find(tp_.topic, tp_.partition)->may_start_at) return ask_for_start(id);
         // What was read was below a high watermark: every leader has it.
         world_.violation(fmt::format("{}: {} offset {} is out of range", name_, tp_.to_string(), position_));
         return;
@@ -118,31 +124,47 @@ class Consumer final : public Client {
     return false;
   }
 
-  void ask_for_end(Channel& channel) {
+  // An end of the log, -1: the last, -2: the first. `then` hears of it if the topic is still there.
+  void list_offset(Channel& channel, int64_t which, std::function<void(int64_t offset)> then) {
     ListOffsetsRequest request;
     request.replica_id = -1;
     ListOffsetsRequest::ListOffsetsTopic topic;
     topic.name = tp_.topic;
     ListOffsetsRequest::ListOffsetsPartition partition;
     partition.partition_index = tp_.partition;
-    partition.timestamp = -1;
+    partition.timestamp = which;
     partition.current_leader_epoch = router_.epoch(tp_);
     topic.partitions.push_back(partition);
     request.topics.push_back(std::move(topic));
     out_ = true;
-    channel.call<ListOffsetsRequest, ListOffsetsResponse>(request, channel.any_version<ListOffsetsRequest>(4), 0, [this, id = id_](ListOffsetsResponse* response) {
+    channel.call<ListOffsetsRequest, ListOffsetsResponse>(request, channel.any_version<ListOffsetsRequest>(4), 0,
+                                                          [this, id = id_, then = std::move(then)](ListOffsetsResponse* response) {
       out_ = false;
       if (response == nullptr || response->topics.size() != 1 || response->topics[0].partitions.size() != 1) return later(50, 300);
       auto& found = response->topics[0].partitions[0];
       if (found.error_code != 0) router_.refresh();
-      if (found.error_code == 0 && !is_gone(id)) {
-        int64_t& end = ends_[{id, tp_.partition}];
-        if (found.offset < std::max(end, position_)) {
-          world_.violation(fmt::format("{}: {} ends at {}, and ended at {} before", name_, tp_.to_string(), found.offset, std::max(end, position_)));
-        }
-        end = std::max(end, found.offset);
-      }
+      if (found.error_code == 0 && !is_gone(id)) then(found.offset);
       later(10, 100);
+    });
+  }
+
+  void ask_for_start(const Uuid& id) {
+    Channel* channel = router_.leader(tp_);
+    if (channel == nullptr) return later(100, 300);
+    list_offset(*channel, -2, [this, id](int64_t start) {
+      const int64_t at_most = model_.find(tp_.topic, tp_.partition)->may_start_at;
+      if (start > at_most) world_.violation(fmt::format("{}: {} starts at {}, and records below {} were to be deleted", name_, tp_.to_string(), start, at_most));
+      positions_[{id, tp_.partition}] = position_ = std::max(position_, start);
+    });
+  }
+
+  void ask_for_end(Channel& channel) {
+    list_offset(channel, -1, [this, id = id_](int64_t offset) {
+      int64_t& end = ends_[{id, tp_.partition}];
+      if (offset < std::max(end, position_)) {
+        world_.violation(fmt::format("{}: {} ends at {}, and ended at {} before", name_, tp_.to_string(), offset, std::max(end, position_)));
+      }
+      end = std::max(end, offset);
     });
   }
 
@@ -156,6 +178,7 @@ class Consumer final : public Client {
   TopicPartition tp_;
   Uuid id_;
   int64_t position_ = 0;
+  int64_t power_cuts_ = 0;
   std::map<std::pair<Uuid, int32_t>, int64_t> positions_, ends_;
 };
 

@@ -31,6 +31,22 @@ void Faults::start_what_is_due() {
     due_[i] = false;
     if (brokers_[i]->is_down() && !brokers_[i]->is_busy()) brokers_[i]->start();
   }
+  if (on_ || hold_ill_) return;
+  for (auto& broker : brokers_) {
+    if (broker->is_up() && !broker->is_busy() && !broker->disk_is_sound()) broker->kill(Death::kKill);
+  }
+}
+
+void Faults::fail_a_log_dir() {
+  hold_ill_ = true;
+  any().fail_log_dir();
+  events_.count(Event::kLogDirFailsInQuiet);
+}
+
+void Faults::cut_power_of_all() {
+  for (auto& broker : brokers_) broker->kill(Death::kPowerCut);
+  for (auto& broker : brokers_) broker->step();
+  events_.count(Event::kPowerCutOfAll);
 }
 
 void Faults::begin() {
@@ -45,7 +61,10 @@ void Faults::heal() {
   for (auto& broker : brokers_) {
     broker->die_at_disk_call(-1, Death::kNone);
     broker->set_paused(false);
+    broker->repair_disk();
+    broker->empty_disk();
   }
+  hold_ill_ = false;
   ways_.open_all();
   if (!zookeeper_.has_quorum()) zookeeper_.set_quorum(true);
 }
@@ -56,9 +75,9 @@ void Faults::next() {
     // While a machine without power is still counted on, nothing else may go wrong.
     if (without_power_ == 0) {
       for (int tries = 0; tries < 5; ++tries) {
-        auto fault = static_cast<Event>(world_.random.below(static_cast<uint64_t>(Event::kControlledShutdown) + 1));
+        auto fault = static_cast<Event>(world_.random.below(static_cast<uint64_t>(Event::kDiskFull) + 1));
         if (!make(fault)) continue;
-        events_.count(fault);
+        if (fault != Event::kKillAtDiskCall && fault != Event::kPowerCut) events_.count(fault);  // those are counted when they happen
         break;
       }
     }
@@ -72,6 +91,35 @@ void Faults::for_a_while(int64_t low_ms, int64_t high_ms, std::function<void()> 
   });
 }
 
+void Faults::cut_power(ClusterBroker& broker, int64_t round) {
+  if (round != round_ || !may_lose_power(broker)) {
+    broker.set_paused(false);
+    without_power_ = 0;
+    return;
+  }
+  events_.count(Event::kPowerCut);
+  broker.kill(Death::kPowerCut);
+  // Alive as a function of its own: it goes on asking until the ISRs are without it.
+  auto ask = std::make_shared<std::function<void()>>();
+  *ask = [this, &broker, weak = std::weak_ptr(ask)] {
+    if (is_in_an_isr(broker)) {
+      world_.after_ms(200, [again = weak.lock()] { (*again)(); });
+      return;
+    }
+    without_power_ = 0;
+    start_later(broker, world_.random.between(0, 4'000));
+  };
+  world_.after_ms(200, [ask] { (*ask)(); });
+}
+
+// A log dir that was taken offline stays so until then.
+void Faults::start_again_later(ClusterBroker& broker) {
+  for_a_while(1'000, 10'000, [&broker] {
+    if (!broker.is_up() || broker.is_busy() || broker.is_paused() || broker.disk_is_sound()) return;
+    broker.kill(Death::kKill);
+  });
+}
+
 bool Faults::is_in_an_isr(const ClusterBroker& broker) const {
   auto states = judge_.states();
   return std::any_of(states.begin(), states.end(), [&](const Judge::State& one) {
@@ -82,7 +130,7 @@ bool Faults::is_in_an_isr(const ClusterBroker& broker) const {
 bool Faults::may_lose_power(const ClusterBroker& broker) const {
   if (!ways_.all_open() || !zookeeper_.has_quorum()) return false;
   for (auto& one : brokers_) {
-    if (!one->is_up() || one->is_busy() || one->is_paused()) return false;
+    if (!one->is_up() || one->is_busy() || (one->is_paused() && one->id() != without_power_) || !one->disk_is_sound() || one->disk_is_full()) return false;
   }
   for (const Judge::State& one : judge_.states()) {
     if (std::count(one.state.isr.begin(), one.state.isr.end(), BrokerId{broker.id()}) > 0 && one.state.isr.size() < 2) return false;
@@ -103,24 +151,15 @@ bool Faults::make(Event fault) {
       return true;
     case Event::kKillAtDiskCall:
       if (broker.is_paused()) return false;
-      broker.die_at_disk_call(random.between(1, 60), Death::kKill);
+      broker.die_at_disk_call(random.between(1, 60), Death::kKill, [this] { events_.count(Event::kKillAtDiskCall); });
       return true;
     case Event::kPowerCut: {
       if (!may_lose_power(broker)) return false;
       without_power_ = broker.id();
       for (auto& one : brokers_) one->die_at_disk_call(-1, Death::kNone);
-      broker.kill(Death::kPowerCut);
-      // Alive as a function of its own: it goes on asking until the ISRs are without it.
-      auto ask = std::make_shared<std::function<void()>>();
-      *ask = [this, &broker, weak = std::weak_ptr(ask)] {
-        if (is_in_an_isr(broker)) {
-          world_.after_ms(200, [again = weak.lock()] { (*again)(); });
-          return;
-        }
-        without_power_ = 0;
-        start_later(broker, world_.random.between(0, 4'000));
-      };
-      world_.after_ms(200, [ask] { (*ask)(); });
+      // It stands still before: a wish of it to shrink an ISR may be on its way, and would leave it alone in there.
+      broker.set_paused(true);
+      world_.after_ms(500, [this, &broker, round = round_] { cut_power(broker, round); });
       return true;
     }
     case Event::kPause:
@@ -173,6 +212,24 @@ bool Faults::make(Event fault) {
     case Event::kControlledShutdown:
       if (!broker.is_up() || broker.is_busy() || broker.is_paused()) return false;
       broker.stop();
+      return true;
+    case Event::kDiskCallFails:
+      if (!broker.is_up() || broker.is_busy()) return false;
+      broker.fail_disk_call();
+      start_again_later(broker);
+      return true;
+    case Event::kLogDirFails:
+      if (broker.disk_is_failing()) return false;
+      broker.fail_log_dir();
+      for_a_while(500, 15'000, [this, &broker] {
+        broker.repair_disk();
+        start_again_later(broker);
+      });
+      return true;
+    case Event::kDiskFull:
+      if (broker.disk_is_full()) return false;
+      broker.fill_disk(random.between(0, 60'000));
+      for_a_while(200, 10'000, [&broker] { broker.empty_disk(); });
       return true;
     default: return false;
   }

@@ -1,6 +1,7 @@
 // What goes wrong in a cluster: which ways lose what is sent, and which faults are made when. Kills leave what a broker has written, so
 // any number of brokers may be killed. A power cut loses what was not synced: it is made only when every promised record stands on
-// another machine, and that broker stays away until the controller has taken it out of every ISR.
+// another machine, and that broker stays away until the controller has taken it out of every ISR. When all lose their power at once,
+// only what was acknowledged with flush.before.ack is promised to stay.
 // Thread: one.
 #pragma once
 
@@ -57,8 +58,11 @@ class Faults {
   void begin();
   void heal();
   void start_later(ClusterBroker& broker, int64_t ms);
-  // Not from inside of anything that runs.
+  // Not from inside of anything that runs. In quiet times brokers with a log dir that was taken offline are started again, too.
   void start_what_is_due();
+  // A log dir of one broker, until heal().
+  void fail_a_log_dir();
+  void cut_power_of_all();
 
  private:
   void next();
@@ -66,6 +70,8 @@ class Faults {
   ClusterBroker& any() { return *brokers_[world_.random.below(brokers_.size())]; }
   bool may_lose_power(const ClusterBroker& broker) const;
   bool is_in_an_isr(const ClusterBroker& broker) const;
+  void start_again_later(ClusterBroker& broker);
+  void cut_power(ClusterBroker& broker, int64_t round);
   // Ends by itself after a while.
   void for_a_while(int64_t low_ms, int64_t high_ms, std::function<void()> end);
 
@@ -79,6 +85,7 @@ class Faults {
   const int64_t session_ms_;
   int64_t round_ = 0;  // raised by heal(): ends of former faults are void
   bool on_ = false;
+  bool hold_ill_ = false;  // a log dir that failed in quiet times stays so for now
   std::vector<bool> due_;        // to be started
   int without_power_ = 0;        // the broker that waits to be out of every ISR; 0: none
 };

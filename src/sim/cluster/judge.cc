@@ -53,22 +53,34 @@ std::vector<Judge::State> Judge::states() const {
   return all;
 }
 
+// A state node of a partition: /brokers/topics/<topic>/partitions/<n>/state
+void Judge::on_change(const metadata::WatchEvent& event) {
+  if (event.kind == metadata::WatchKind::kChildrenChanged || !event.path.starts_with(metadata::paths::kTopics) || !event.path.ends_with("/state")) return;
+  if (event.kind == metadata::WatchKind::kDeleted) {
+    if (nodes_.erase(event.path) > 0) events_.count(Event::kPartitionGone);
+    return;
+  }
+  const auto* node = zookeeper_.tree().find(event.path);
+  auto read = node == nullptr ? Result<metadata::PartitionStateNode>(fail(ErrorCode::kUnknownServerError, "")) : metadata::decode_partition_state(node->data);
+  if (!read) return;
+  auto [place, is_new] = nodes_.try_emplace(event.path, *read);
+  const metadata::PartitionStateNode was = std::exchange(place->second, *read);
+  if (is_new) return events_.count(Event::kPartitionOnline);
+  if (was.leader != read->leader) {
+    last_leader_change_ns_ = world_.now_ns();
+    events_.count(read->leader == kNoBroker ? Event::kPartitionOffline : was.leader == kNoBroker ? Event::kPartitionBack : Event::kLeaderChange);
+    if (event.path.starts_with(metadata::paths::topic("__consumer_offsets"))) events_.count(Event::kCoordinatorMoved);
+  }
+  if (was.isr.size() > read->isr.size()) events_.count(Event::kIsrShrink);
+  if (was.isr.size() < read->isr.size()) events_.count(Event::kIsrExpand);
+}
+
 void Judge::look_at_tree() {
   auto now = states();
   std::map<TopicPartition, State> seen;
   for (State& one : now) {
     auto before = before_.find(one.tp);
-    if (before != before_.end() && before->second.state.leader_epoch <= one.state.leader_epoch) {
-      const auto& was = before->second.state;
-      if (was.leader != one.state.leader) {
-        events_.count(one.state.leader == kNoBroker ? Event::kPartitionOffline : Event::kLeaderChange);
-        last_leader_change_ns_ = world_.now_ns();
-        if (one.tp.topic == "__consumer_offsets") events_.count(Event::kCoordinatorMoved);
-      }
-      if (was.isr.size() > one.state.isr.size()) events_.count(Event::kIsrShrink);
-      if (was.isr.size() < one.state.isr.size()) events_.count(Event::kIsrExpand);
-      if (before->second.moving && !one.moving) events_.count(Event::kReassignmentDone);
-    }
+    if (before != before_.end() && before->second.moving && !one.moving) events_.count(Event::kReassignmentDone);
     seen[one.tp] = std::move(one);
   }
   before_ = std::move(seen);
@@ -120,7 +132,10 @@ Result<Bytes> Judge::read(const storage::Log& log, int64_t from, int64_t upto) {
 
 // Against what has stood there before, on any broker.
 bool Judge::compare(int broker, const storage::Log& log, int64_t from, int64_t upto) {
-  auto& committed = committed_[{log.topic_id(), log.name().partition}];
+  const LogKey key{log.topic_id(), log.name().partition};
+  auto& committed = committed_[key];
+  names_.try_emplace(key, log.name());
+  from = std::max(from, log.log_start_offset().value);
   while (from < upto) {
     auto bytes = read(log, from, upto);
     if (!bytes) {
@@ -149,14 +164,24 @@ bool Judge::compare(int broker, const storage::Log& log, int64_t from, int64_t u
   return true;
 }
 
+bool Judge::is_stray(int broker, const TopicPartition& tp) {
+  auto stray = strays_.find({broker, tp});
+  if (stray == strays_.end()) return false;
+  auto state = nodes_.find(metadata::paths::partition_state(tp.topic, tp.partition));
+  const bool in_sync = state != nodes_.end() && std::count(state->second.isr.begin(), state->second.isr.end(), BrokerId{broker}) > 0;
+  if (in_sync) strays_.erase(stray);
+  return !in_sync;
+}
+
 void Judge::look_at_logs() {
   for (auto& broker : brokers_) {
-    app::Node* node = broker->node();
+    app::Node* node = sound_node(*broker);
     if (node == nullptr) continue;
     for (const auto& partition : node->replicas().partitions()) {
       auto log = partition->log();
-      if (log == nullptr || partition->role() == replication::Role::kNone) continue;
+      if (log == nullptr || partition->role() == replication::Role::kNone || partition->role() == replication::Role::kOffline) continue;
       const LogKey key{log->topic_id(), partition->name().partition};
+      if (!partition->is_leader() && (after_cut_ || is_stray(broker->id(), partition->name()))) continue;
       Checked& checked = checked_[{broker->id(), key}];
       if (checked.life != broker->lives()) checked = {broker->lives(), 0};
       auto& [life, end] = ends_[{broker->id(), key}];
@@ -177,6 +202,9 @@ std::string Judge::not_whole() {
     if (!broker->is_up() || broker->is_busy()) return broker->name() + " does not serve";
   }
   if (std::string missing = not_told(); !missing.empty()) return missing;
+  if (const auto* doomed = zookeeper_.tree().find(metadata::paths::kDeleteTopics); doomed != nullptr && !doomed->children.empty()) {
+    return *doomed->children.begin() + " is not deleted";
+  }
   for (const State& one : states()) {
     const std::string name = one.tp.to_string();
     if (one.moving) return name + ": its replicas are still moved";
@@ -217,6 +245,40 @@ std::string Judge::not_told() {
   return "";
 }
 
+std::string Judge::not_led() {
+  for (const State& one : states()) {
+    const std::string name = one.tp.to_string();
+    if (one.state.leader.value <= 0) return name + ": no leader";
+    auto& broker = brokers_[static_cast<size_t>(one.state.leader.value - 1)];
+    auto leader = broker->node() == nullptr ? nullptr : broker->node()->replicas().find(one.tp);
+    if (leader == nullptr || !leader->is_leader()) return fmt::format("{}: broker {} does not lead it", name, one.state.leader.value);
+  }
+  return "";
+}
+
+void Judge::on_power_cut_of_all() {
+  after_cut_ = true;
+  for (auto& [key, committed] : committed_) {
+    const TopicPartition& tp = names_[key];
+    TopicModel* topic = model_.find(tp.topic);
+    PartitionModel* partition = topic != nullptr && topic->id == key.first ? model_.find(tp.topic, tp.partition) : nullptr;
+    committed.erase(committed.lower_bound(partition == nullptr ? 0 : partition->flushed_acked), committed.end());
+  }
+}
+
+void Judge::on_well() {
+  if (!std::exchange(after_cut_, false)) return;
+  std::map<TopicPartition, std::vector<BrokerId>> replicas;
+  for (State& one : states()) replicas[one.tp] = std::move(one.replicas);
+  for (auto& broker : brokers_) {
+    for (TopicPartition& tp : broker->logs_on_disk()) {
+      auto known = replicas.find(tp);
+      const bool follows = known != replicas.end() && std::count(known->second.begin(), known->second.end(), BrokerId{broker->id()}) > 0;
+      if (!follows) strays_.insert({broker->id(), std::move(tp)});
+    }
+  }
+}
+
 void Judge::describe() {
   world_.trace("controller {}", controller());
   for (const State& one : states()) {
@@ -252,7 +314,7 @@ void Judge::check_all() {
       if (!model->known.empty() && model->known.rbegin()->first >= end) {
         return world_.violation(fmt::format("{}: offset {} was acknowledged or seen, and the log ends at {}", one.tp.to_string(), model->known.rbegin()->first, end));
       }
-      for (int64_t position = 0; position < end && !world_.failed();) {
+      for (int64_t position = log->log_start_offset().value; position < end && !world_.failed();) {
         auto bytes = read(*log, position, end);
         if (!bytes || bytes->empty()) return world_.violation(fmt::format("{}: nothing to read at {} of {}", one.tp.to_string(), position, end));
         position = model_.on_fetched(one.tp.topic, one.tp.partition, position, *bytes, "the reckoning");

@@ -19,7 +19,9 @@ namespace odradek::sim {
 class Judge {
  public:
   Judge(World& world, Model& model, ZooKeeper& zookeeper, Events& events, std::vector<std::unique_ptr<ClusterBroker>>& brokers)
-      : world_(world), model_(model), zookeeper_(zookeeper), events_(events), brokers_(brokers) {}
+      : world_(world), model_(model), zookeeper_(zookeeper), events_(events), brokers_(brokers) {
+    zookeeper_.on_change = [this](const metadata::WatchEvent& event) { on_change(event); };
+  }
 
   // Now and then.
   void look();
@@ -29,6 +31,13 @@ class Judge {
   std::string not_whole();
   // Every broker has heard who controls, who lives and who leads what; else what one has not.
   std::string not_told();
+
+  // Every partition whose leader's disk fails has another one; else which has not. For when all was in sync before.
+  std::string not_led();
+  // All brokers have lost their power: what was not promised to be on the disk may differ from now on.
+  void on_power_cut_of_all();
+  // All replicas are in sync again.
+  void on_well();
 
   // Into the trace: what the tree and each broker say of each partition.
   void describe();
@@ -56,9 +65,13 @@ class Judge {
     int life = 0;
     int64_t upto = 0;
   };
+  void on_change(const metadata::WatchEvent& event);
   void look_at_leaders();
   void look_at_logs();
+  bool is_stray(int broker, const TopicPartition& tp);
   void look_at_tree();
+  // Who stands there, or is asked for what its disk holds.
+  app::Node* sound_node(ClusterBroker& broker) { return broker.disk_is_sound() ? broker.node() : nullptr; }
   void look_at_controllers();
   bool compare(int broker, const storage::Log& log, int64_t from, int64_t upto);
   // Bytes of whole batches from `from` on, below `upto`.
@@ -74,9 +87,15 @@ class Judge {
   std::map<std::pair<int, LogKey>, Checked> checked_;          // by broker: compared so far
   std::map<std::pair<int, LogKey>, std::pair<int, int64_t>> ends_;  // log end in which life, to see truncations
   std::map<TopicPartition, State> before_;
+  std::map<std::string, metadata::PartitionStateNode> nodes_;  // by path
+  std::map<LogKey, TopicPartition> names_;                     // of what is in committed_
   int32_t controller_before_ = -1;
   std::map<int, std::pair<int, int32_t>> obeyed_;  // by broker: in which life, up to which epoch of a controller
   int64_t last_leader_change_ns_ = 0;
+  bool after_cut_ = false;  // followers' high watermarks may be of what was lost
+  // By broker: logs of former replicas (a dir that was offline when they were to go) that were not cut since all lost their power: their
+  // high watermarks, too, may be of what was lost. Until they are in sync; nothing is read from them before, and none of them leads.
+  std::set<std::pair<int, TopicPartition>> strays_;
 };
 
 }  // namespace odradek::sim

@@ -2,9 +2,31 @@
 
 #include <deque>
 
+#include "base/check.h"
 #include "model/error_code.h"
+#include "protocol/header.h"
+#include "protocol/messages/fetch.h"
 
 namespace odradek::sim {
+namespace {
+
+// What is left of a fetch for who does not know our tags.
+void skip_our_tags(base::Output& request) {
+  size_t used = 0;
+  auto header = protocol::decode_request_header(request.bytes, used);
+  CHECK(header);
+  if (header->request_api_key != static_cast<int16_t>(protocol::FetchRequest::kKey)) return;
+  auto fetch = protocol::decode_body<protocol::FetchRequest>(MutableByteView(request.bytes).subspan(used), header->request_api_version);
+  CHECK(fetch);
+  fetch->pipeline.reset();
+  for (auto& topic : fetch->topics) {
+    for (auto& partition : topic.partitions) partition.position = partition.flushed = -1;
+  }
+  base::Output without = protocol::encode_request(std::move(*header), *fetch);
+  request = std::move(without);
+}
+
+}  // namespace
 
 // As net/link.cc does it with sockets.
 struct LinkState : std::enable_shared_from_this<LinkState> {
@@ -43,6 +65,7 @@ struct LinkState : std::enable_shared_from_this<LinkState> {
 
   void send(base::Output request, std::chrono::milliseconds timeout, net::Link::Done done) {
     if (broken) return tell(std::move(done), fail(*broken));
+    if (network != nullptr && network->without_our_tags) skip_our_tags(request);
     const base::TimerId timer = runtime.timers().after(timeout, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->break_now({ErrorCode::kRequestTimedOut, self->name + ": no answer in time"});
     });

@@ -33,14 +33,17 @@ int main(int count, char** arguments) {
       return 2;
     }
   }
+  if (options.verbose) std::setvbuf(stdout, nullptr, _IOLBF, 0);  // between the lines of the brokers
   int broken = 0;
   Events all;
   for (uint64_t left = seeds; left > 0; --left, ++options.seed) {
     Outcome outcome = run_in_child(options, 600);
     if (!outcome.violation.empty()) ++broken;
     for (size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += outcome.happened[i];
-    std::printf("seed %llu  trace %016llx  %lld steps  %lld s  %lld acked  %lld read  %lld commits  %d lives  %s\n", static_cast<unsigned long long>(options.seed),
+    const Events happened{outcome.happened};
+    std::printf("seed %llu  trace %016llx  %lld steps  %lld s  %lld operations  %lld faults  %lld acked  %lld read  %lld commits  %d lives  %s\n", static_cast<unsigned long long>(options.seed),
                 static_cast<unsigned long long>(outcome.trace_hash), static_cast<long long>(outcome.steps), static_cast<long long>(outcome.virtual_ms / 1'000),
+                static_cast<long long>(outcome.operations), static_cast<long long>(happened.faults()),
                 static_cast<long long>(outcome.acked), static_cast<long long>(outcome.seen), static_cast<long long>(outcome.commits), outcome.lives,
                 outcome.violation.empty() ? "ok" : outcome.violation.c_str());
     std::fflush(stdout);

@@ -24,7 +24,7 @@ class Producer final : public Client {
         name_("p" + std::to_string(number)),
         idempotent_(idempotent),
         acks_(static_cast<int16_t>(idempotent ? -1 : world_.random.between(-1, 1))),
-        pace_us_(world_.random.between(10'000, 120'000)),
+        pace_us_(world_.random.between(10'000, 80'000)),
         router_(context, name_) {}
 
   void start() override {
@@ -92,6 +92,7 @@ class Producer final : public Client {
 
   void produce() {
     if (context_.ending) return;
+    if (std::exchange(power_cuts_, context_.power_cuts) != context_.power_cuts) start_over();
     if (idempotent_ && producer_id_ < 0) return ask_for_id();
     TopicModel* topic = model_.any_topic();
     if (topic == nullptr) return;
@@ -196,7 +197,9 @@ class Producer final : public Client {
     if (error == ErrorCode::kNone || (idempotent_ && error == ErrorCode::kDuplicateSequenceNumber)) {
       world_.trace("{} {}: {} records acknowledged at {}", name_, tp.to_string(), batch->texts.size(), base_offset);
       known_.insert(lane->stream);
-      if (acks_ == -1) model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, false, false);
+      const bool flushed = model_.find(tp.topic)->acks_are_flushed(acks_);
+      if (flushed) ++context_.flushed_acks;
+      if (acks_ == -1) model_.on_acked(tp.topic, tp.partition, base_offset, batch->texts, false, flushed);
       std::erase(lane->batches, batch);
     } else {
       world_.trace("{} {} sequence {}: {}", name_, tp.to_string(), batch->sequence, name_of(error));
@@ -214,8 +217,8 @@ class Producer final : public Client {
         case ErrorCode::kUnknownTopicId:
         case ErrorCode::kNotLeaderOrFollower:
         case ErrorCode::kLeaderNotAvailable:
-        case ErrorCode::kNetworkException: router_.refresh(); break;
         case ErrorCode::kKafkaStorageError:
+        case ErrorCode::kNetworkException: router_.refresh(); break;
         case ErrorCode::kRequestTimedOut:
         case ErrorCode::kNotEnoughReplicas:
         case ErrorCode::kNotEnoughReplicasAfterAppend: break;
@@ -238,7 +241,7 @@ class Producer final : public Client {
   void start_over() {
     lanes_.clear();
     producer_id_ = -1;
-    ask_for_id();
+    if (idempotent_) ask_for_id();
   }
 
   void repeat_when_back(const TopicPartition& tp, const LanePtr& lane) {
@@ -271,6 +274,7 @@ class Producer final : public Client {
   int16_t epoch_ = -1;
   bool asking_ = false;
   int streams_ = 0;
+  int64_t power_cuts_ = 0;
   std::map<TopicPartition, LanePtr> lanes_;
   std::set<std::string> known_;  // streams of which something was acknowledged
   std::map<std::string, std::pair<int64_t, int32_t>> numbers_;  // by stream: next number and sequence

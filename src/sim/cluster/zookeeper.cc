@@ -51,8 +51,12 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
       if (heard) lost_in = in;
       return;
     }
-    // What was sent before the connection broke may have been done, too.
-    if (lost_in == in || (!heard && world.random.chance(50))) return;
+    // What was sent before the connection broke may have been done, too; nothing behind what was lost.
+    if (lost_in == in || cut_in == in) return;
+    if (!heard && world.random.chance(50)) {
+      cut_in = in;
+      return;
+    }
     if (!server.is_alive(session)) {
       if (heard) disconnect("the session is no more");
       return;
@@ -71,7 +75,9 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
   }
 
   void tell_watch(Task watch) {
-    from_server([self = shared_from_this(), watch = std::move(watch), of = session, in = connection](bool arrived) mutable {
+    from_server([self = shared_from_this(), watch = std::move(watch), of = session, in = connection, change = server.zxid_](bool arrived) mutable {
+      if (arrived && change < self->server.newest_told_) ++self->server.overtaken_;
+      if (arrived) self->server.newest_told_ = std::max(self->server.newest_told_, change);
       if (self->session != of || self->state == SessionState::kClosed) return;
       // A change that came while it was away is told when it is back: also when it is back already, in another connection.
       const bool back = self->state == SessionState::kConnected && (arrived || self->connection != in);
@@ -186,6 +192,7 @@ struct ZooKeeper::ClientState : std::enable_shared_from_this<ClientState> {
   int64_t opened = 0;
   int64_t connection = 0;  // the how many-eth
   int64_t lost_in = -1;    // a connection in which something was lost
+  int64_t cut_in = -1;     // the last that broke before all that was sent in it had arrived
   int64_t heard_ns = 0;
   int64_t last_arrival_ns = 0, last_delivery_ns = 0;
   std::shared_ptr<metadata::SessionListener> listener = std::make_shared<metadata::SessionListener>();  // shared with what is posted
@@ -360,7 +367,10 @@ void ZooKeeper::end_session(int64_t id) {
   sessions_.erase(found);
   drop_watches(id);
   auto context = change(id);
-  for (const std::string& path : tree_.ephemerals_of(id)) CHECK(tree_.remove(path, metadata::kAnyVersion, context));
+  // A server goes through them in no order.
+  auto paths = tree_.ephemerals_of(id);
+  for (size_t i = 0; i + 1 < paths.size(); ++i) std::swap(paths[i], paths[i + world_.random.below(paths.size() - i)]);
+  for (const std::string& path : paths) CHECK(tree_.remove(path, metadata::kAnyVersion, context));
   fire_watches();
 }
 
@@ -394,6 +404,7 @@ void ZooKeeper::fire_watches() {
   auto events = tree_.take_events();
   tree_.accept();
   for (const metadata::WatchEvent& event : events) {
+    if (on_change) on_change(event);
     if (event.kind != metadata::WatchKind::kChildrenChanged) from(data_watches_, event);
     if (event.kind == metadata::WatchKind::kChildrenChanged || event.kind == metadata::WatchKind::kDeleted) from(child_watches_, event);
   }

@@ -33,6 +33,11 @@ class ZooKeeper {
   // Ends a client's session as if it had been silent for too long; false: it has none.
   bool expire(const std::string& client);
 
+  // After each change, for each of its events, before anybody hears of it.
+  std::function<void(const metadata::WatchEvent& event)> on_change;
+  // Watches that came to one session after another had heard of a later change.
+  int64_t overtaken() const { return overtaken_; }
+
   const metadata::NodeTree& tree() const { return tree_; }
   int64_t expired_sessions() const { return expired_; }
 
@@ -68,6 +73,7 @@ class ZooKeeper {
   int64_t last_session_ = 0x1000;
   bool quorum_ = true;
   int64_t expired_ = 0;
+  int64_t newest_told_ = 0, overtaken_ = 0;  // by zxid
   std::map<int64_t, Session> sessions_;
   Watches data_watches_, child_watches_;
 };

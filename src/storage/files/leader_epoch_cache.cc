@@ -14,15 +14,17 @@ bool LeaderEpochCache::assign(LeaderEpoch epoch, Offset start) {
   return true;
 }
 
-bool LeaderEpochCache::note_batch(LeaderEpoch epoch, Offset base) {
+bool LeaderEpochCache::note_batch(LeaderEpoch epoch, Offset base, Offset last) {
   if (epoch.value < 0 || base.value < 0) return false;
-  auto above = std::upper_bound(entries_.begin(), entries_.end(), base, [](Offset o, const EpochEntry& e) { return o < e.start; });
-  auto first = above, last = above;
+  auto begins_above = [&](Offset offset) {
+    return std::upper_bound(entries_.begin(), entries_.end(), offset, [](Offset o, const EpochEntry& e) { return o < e.start; });
+  };
+  auto first = begins_above(base), end = begins_above(std::max(base, last));
   while (first != entries_.begin() && std::prev(first)->epoch > epoch) --first;
-  while (last != entries_.end() && last->epoch <= epoch) ++last;
+  while (end != entries_.end() && end->epoch <= epoch) ++end;
   const bool known = first != entries_.begin() && std::prev(first)->epoch == epoch;
-  if (known && first == last) return false;
-  auto at = entries_.erase(first, last);
+  if (known && first == end) return false;
+  auto at = entries_.erase(first, end);
   if (!known) entries_.insert(at, {epoch, base});
   return true;
 }

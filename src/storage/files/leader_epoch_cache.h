@@ -23,9 +23,9 @@ class LeaderEpochCache {
  public:
   // A newer epoch from `start` on. Entries that contradict it (same or higher epoch, same or higher start) go first. True: changed.
   bool assign(LeaderEpoch epoch, Offset start);
-  // A batch of that epoch stands at `base`: entries that say otherwise go, one that is missing comes. For what a leader sent, and for
-  // what is found at a start, where the file may be older than the log. True: changed.
-  bool note_batch(LeaderEpoch epoch, Offset base);
+  // A batch of that epoch stands from `base` to `last`: entries that say otherwise go, also those that begin within it; one that is
+  // missing comes. For what a leader sent, and for what is found at a start, where the file may be older than the log. True: changed.
+  bool note_batch(LeaderEpoch epoch, Offset base, Offset last);
   LeaderEpoch latest() const { return entries_.empty() ? kNoLeaderEpoch : entries_.back().epoch; }
   // The epoch of the record at `offset`; -1: unknown.
   LeaderEpoch epoch_for(Offset offset) const;

@@ -51,19 +51,24 @@ TEST(LeaderEpochCache, BelievesTheBatchesMoreThanTheFile) {
   LeaderEpochCache cache;
   const auto entries = [&] { return cache.entries(); };
   using Entries = std::vector<EpochEntry>;
-  EXPECT_TRUE(cache.note_batch({2}, {0}));
-  EXPECT_FALSE(cache.note_batch({2}, {5}));
-  EXPECT_FALSE(cache.note_batch(kNoLeaderEpoch, {6}));
-  EXPECT_TRUE(cache.note_batch({8}, {10}));
+  EXPECT_TRUE(cache.note_batch({2}, {0}, {0}));
+  EXPECT_FALSE(cache.note_batch({2}, {5}, {5}));
+  EXPECT_FALSE(cache.note_batch(kNoLeaderEpoch, {6}, {6}));
+  EXPECT_TRUE(cache.note_batch({8}, {10}, {10}));
   cache.assign({10}, {29});  // led here without a record, and cut off later
-  EXPECT_TRUE(cache.note_batch({8}, {29}));
+  EXPECT_TRUE(cache.note_batch({8}, {29}, {29}));
   EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}}));
-  EXPECT_TRUE(cache.note_batch({12}, {30}));
+  EXPECT_TRUE(cache.note_batch({12}, {30}, {30}));
   // Inside, at a start: what follows stays, what cannot be goes.
-  EXPECT_FALSE(cache.note_batch({8}, {11}));
-  EXPECT_TRUE(cache.note_batch({9}, {20}));
+  EXPECT_FALSE(cache.note_batch({8}, {11}, {11}));
+  EXPECT_TRUE(cache.note_batch({9}, {20}, {20}));
   EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}, {{9}, {20}}, {{12}, {30}}}));
-  EXPECT_TRUE(cache.note_batch({12}, {25}));
+  EXPECT_TRUE(cache.note_batch({12}, {25}, {25}));
+  EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}, {{9}, {20}}, {{12}, {25}}}));
+  // What began within a batch that is there was cut off before it came: a leader would say of the epoch below that it ends there.
+  cache.assign({14}, {35});
+  EXPECT_TRUE(cache.note_batch({12}, {31}, {40}));
+  EXPECT_EQ(cache.end_offset_for({12}, {41}), (std::pair<LeaderEpoch, Offset>{{12}, {41}}));
   EXPECT_EQ(entries(), (Entries{{{2}, {0}}, {{8}, {10}}, {{9}, {20}}, {{12}, {25}}}));
 }
 

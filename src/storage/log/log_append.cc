@@ -213,7 +213,7 @@ Result<void> Log::note_written(const record::BatchView& batch, int64_t now_ms, c
   {
     base::MutexLock lock(state_mutex_);
     tail_.push(entry);
-    if (batch.leader_epoch() != epochs_.latest()) epoch_is_new = epochs_.note_batch(batch.leader_epoch(), batch.base_offset());
+    if (batch.leader_epoch() != epochs_.latest()) epoch_is_new = epochs_.note_batch(batch.leader_epoch(), batch.base_offset(), batch.last_offset());
   }
   if (epoch_is_new || epoch_may_be_empty_.load(std::memory_order_relaxed)) epochs_changed(EpochFile::kOld);
   log_end_.store(batch.next_offset().value, std::memory_order_release);  // pairs with log_end_offset(): what lies below is written

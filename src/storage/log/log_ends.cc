@@ -10,23 +10,33 @@
 
 namespace odradek::storage {
 
-// Before bytes below the recovery point are written anew, no checkpoint may say that they are good.
+// Before bytes below the recovery point are written anew, no checkpoint may say that they are good. When it cannot be written, nothing
+// is cut and all is as before: the next try writes it again.
 Result<void> Log::lower_recovery_point(Offset offset) {
+  int64_t before;
   {
     base::MutexLock lock(state_mutex_);
     truncations_.fetch_add(1, std::memory_order_acq_rel);
     if (flushed_offset() > offset) flushed_.store(offset.value, std::memory_order_release);
-    if (recovery_point() <= offset) return {};
+    before = recovery_point().value;
+    if (before <= offset.value) return {};
     recovery_point_.store(offset.value, std::memory_order_release);
   }
-  return dir_->checkpoint(LogDir::Changed::kRecoveryPoint);
+  auto written = dir_->checkpoint(LogDir::Changed::kRecoveryPoint);
+  if (written) return {};
+  base::MutexLock lock(state_mutex_);
+  if (recovery_point().value < before) recovery_point_.store(before, std::memory_order_release);
+  return written;
 }
 
 // Before other records take these offsets: to count as compacted, they would have to be.
 Result<void> Log::lower_cleaned_offset(Offset offset) {
-  if (cleaned_offset() <= offset) return {};
+  const Offset before = cleaned_offset();
+  if (before <= offset) return {};
   cleaned_.store(offset.value, std::memory_order_release);
-  return dir_->checkpoint(LogDir::Changed::kCleaned);
+  auto written = dir_->checkpoint(LogDir::Changed::kCleaned);
+  if (!written) cleaned_.store(before.value, std::memory_order_release);
+  return written;
 }
 
 Result<void> Log::drop_snapshots(Offset from, Offset to) {

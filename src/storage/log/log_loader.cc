@@ -233,7 +233,7 @@ Result<void> Loader::recover_segment(size_t at) {
   Segment& segment = *log_.segments[at];
   auto visit = [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
     if (!batch.header) return {};
-    if (log_.epochs.note_batch(batch.leader_epoch, batch.base)) log_.epochs_changed = true;
+    if (log_.epochs.note_batch(batch.leader_epoch, batch.base, batch.last)) log_.epochs_changed = true;
     auto ended = whole ? log_.producers.update(whole) : log_.producers.update(batch.header, std::nullopt);
     if (!ended) return {};
     Offset stable = log_.producers.last_stable_after(*ended);
