@@ -143,24 +143,6 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
-// Loses the connection over so many creations of nodes whose path begins so; undone.
-class LosingStore final : public FailingStore {
- public:
-  LosingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, int& losses)
-      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), path_(std::move(path)), losses_(losses) {}
-  void create(std::string path, Bytes data, metadata::CreateMode mode, metadata::StoreReply<metadata::CreatedNode> reply) override {
-    if (losses_ == 0 || path != path_) return FailingStore::create(std::move(path), std::move(data), mode, std::move(reply));
-    --losses_;
-    callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::StoreError::kConnectionLoss)); });
-  }
-
- private:
-  int none_ = 0;
-  base::Executor& callbacks_;
-  const std::string path_;
-  int& losses_;
-};
-
 // Keeps the reads of the list of brokers, while it is told to, until they are let go.
 class HoldingBrokersStore final : public FailingStore {
  public:
@@ -1067,16 +1049,13 @@ TEST_F(ControllerTest, GivesPartitionsBackToPreferredLeaders) {
   EXPECT_EQ(elect(0, "b"), ErrorCode::kElectionNotNeeded);
 }
 
-TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDirThoughAConnectionWasLost) {
-  int losses = 3;
-  wrap_ = [&](auto store) { return std::make_unique<LosingStore>(std::move(store), *executor_, paths::kLogDirEventPrefix, losses); };
+TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("d", {{1, 2}}));
   forget();
   broker(1).partition_error = ErrorCode::kKafkaStorageError;
-  metadata::tell_of_log_dirs({runtime_, *executor_, *broker(1).store}, {1});
-  runtime_.advance(1'000);
-  EXPECT_EQ(losses, 0);
+  broker(1).store->create(paths::kLogDirEventPrefix, metadata::encode_log_dir_event({1}), metadata::CreateMode::kPersistentSequential, [](auto) {});
+  runtime_.run_until_idle();
   EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
   EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
   brokers_.clear();  // their stores look at `losses`

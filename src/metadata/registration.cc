@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "metadata/tree/paths.h"
 #include "model/error_code.h"
@@ -73,12 +72,6 @@ Async<void> run_register(TreeClient tree, BrokerInfo info, int64_t former_sessio
   }
 }
 
-Async<void> run_log_dirs(TreeClient tree, BrokerId self) {
-  Bytes event = encode_log_dir_event(self);
-  auto told = co_await tree.create(paths::kLogDirEventPrefix, std::move(event), CreateMode::kPersistentSequential);
-  if (!told) log::warn("metadata", "the controller was not told that log dirs changed: {}", name_of(told.error()));
-}
-
 }  // namespace
 
 void create_base_paths(TreeClient tree, UniqueFunction<void(Result<void>)> done) { spawn(run_create_base_paths(tree, std::move(done))); }
@@ -91,6 +84,5 @@ void generate_broker_id(TreeClient tree, int32_t reserved_max, UniqueFunction<vo
 void register_broker(TreeClient tree, BrokerInfo info, int64_t former_session, UniqueFunction<void(Result<int64_t>)> done) {
   spawn(run_register(tree, std::move(info), former_session, std::move(done)));
 }
-void tell_of_log_dirs(TreeClient tree, BrokerId self) { spawn(run_log_dirs(tree, self)); }
 
 }  // namespace odradek::metadata

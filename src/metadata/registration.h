@@ -20,8 +20,5 @@ void generate_broker_id(TreeClient tree, int32_t reserved_max, UniqueFunction<vo
 // Writes the broker's ephemeral node; the answer is the broker epoch (czxid). `former_session`: this process's expired session, whose
 // node is taken over; 0: none. Errors: kDuplicateBrokerRegistration: another process has this id.
 void register_broker(TreeClient tree, BrokerInfo info, int64_t former_session, UniqueFunction<void(Result<int64_t>)> done);
-// The controller hears that log dirs of this broker have failed or have room again. Not when the session ends meanwhile: what it asks the
-// next registration says the same. Thread: any.
-void tell_of_log_dirs(TreeClient tree, BrokerId self);
 
 }  // namespace odradek::metadata
