@@ -13,9 +13,8 @@ using metadata::StoreOp;
 
 void Controller::Impl::open_queue(BrokerId id) {
   uint64_t held = office;
-  const int64_t registration = state.live.at(id).epoch;
   Answered answered;
-  answered.leader_and_isr = [this, id, registration, held](const protocol::LeaderAndIsrRequest& request, const protocol::LeaderAndIsrResponse& response) {
+  answered.leader_and_isr = [this, id, held](const protocol::LeaderAndIsrRequest& request, const protocol::LeaderAndIsrResponse& response) {
     if (response.error_code != 0) {
       log::warn("controller", "broker {} answered LeaderAndIsr with {}", id.value, name_of(static_cast<ErrorCode>(response.error_code)));
       return;
@@ -28,10 +27,9 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({{names[topic.topic_id], partition.partition_index}, static_cast<ErrorCode>(partition.error_code)});
       }
     }
-    if (held != office) return;
-    post_in_office(EventKind::kLeaderAndIsrResponse, [this, id, registration, errors]() -> Async<void> { return on_leader_and_isr_answer(id, registration, errors); });
+    if (held == office) post_in_office(EventKind::kLeaderAndIsrResponse, [this, id, errors]() -> Async<void> { return on_leader_and_isr_answer(id, errors); });
   };
-  answered.stop_replica = [this, id, registration, held](const protocol::StopReplicaRequest& request, const protocol::StopReplicaResponse& response) {
+  answered.stop_replica = [this, id, held](const protocol::StopReplicaRequest& request, const protocol::StopReplicaResponse& response) {
     // Only deletions wait for it.
     std::map<TopicPartition, ErrorCode> codes;
     for (const auto& error : response.partition_errors) codes[{error.topic_name, error.partition_index}] = static_cast<ErrorCode>(error.error_code);
@@ -45,8 +43,7 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({std::move(tp), error});
       }
     }
-    if (errors.empty() || held != office) return;
-    post_in_office(EventKind::kTopicDeletion, [this, id, registration, errors]() -> Async<void> { return on_stop_replica_answer(id, registration, errors); });
+    if (!errors.empty() && held == office) post_in_office(EventKind::kTopicDeletion, [this, id, errors]() -> Async<void> { return on_stop_replica_answer(id, errors); });
   };
   answered.update_metadata = [id](int16_t error) {
     if (error != 0) log::warn("controller", "broker {} answered UpdateMetadata with {}", id.value, name_of(static_cast<ErrorCode>(error)));
@@ -276,11 +273,10 @@ Async<void> Controller::Impl::on_log_dir_events() {
   co_await write_together(std::move(removals));
 }
 
-Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, int64_t registration, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
-  if (!is_registered(from, registration)) co_return;
+Async<void> Controller::Impl::on_leader_and_isr_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
   std::vector<TopicPartition> went, came;
   for (const auto& [tp, error] : errors) {
-    if (state.find(tp) == nullptr) continue;
+    if (state.find(tp) == nullptr || !state.live.contains(from)) continue;
     if (error == ErrorCode::kKafkaStorageError) {
       if (state.offline_replicas.insert({from, tp}).second) went.push_back(tp);
     } else if (error == ErrorCode::kNone) {

@@ -122,12 +122,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<void> brokers_went(std::vector<BrokerId> ids);
   Async<void> handle_controlled_shutdown(protocol::ControlledShutdownRequest request, Reply<protocol::ControlledShutdownResponse> reply);
   Async<void> on_log_dir_events();
-  Async<void> on_leader_and_isr_answer(BrokerId from, int64_t registration, std::vector<std::pair<TopicPartition, ErrorCode>> errors);
-  // Answers to requests of an earlier registration say nothing of what was asked again since: they may stand in line behind its end.
-  bool is_registered(BrokerId broker, int64_t epoch) const {
-    auto live = state.live.find(broker);
-    return live != state.live.end() && live->second.epoch == epoch;
-  }
+  Async<void> on_leader_and_isr_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors);
   void open_queue(BrokerId id);
   void send(const RequestBatch& batch);
 
@@ -141,7 +136,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<void> on_deletions_changed();
   Async<void> resume_deletions();
   Async<void> finish_deletion(std::string topic);
-  Async<void> on_stop_replica_answer(BrokerId from, int64_t registration, std::vector<std::pair<TopicPartition, ErrorCode>> errors);
+  Async<void> on_stop_replica_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors);
 
   // --- reassignment (reassignment.cc) -----------------------------------------------------------------------------------------------------
   Async<void> handle_alter_reassignments(protocol::AlterPartitionReassignmentsRequest request, Reply<protocol::AlterPartitionReassignmentsResponse> reply);

@@ -143,24 +143,6 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
-// Keeps the reads of the list of brokers, while it is told to, until they are let go.
-class HoldingBrokersStore final : public FailingStore {
- public:
-  HoldingBrokersStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, const bool& holds, std::vector<Task>& held)
-      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), holds_(holds), held_(held) {}
-  void children(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::ChildList> reply) override {
-    if (!holds_ || path != paths::kBrokerIds) return FailingStore::children(std::move(path), std::move(watch), std::move(reply));
-    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
-      FailingStore::children(std::move(path), std::move(watch), std::move(reply));
-    });
-  }
-
- private:
-  int none_ = 0;
-  const bool& holds_;
-  std::vector<Task>& held_;
-};
-
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -526,41 +508,6 @@ TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
   auto again = create(assigned("a", {{0}}));
   EXPECT_EQ(again.error, ErrorCode::kNone);
   EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
-}
-
-// The answer was on its way when the broker registered anew, and came after it had been asked again: the topic stayed for ever.
-TEST_F(ControllerTest, AnAnswerOfAFormerRegistrationDoesNotHoldUpADeletion) {
-  bool holds = false;
-  std::vector<Task> held;
-  wrap_ = [&](auto store) { return std::make_unique<HoldingBrokersStore>(std::move(store), *executor_, holds, held); };
-  start(0);
-  start(1);
-  create(assigned("a", {{1}}));
-  broker(1).answers = false;
-  broker(1).partition_error = ErrorCode::kStaleBrokerEpoch;
-  erase("a");
-  for (int i = 0; i < 10 && !heard(1, "SR a-0 e-2 DELETE"); ++i) {
-    for (Task& answer : std::exchange(broker(1).kept, {})) answer();
-    runtime_.run_until_idle();
-  }
-  ASSERT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
-  // Gone and back before the controller has looked.
-  holds = true;
-  std::unique_ptr<Broker> former = std::move(brokers_.at(1));
-  former->membership.leave([] {});
-  runtime_.run_until_idle();
-  ASSERT_EQ(held.size(), 1u);
-  start(1);
-  for (Task& answer : std::exchange(former->kept, {})) answer();
-  runtime_.run_until_idle();
-  holds = false;
-  for (Task& read : std::exchange(held, {})) read();
-  runtime_.run_until_idle();
-  EXPECT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
-  for (const char* path : {"/brokers/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
-  former.reset();
-  brokers_.clear();  // their stores look at `holds`
-  runtime_.run_until_idle();
 }
 
 TEST_F(ControllerTest, SendsOneRequestAtATimeAndRepeatsUntilItIsAnswered) {

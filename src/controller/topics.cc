@@ -226,8 +226,7 @@ Async<void> Controller::Impl::resume_deletions() {
   }
 }
 
-Async<void> Controller::Impl::on_stop_replica_answer(BrokerId from, int64_t registration, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
-  if (!is_registered(from, registration)) co_return;
+Async<void> Controller::Impl::on_stop_replica_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors) {
   for (const auto& [tp, error] : errors) {
     auto deletion = state.deletions.find(tp.topic);
     if (deletion == state.deletions.end()) continue;
