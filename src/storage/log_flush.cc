@@ -140,6 +140,8 @@ Result<void> Log::sync_up_to(bool active_too, bool closing) {
 
 Result<Log::Flush> Log::sync_records(bool active_too) {
   base::MutexLock flush(flush_mutex_);
+  // Whoever waited for a flush that failed: the kernel tells of lost pages once, and the next fdatasync would say that all is well.
+  if (!dir_->online()) return fail(offline_error());
   Flush done;
   done.truncations = truncations_.load(std::memory_order_acquire);
   if (active_too) flushing_since_ms_.store(unflushed_since_ms_.exchange(kNever, std::memory_order_relaxed), std::memory_order_relaxed);
@@ -190,6 +192,7 @@ Result<Log::Flush> Log::sync_records(bool active_too) {
 
 Result<void> Log::sync_rest(const Flush& records, bool closing) {
   base::MutexLock flush(flush_mutex_);
+  if (!dir_->online()) return fail(offline_error());
   std::vector<std::shared_ptr<Segment>> segments;
   std::vector<std::string> small_files;
   std::string folder;
