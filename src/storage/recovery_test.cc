@@ -190,6 +190,25 @@ TEST(Recovery, StartsAtTheCheckpointedLogStartWhenTheLogEndsBelowIt) {
   EXPECT_THAT(base_offsets(*log, {8}), ElementsAre(8));
 }
 
+// A follower of a leader that lost records is cut below what was deleted here, and follows on from there.
+TEST(Recovery, DropsNothingThatCameBelowAFormerLogStart) {
+  for (const bool whole : {false, true}) {
+    SCOPED_TRACE(whole);
+    Disk disk;
+    auto log = disk.log();
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log));
+    log->update_high_watermark({10});
+    ASSERT_TRUE(log->maybe_advance_start_offset({8}));
+    disk.manager->write_checkpoints();
+    EXPECT_EQ(disk.text("/data/log-start-offset-checkpoint"), "0\n1\nt 0 8\n");
+    ASSERT_TRUE(whole ? log->truncate_fully_and_start_at({4}) : log->truncate_to({4}));
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(append(*log));
+    disk.kill_and_start();
+    EXPECT_THAT(base_offsets(*disk.log(), {4}), ElementsAre(4, 5));
+    EXPECT_EQ(disk.log()->log_start_offset().value, 4);
+  }
+}
+
 TEST(Recovery, FinishesWhatACleanerHadBegun) {
   Disk disk;
   LogConfig config;
