@@ -377,6 +377,8 @@ Result<LoadedLog> Loader::run() {
   if (log_.log_end < log_.log_start) {
     log::warn("storage", "{}: the log ends at {}, below its start {}: it begins anew there", folder_, log_.log_end.value, log_.log_start.value);
     if (auto started = start_empty_at(log_.log_start); !started) return fail(std::move(started.error()));
+    log_.epochs.clear();
+    log_.epochs_changed = true;
     log_.producers.clear();
     producers_at_end_ = false;
   }

@@ -51,6 +51,8 @@ struct LogManager::Impl final : LogDir::Owner {
   void load_next(Dir& dir);
   // False: its dir has failed.
   bool load_one(Dir& dir, const UnloadedLog& found);
+  // False: its dir has failed.
+  bool save_what_is_less(Dir& dir, const LoadOptions& checkpointed, const Log& log);
   void loaded(Dir& dir, const TopicPartition& tp);
   void end_loaders();
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);

@@ -25,7 +25,7 @@ void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std
       return delete_folder_later(dir, folder, 0);
     }
   }
-  log->note_loaded();
+  if (save_what_is_less(dir, load, *log)) log->note_loaded();
 }
 
 // A process died between the two renames of a swap: the folder with the marker is whole, the other one goes.

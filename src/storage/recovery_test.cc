@@ -15,6 +15,7 @@ namespace {
 using namespace testing;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 const std::string kLog = "/data/t-0/00000000000000000000.log";
@@ -186,6 +187,7 @@ TEST(Recovery, StartsAtTheCheckpointedLogStartWhenTheLogEndsBelowIt) {
   log = disk.log();
   EXPECT_EQ(log->log_start_offset().value, 8);
   EXPECT_EQ(log->log_end_offset().value, 8);
+  EXPECT_THAT(log->epochs(), IsEmpty()) << "nothing is there that they could be of";
   ASSERT_TRUE(append(*log));
   EXPECT_THAT(base_offsets(*log, {8}), ElementsAre(8));
 }
@@ -207,6 +209,31 @@ TEST(Recovery, DropsNothingThatCameBelowAFormerLogStart) {
     EXPECT_THAT(base_offsets(*disk.log(), {4}), ElementsAre(4, 5));
     EXPECT_EQ(disk.log()->log_start_offset().value, 4);
   }
+}
+
+// Else what is appended from there on would be believed without a look at its CRCs.
+TEST(Recovery, TheCheckpointSaysNoMoreThanTheLogHolds) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  disk.manager->write_checkpoints();
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), "0\n1\nt 0 10\n");
+  disk.files.kill();
+  ASSERT_TRUE((*disk.files.open(kLog, base::OpenMode::kReadWrite))->truncate(log->size_bytes() / 2));
+  disk.manager.reset();
+  disk.start();
+  log = disk.log();
+  EXPECT_EQ(log->log_end_offset().value, 5);
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), "0\n1\nt 0 5\n");
+  // Written again and not flushed: the power goes, and of a page something else is on the disk.
+  const int64_t half = log->size_bytes();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(append(*log));
+  disk.files.kill();
+  write_at(disk, kLog, half + half / 2, "x");
+  disk.manager.reset();
+  disk.start();
+  EXPECT_THAT(base_offsets(*disk.log()).size(), ::testing::AllOf(::testing::Ge(5u), ::testing::Lt(10u)));
 }
 
 TEST(Recovery, FinishesWhatACleanerHadBegun) {
