@@ -109,7 +109,7 @@ Result<void> Log::truncate_to(Offset offset) {
 
   auto segment = segment_for(offset);
   auto batch = segment->find_batch(offset);
-  if (!batch) return fail(fail_for_good(std::move(batch.error())));
+  if (!batch) return fail(fail_half_done(std::move(batch.error())));  // nothing has changed yet
   // Whole batches only: the log ends where the one that holds `offset` began.
   Offset end = *batch ? std::min((*batch)->base, offset) : offset;
   auto lowered = lower_recovery_point(end);

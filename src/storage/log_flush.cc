@@ -249,6 +249,8 @@ Result<void> Log::close_cleanly() {
   const std::shared_ptr<const LogConfig> config = this->config();
   {
     base::MutexLock lock(mutex_);
+    // A change of it failed half way (fail_for_good), and the files may hold what is not there any more: no start may believe them unseen.
+    if (closed_) return fail(ErrorCode::kKafkaStorageError, label_ + ": it was not closed, for its end is not known to be whole");
     closed_ = true;
     if (auto done = active_->become_inactive(*config); !done) return fail(fail_dir(std::move(done.error())));
     const Offset end = log_end_offset();

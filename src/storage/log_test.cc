@@ -641,6 +641,23 @@ TEST(Log, AFlushBehindOneThatFailedFailsToo) {
   disk.files.set_fault(nullptr);
 }
 
+TEST(Log, IsNotClosedAsWholeWhenATruncationFailedHalfWay) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->roll());
+  }
+  disk.files.set_fault([](base::FileCall call, const std::string& path) {
+    return call == base::FileCall::kSyncDirectory && path == "/data/t-0" ? EMFILE : 0;
+  });
+  EXPECT_FALSE(log->truncate_to({1}));
+  disk.files.set_fault(nullptr);
+  EXPECT_FALSE(disk.manager->has_offline_dir());
+  disk.manager->stop();
+  EXPECT_FALSE(disk.files.exists("/data/.kafka_cleanshutdown"));
+}
+
 TEST(Log, LivesOnWhenDescriptorsRunOut) {
   Disk disk;
   auto log = disk.log();
