@@ -142,7 +142,7 @@ Result<Offset> Loader::end_of_swap(const std::string& name, Offset base) {
 // Deletions that were begun end now; a cleaner's or split's output counts only when all of it was marked `.swap`.
 Result<void> Loader::settle_states(const std::vector<std::string>& names) {
   int64_t first_cleaned = INT64_MAX;
-  std::vector<std::string> swaps;
+  std::vector<std::string> swaps, unfinished;
   for (const std::string& name : names) {
     auto file = parse_name(name);
     if (file->state == ".swap") {
@@ -150,7 +150,7 @@ Result<void> Loader::settle_states(const std::vector<std::string>& names) {
       continue;
     }
     if (file->state == ".cleaned") first_cleaned = std::min(first_cleaned, file->base.value);
-    if (auto removed = files_.remove(path(name)); !removed) return removed;
+    unfinished.push_back(name);
   }
   int64_t low = INT64_MAX, high = INT64_MIN;
   std::vector<std::string> kept;
@@ -166,6 +166,10 @@ Result<void> Loader::settle_states(const std::vector<std::string>& names) {
     if (!end) return fail(std::move(end.error()));
     low = std::min(low, file->base.value);
     high = std::max(high, end->value);
+  }
+  // After the swaps that they make void: a start that is cut short must find both again.
+  for (const std::string& name : unfinished) {
+    if (auto removed = files_.remove(path(name)); !removed) return removed;
   }
   if (low < high) {
     auto entries = files_.list(folder_);

@@ -272,6 +272,27 @@ TEST(Recovery, FinishesWhatACleanerHadBegun) {
   EXPECT_EQ(batches_of(bytes)[0].base_offset().value, 2);
 }
 
+// As Kafka's splits leave them: one of the new segments was ready, the next one not.
+TEST(Recovery, TakesASwapForVoidAlsoWhenTheStartBeforeWasCutShort) {
+  Disk disk;
+  LogConfig config;
+  config.segment_bytes = 300;
+  disk.configure(config);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(append(*disk.log(), {.value_size = 150}));
+  disk.manager->stop();
+  disk.manager.reset();
+  const std::string folder = "/data/t-0/";
+  Bytes one = disk.content(folder + segment_name({4}) + ".log");
+  write_at(disk, folder + segment_name({2}) + ".log.cleaned", 0, "half");
+  write_at(disk, folder + segment_name({3}) + ".log.swap", 0, std::string(as_text(one)));
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kRemove && path.ends_with(".swap") ? EIO : 0; });
+  disk.manager = std::make_unique<LogManager>(disk.runtime, disk.options, disk.registry);
+  EXPECT_FALSE(disk.manager->start([&](const std::string&) { return disk.config; }));
+  disk.files.set_fault(nullptr);
+  disk.kill_and_start();
+  EXPECT_THAT(base_offsets(*disk.log()), ElementsAre(0, 1, 2, 3, 4, 5));
+}
+
 TEST(Recovery, KeepsTheHighWatermarkOfTheCheckpointWithinTheLog) {
   Disk disk;
   auto log = disk.log();
