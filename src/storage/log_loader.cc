@@ -56,6 +56,7 @@ class Loader {
   Result<void> settle_states(const std::vector<std::string>& names);
   Result<Offset> end_of_swap(const std::string& name, Offset base);
   Result<void> open_segments();
+  Result<bool> has_its_indexes(Segment& segment);
   Result<bool> find_clean_end();
   Result<void> recover();
   Result<void> recover_segment(size_t at);
@@ -220,10 +221,18 @@ Result<void> Loader::start_empty_at(Offset start) {
   return {};
 }
 
+// False: they have to be made again from the records. (A broken offset or time index is found, and made, when it is used.)
+Result<bool> Loader::has_its_indexes(Segment& segment) {
+  if (segment.size() > 0 && !segment.has_offset_index()) return false;
+  auto sound = segment.txn_index().is_sound(segment.base_offset());
+  if (sound && !*sound) log::warn("storage", "{}/{}.txnindex is broken", folder_, segment_name(segment.base_offset()));
+  return sound;
+}
+
 // True: everything is as a clean stop leaves it, and log_end is known.
 Result<bool> Loader::find_clean_end() {
   for (const auto& segment : log_.segments) {
-    if (segment->size() > 0 && !segment->has_offset_index()) return false;
+    if (auto has = has_its_indexes(*segment); !has || !*has) return has;
   }
   auto end = log_.segments.back()->find_next_offset();
   if (!end) return fail(std::move(end.error()));
@@ -279,7 +288,9 @@ Result<void> Loader::recover() {
     if (!*end || **end > options_.recovery_point) --first;
   }
   for (size_t i = 0; i < first; ++i) {
-    if (log_.segments[i]->size() > 0 && !log_.segments[i]->has_offset_index()) {
+    auto has = has_its_indexes(*log_.segments[i]);
+    if (!has) return fail(std::move(has.error()));
+    if (!*has) {
       first = i;
       break;
     }

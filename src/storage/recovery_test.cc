@@ -138,6 +138,39 @@ TEST(Recovery, BuildsIndexesAgainThatAreMissingOrNotSound) {
   }
 }
 
+// Else nobody could read committed records there any more, nor the log be cut or compacted.
+TEST(Recovery, MakesABrokenTransactionIndexAgain) {
+  for (const bool killed : {false, true}) {
+    SCOPED_TRACE(killed);
+    Disk disk;
+    auto log = disk.log();
+    // Begun in one segment, aborted in the next.
+    ASSERT_TRUE(append(*log, {.producer = {7}, .epoch = 0, .sequence = 0, .transactional = true}));
+    ASSERT_TRUE(log->roll());
+    ASSERT_TRUE(append(*log));
+    Bytes marker = record::build_end_txn_marker({record::ControlType::kAbort, 0}, base::ManualRuntime::kStartMs, {7}, 0);
+    ASSERT_TRUE(log->append_as_leader(marker, {0}, {record::AppendOrigin::kCoordinator, 11}));
+    ASSERT_TRUE(log->roll());
+    ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->flush());
+    disk.manager->write_checkpoints();
+    const std::string index = "/data/t-0/" + segment_name({1}) + ".txnindex";
+    const Bytes whole = disk.content(index);
+    ASSERT_EQ(whole.size(), 34u);
+    if (!killed) disk.manager->stop();
+    disk.files.kill();
+    ASSERT_TRUE((*disk.files.open(index, base::OpenMode::kReadWrite))->truncate(20));
+    disk.manager.reset();
+    disk.start();
+    EXPECT_EQ(disk.content(index), whole);
+    auto aborted = disk.log()->aborted_transactions({0}, {4});
+    ASSERT_TRUE(aborted) << aborted.error().what;
+    ASSERT_EQ(aborted->size(), 1u);
+    EXPECT_EQ(aborted->at(0).first_offset, Offset{0});
+    EXPECT_EQ(aborted->at(0).last_offset, Offset{2});
+  }
+}
+
 TEST(Recovery, LeavesACleanlyStoppedLogAsItIs) {
   Disk disk;
   auto log = disk.log();
