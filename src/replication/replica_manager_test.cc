@@ -482,6 +482,21 @@ TEST_F(ReplicaManagerTest, AStoppedPartitionServesNothingAndADeletedOneIsGone) {
   EXPECT_EQ(manager.find("t", 0)->log()->log_end_offset(), Offset{0});
 }
 
+TEST_F(ReplicaManagerTest, APartitionIsGoneForGoodWhenItsDeletionIsAnswered) {
+  for (int32_t partition : {0, 1, 2}) ASSERT_EQ(lead(partition), ErrorCode::kNone);
+  auto syncs = [&] { return disk.files.calls(base::FileCall::kSyncDirectory); };
+  const int64_t before = syncs();
+  EXPECT_EQ(stop(0, -2, false), ErrorCode::kNone);
+  EXPECT_EQ(syncs(), before);
+  auto both = make_stop("t", 0, -2, true);
+  both.topic_states[0].partition_states.push_back(both.topic_states[0].partition_states[0]);
+  both.topic_states[0].partition_states[1].partition_index = 1;
+  for (const auto& entry : manager.apply(both).partition_errors) EXPECT_EQ(entry.error_code, 0);
+  EXPECT_EQ(syncs(), before + 1) << "once for all of them";
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kSyncDirectory && path == "/data" ? EIO : 0; });
+  EXPECT_EQ(stop(2, -2, true), ErrorCode::kKafkaStorageError);
+}
+
 TEST_F(ReplicaManagerTest, DeletedRecordsAreReportedWhenEveryLiveReplicaHasFollowed) {
   ASSERT_EQ(lead(0, 0, {1, 2}, {1, 2}), ErrorCode::kNone);
   { auto outcome = produce(0, 3); }

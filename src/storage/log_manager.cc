@@ -229,6 +229,20 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   return impl.rename_away(dir, tp, log->path(), log->config()->file_delete_delay_ms, log.get());
 }
 
+Result<void> LogManager::make_removals_durable() {
+  Result<void> result;
+  for (auto& dir : impl_->dirs) {
+    if (!dir->removals_unsynced.exchange(false, std::memory_order_acq_rel)) continue;
+    Result<void> synced = fail(ErrorCode::kKafkaStorageError, "log dir " + dir->dir->path() + " is offline");
+    if (dir->dir->online()) synced = impl_->runtime.files().sync_directory(dir->dir->path());
+    if (synced) continue;
+    dir->dir->fail(synced.error());
+    if (dir->dir->online()) dir->removals_unsynced.store(true, std::memory_order_release);
+    result = fail(ErrorCode::kKafkaStorageError, synced.error().what, synced.error().os_error);
+  }
+  return result;
+}
+
 // "<topic>-<partition>.<32 hex><kind>", cut to what a folder may be called.
 std::string LogManager::Impl::free_name(const TopicPartition& tp, std::string_view kind) {
   std::string suffix = "." + base::random_uuid(runtime.random()).to_hex() + std::string(kind);
@@ -251,6 +265,7 @@ Result<void> LogManager::Impl::rename_away(Dir& dir, const TopicPartition& tp, c
     dir.dir->fail(done.error());
     return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
   }
+  dir.removals_unsynced.store(true, std::memory_order_release);
   if (log != nullptr) log->renamed_to(renamed);
   checkpoint_soon(dir);
   delete_folder_later(dir, renamed, delay_ms);

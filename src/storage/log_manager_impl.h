@@ -32,6 +32,7 @@ struct LogManager::Impl final : LogDir::Owner {
     std::string written[4] GUARDED_BY(checkpoint_mutex);
     std::atomic<bool> timer_set[4]{};
     std::atomic<int> partitions{0};
+    std::atomic<bool> removals_unsynced{false};  // folders were renamed away since make_removals_durable()
   };
   using Changed = LogDir::Changed;
   struct Alive {

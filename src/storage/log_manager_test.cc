@@ -184,6 +184,17 @@ TEST(LogManager, RenamesADeletedLogAtOnceAndRemovesItLater) {
   EXPECT_TRUE(disk.files.exists("/data/" + again->name().to_string()));
 }
 
+TEST(LogManager, WhatIsToldToBeDeletedDoesNotComeBackAfterAPowerCut) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  ASSERT_TRUE(disk.manager->remove_async({"t", 0}));
+  ASSERT_TRUE(disk.manager->make_removals_durable());
+  disk.cut_power_and_start();
+  EXPECT_EQ(disk.manager->size(), 0u);
+}
+
 TEST(LogManager, GoesOnDeletingAfterARestart) {
   Disk disk;
   auto log = disk.log();
