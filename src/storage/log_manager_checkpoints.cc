@@ -62,6 +62,7 @@ Result<void> LogManager::Impl::checkpoint_all(Dir& dir) {
   dir.checkpointed.clear();
   for (const auto& log : loading.of(dir.dir->number())) dir.checkpointed.insert(log.name);
   for (const auto& log : logs_in(*dir.dir)) dir.checkpointed.insert(log->name());
+  for (const auto& future : futures_in(*dir.dir)) dir.checkpointed.insert(future->name());
   return {};
 }
 

@@ -57,6 +57,8 @@ struct LogManager::Impl final : LogDir::Owner {
   void loaded(Dir& dir, const TopicPartition& tp);
   void end_loaders();
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);
+  Result<std::shared_ptr<Log>> make_log(Dir& dir, const TopicPartition& tp, const std::string& folder, const Uuid& topic_id,
+                                        std::shared_ptr<const LogConfig> config);
   // False: its dir has failed meanwhile.
   bool register_log(std::shared_ptr<Log> log);
   bool any_online() const {
