@@ -143,6 +143,23 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
+// The connection is lost with the first creation under a path, which has not taken effect.
+class LosingStore final : public FailingStore {
+ public:
+  LosingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, int& losses)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), path_(std::move(path)), losses_(losses) {}
+  void create(std::string path, Bytes data, metadata::CreateMode mode, metadata::StoreReply<metadata::CreatedNode> reply) override {
+    if (!path.starts_with(path_) || losses_++ > 0) return FailingStore::create(std::move(path), std::move(data), mode, std::move(reply));
+    callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::StoreError::kConnectionLoss)); });
+  }
+
+ private:
+  int none_ = 0;
+  base::Executor& callbacks_;
+  const std::string path_;
+  int& losses_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -1005,6 +1022,19 @@ TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
   runtime_.run_until_idle();
   EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
   EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
+}
+
+TEST_F(ControllerTest, HearsOfAFailedLogDirAlthoughTheConnectionIsLostMeanwhile) {
+  start(0);
+  int losses = 0;
+  wrap_ = [&](auto store) { return std::make_unique<LosingStore>(std::move(store), *executor_, paths::kLogDirEventPrefix, losses); };
+  for (int32_t id : {1, 2}) start(id);
+  create(assigned("d", {{1, 2}}));
+  broker(1).partition_error = ErrorCode::kKafkaStorageError;
+  metadata::report_log_dir_event({runtime_, *executor_, *broker(1).store}, {1});
+  runtime_.advance(1000);
+  EXPECT_EQ(losses, 2);
+  EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
 }
 
 TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {
