@@ -143,6 +143,25 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
+// Answers multis with an operation that `refuse` names as if its version were wrong.
+class RefusingStore final : public FailingStore {
+ public:
+  using Refuse = std::function<bool(const metadata::StoreOp&)>;
+  RefusingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, const Refuse& refuse)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), refuse_(refuse) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    auto refused = refuse_ ? std::find_if(ops.begin(), ops.end(), refuse_) : ops.end();
+    if (refused == ops.end()) return FailingStore::multi(std::move(ops), std::move(reply));
+    metadata::MultiFailure failure{metadata::StoreError::kBadVersion, static_cast<int32_t>(refused - ops.begin())};
+    callbacks_.post([failure, reply = std::move(reply)]() mutable { reply(tl::unexpected(failure)); });
+  }
+
+ private:
+  int none_ = 0;
+  base::Executor& callbacks_;
+  const Refuse& refuse_;
+};
+
 // The connection is lost with the first creation under a path, which has not taken effect.
 class LosingStore final : public FailingStore {
  public:
@@ -410,6 +429,10 @@ class ControllerTest : public ::testing::Test {
   std::unique_ptr<base::Executor> executor_ = runtime_.make_executor("metadata", 1);
   std::shared_ptr<metadata::EmbeddedTree> tree_ = *metadata::open_embedded_tree(runtime_, "");
   bool unclean_ = false;
+  RefusingStore::Refuse refuse_;
+  bool armed_ = false;
+  Bytes meddling_;
+  std::vector<Task> held_;
   std::map<int32_t, std::unique_ptr<Broker>> brokers_;
 };
 
@@ -942,6 +965,44 @@ TEST_F(ControllerTest, MovesReplicasOnceTheTargetsAreInSync) {
   active().alter_partition_reassignments(request, note);
   runtime_.run_until_idle();
   EXPECT_EQ(error, ErrorCode::kInvalidReplicaAssignment);
+}
+
+// Neither when replicas take over nor when a plan is given up: who leaves may be the leader still, or the one that has everything.
+TEST_F(ControllerTest, NobodyDeletesAReplicaBeforeTheStateSaysThatItHasLeft) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  auto stopped = [&](int32_t id) {
+    return std::any_of(broker(id).heard.begin(), broker(id).heard.end(), [](const std::string& line) { return line.starts_with("SR "); });
+  };
+  auto is_moving = [&] { return !metadata::decode_topic(as_bytes(data_of("/brokers/topics/b")))->adding.empty(); };
+  auto refuse_epoch = [&](int32_t epoch) {
+    refuse_ = [epoch](const metadata::StoreOp& op) {
+      if (!op.path.ends_with("/state")) return false;
+      auto node = metadata::decode_partition_state(op.data);
+      return node && node->leader_epoch == LeaderEpoch{epoch};
+    };
+  };
+  refuse_epoch(2);  // another leader
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1).error_code, 0);
+  EXPECT_FALSE(stopped(1)) << all_heard(1);
+  EXPECT_TRUE(is_moving());
+  refuse_epoch(3);  // a smaller ISR
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 2).error_code, 0);
+  EXPECT_FALSE(stopped(1)) << all_heard(1);
+  EXPECT_TRUE(is_moving());
+  refuse_ = nullptr;
+  EXPECT_EQ(alter_isr(0, "b", {1, 2, 0}, 2, 3).error_code, 0);
+  EXPECT_TRUE(stopped(1));
+  EXPECT_FALSE(is_moving());
+
+  create(assigned("c", {{1, 2}}));
+  ASSERT_EQ(reassign("c", {0, 2}), ErrorCode::kNone);
+  forget();
+  refuse_epoch(2);
+  reassign("c", {1, 2});
+  EXPECT_FALSE(stopped(0)) << all_heard(0);
 }
 
 TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {

@@ -86,6 +86,7 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   if (!in_office()) co_return ErrorCode::kNotController;
   record = state.find(tp);
   if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
+  if (errors.front() != StoreError::kNone) given_up.clear();  // they may stand in the ISR still
   RequestBatch batch;
   for (BrokerId broker : record->replicas) {
     if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker));
@@ -108,13 +109,26 @@ Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
   if (contains(targets, record->leader) && state.is_online(record->leader, tp)) next->leader = record->leader;
 
   std::vector<BrokerId> leaving = record->removing;
+  const PartitionRecord before = *record;
+  // A state that could not be written may have a leader or members among those that leave: nobody is told to delete anything, and the next
+  // answer of the leader, or the next controller, brings it here again.
+  auto is_written = [&](const std::vector<StoreError>& writes) {
+    if (writes.front() == StoreError::kNone) return true;
+    log::error("controller", "{}: the reassignment stands still: its state could not be written", tp.to_string());
+    if (PartitionRecord* now = state.find(tp)) {
+      now->replicas = before.replicas;
+      now->adding = before.adding;
+      now->removing = before.removing;
+    }
+    return false;
+  };
   record->replicas = targets;
   record->adding.clear();
   record->removing.clear();
   std::vector<StateChange> first;
   first.push_back({tp, *next});
   auto errors = co_await write_states(std::move(first));
-  if (!in_office()) co_return;
+  if (!in_office() || !is_written(errors)) co_return;
   RequestBatch taken_over;
   taken_over.leader_and_isr_to_replicas(state, tp);
   taken_over.update_metadata(tp);
@@ -128,7 +142,7 @@ Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
     std::vector<StateChange> second;
     second.push_back({tp, shrunk});
     errors = co_await write_states(std::move(second));
-    if (!in_office()) co_return;
+    if (!in_office() || !is_written(errors)) co_return;
     RequestBatch batch;
     batch.leader_and_isr_to_replicas(state, tp);
     send(batch);
