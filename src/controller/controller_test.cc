@@ -143,6 +143,25 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
+// Keeps the reads of one node while it is armed.
+class HoldingNodeStore final : public FailingStore {
+ public:
+  HoldingNodeStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, const bool& armed, std::vector<Task>& held)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), path_(std::move(path)), armed_(armed), held_(held) {}
+  void get(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::NodeData> reply) override {
+    if (!armed_ || path != path_) return FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
+      FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    });
+  }
+
+ private:
+  int none_ = 0;
+  const std::string path_;
+  const bool& armed_;
+  std::vector<Task>& held_;
+};
+
 // Answers multis with an operation that `refuse` names as if its version were wrong.
 class RefusingStore final : public FailingStore {
  public:
@@ -1096,6 +1115,51 @@ TEST_F(ControllerTest, HearsOfAFailedLogDirAlthoughTheConnectionIsLostMeanwhile)
   runtime_.advance(1000);
   EXPECT_EQ(losses, 2);
   EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+}
+
+TEST_F(ControllerTest, DoesNotBringBackWhatIsDeletedWhenALogDirHasRoomAgain) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}}));
+  create(assigned("b", {{1, 2}}));
+  kill(2);
+  erase("a");
+  EXPECT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
+  ASSERT_NE(data_of("/brokers/topics/a"), "NO_NODE") << "it waits for broker 2";
+  forget();
+  metadata::report_log_dir_event({runtime_, *executor_, *broker(1).store}, {1});
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "LI b-0 L1 e1 pe1 isr[1] rep[1,2]")) << all_heard(1);
+  for (const std::string& line : broker(1).heard) EXPECT_FALSE(line.starts_with("LI a-0")) << line;
+}
+
+// Else the topic would wait for the broker's next start.
+TEST_F(ControllerTest, TakesNoAnswerOfABrokersFormerLifeForOneOfItsPresent) {
+  wrap_ = [&](auto store) { return std::make_unique<HoldingNodeStore>(std::move(store), *executor_, "/brokers/ids/0", armed_, held_); };
+  start(0);
+  wrap_ = [](auto store) { return store; };
+  start(1);
+  create(assigned("a", {{1}}));
+  broker(1).answers = false;
+  broker(1).partition_error = ErrorCode::kUnknownServerError;
+  erase("a");
+  while (!heard(1, "SR a-0 e-2 DELETE")) {
+    ASSERT_EQ(broker(1).kept.size(), 1u);
+    for (Task& answer : std::exchange(broker(1).kept, {})) answer();
+    runtime_.run_until_idle();
+  }
+  ASSERT_EQ(broker(1).kept.size(), 1u);
+  broker(1).answers = true;
+  broker(1).partition_error = ErrorCode::kNone;
+  armed_ = true;
+  expire_session(*broker(1).store);
+  runtime_.run_until_idle();
+  ASSERT_EQ(held_.size(), 1u);
+  for (Task& answer : std::exchange(broker(1).kept, {})) answer();
+  runtime_.run_until_idle();
+  armed_ = false;
+  for (Task& read : std::exchange(held_, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_EQ(data_of("/brokers/topics/a"), "NO_NODE");
 }
 
 TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {
