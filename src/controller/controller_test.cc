@@ -181,6 +181,33 @@ class RefusingStore final : public FailingStore {
   const Refuse& refuse_;
 };
 
+// Somebody else sets a node just before it is set here, once this is armed.
+class MeddlingStore final : public FailingStore {
+ public:
+  MeddlingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, const Bytes& data, bool& armed)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), path_(std::move(path)), data_(data), armed_(armed) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    for (const metadata::StoreOp& op : ops) {
+      if (op.kind == metadata::StoreOp::Kind::kSet) meddle(op.path);
+    }
+    FailingStore::multi(std::move(ops), std::move(reply));
+  }
+  void set(std::string path, Bytes data, int32_t version, metadata::StoreReply<metadata::Stat> reply) override {
+    meddle(path);
+    FailingStore::set(std::move(path), std::move(data), version, std::move(reply));
+  }
+
+ private:
+  void meddle(const std::string& path) {
+    if (path != path_ || !std::exchange(armed_, false)) return;
+    inner().set(path_, data_, metadata::kAnyVersion, [](auto done) { EXPECT_TRUE(done); });
+  }
+  int none_ = 0;
+  const std::string path_;
+  const Bytes& data_;
+  bool& armed_;
+};
+
 // The connection is lost with the first creation under a path, which has not taken effect.
 class LosingStore final : public FailingStore {
  public:
@@ -984,6 +1011,30 @@ TEST_F(ControllerTest, MovesReplicasOnceTheTargetsAreInSync) {
   active().alter_partition_reassignments(request, note);
   runtime_.run_until_idle();
   EXPECT_EQ(error, ErrorCode::kInvalidReplicaAssignment);
+}
+
+TEST_F(ControllerTest, NeitherNewPartitionsNorAMoveUndoTheOther) {
+  wrap_ = [&](auto store) { return std::make_unique<MeddlingStore>(std::move(store), *executor_, "/brokers/topics/b", meddling_, armed_); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  metadata::TopicNode larger;
+  larger.id = id_of("b");
+  larger.partitions = {{0, {{1}, {2}}}};
+  larger.adding = {{0, {{0}}}};
+  meddling_ = metadata::encode_topic(larger);
+  armed_ = true;
+  EXPECT_EQ(enlarge("b", 2).error, ErrorCode::kReassignmentInProgress);
+  EXPECT_EQ(data_of("/brokers/topics/b"), std::string(as_text(meddling_)));
+
+  larger.partitions = {{0, {{1}, {2}}}, {1, {{1}, {2}}}};
+  meddling_ = metadata::encode_topic(larger);
+  armed_ = true;
+  EXPECT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  EXPECT_FALSE(armed_);
+  auto node = metadata::decode_topic(as_bytes(data_of("/brokers/topics/b")));
+  EXPECT_EQ(node->partitions.size(), 2u);
+  EXPECT_EQ(node->adding.at(0), std::vector<BrokerId>{{0}});
+  EXPECT_TRUE(heard(1, "LI b-1 L1 e0 pe0 isr[1,2] rep[1,2] NEW")) << all_heard(1);
 }
 
 // Neither when replicas take over nor when a plan is given up: who leaves may be the leader still, or the one that has everything.

@@ -22,21 +22,37 @@ std::vector<int32_t> values(const std::vector<BrokerId>& brokers) {
 }
 }  // namespace
 
-// The topic's node as its records say.
+// The topic's node as its records say. Partitions that were added to it a moment ago, of which the event has yet to come, stay.
 Async<bool> Controller::Impl::write_assignment(std::string topic) {
-  auto found = state.topics.find(topic);
-  if (found == state.topics.end()) co_return false;
   metadata::TopicNode node;
-  node.id = found->second.id;
-  for (const auto& [index, record] : found->second.partitions) {
-    node.partitions[index] = record.replicas;
-    if (!record.adding.empty()) node.adding[index] = record.adding;
-    if (!record.removing.empty()) node.removing[index] = record.removing;
+  for (;;) {
+    auto found = state.topics.find(topic);
+    if (found == state.topics.end()) co_return false;
+    node.id = found->second.id;
+    for (const auto& [index, record] : found->second.partitions) {
+      node.partitions[index] = record.replicas;
+      node.adding.erase(index);
+      node.removing.erase(index);
+      if (!record.adding.empty()) node.adding[index] = record.adding;
+      if (!record.removing.empty()) node.removing[index] = record.removing;
+    }
+    auto written = co_await write(StoreOp::set(paths::topic(topic), metadata::encode_topic(node), found->second.node_version));
+    if (!in_office()) co_return false;
+    found = state.topics.find(topic);
+    if (written && found != state.topics.end()) found->second.node_version = written.stat.version;
+    if (written) co_return true;
+    auto now = co_await tree.get(paths::topic(topic));
+    if (!in_office()) co_return false;
+    auto decoded = now ? metadata::decode_topic(now->data) : Result<metadata::TopicNode>(metadata::TopicNode{});
+    found = state.topics.find(topic);
+    const bool again = written.error == StoreError::kBadVersion && now && decoded && found != state.topics.end() && decoded->id == found->second.id;
+    if (!again) {
+      log::error("controller", "the assignment of {} could not be written: {}", topic, name_of(written.error));
+      co_return false;
+    }
+    node = std::move(*decoded);
+    found->second.node_version = now->stat.version;
   }
-  auto written = co_await write(StoreOp::set(paths::topic(topic), metadata::encode_topic(node), metadata::kAnyVersion));
-  if (!in_office()) co_return false;
-  if (!written) log::error("controller", "the assignment of {} could not be written: {}", topic, name_of(written.error));
-  co_return static_cast<bool>(written);
 }
 
 // `targets` nullopt: back to where it came from.
