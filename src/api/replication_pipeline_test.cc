@@ -271,7 +271,8 @@ class FetchPipelinesTest : public ::testing::Test {
     request.max_bytes = 150;  // one batch
     request.session_id = session;
     request.session_epoch = number;
-    request.pipeline.emplace().depth = 4;
+    request.pipeline = protocol::FetchRequest::Pipeline{};
+    request.pipeline->depth = 4;
     auto& topic = request.topics.emplace_back();
     topic.topic_id = cluster.state(kTp).topic_id;
     auto& partition = topic.partitions.emplace_back();

@@ -32,9 +32,9 @@ struct ControllerLink::State {
   }
 
   template <class Response, class Request, class AskLocal>
-  static void send(std::shared_ptr<State> self, Request request, Done<Response> done, AskLocal ask_local) {
+  static void send(std::shared_ptr<State> self, Request request, int16_t version, Done<Response> done, AskLocal ask_local) {
     base::Executor& executor = self->executor;
-    executor.post([self = std::move(self), request = std::move(request), done = std::move(done), ask_local]() mutable {
+    executor.post([self = std::move(self), request = std::move(request), version, done = std::move(done), ask_local]() mutable {
       base::MutexLock lock(self->mutex);
       if (self->stopped) return done(fail(ErrorCode::kNotController, "the broker stops"));
       auto now = self->image.current();
@@ -43,7 +43,7 @@ struct ControllerLink::State {
       if (controller == nullptr) return done(fail(ErrorCode::kNotController, "no controller is known"));
       auto over = self->connected_to(*controller);
       if (!over) return done(fail(over.error()));
-      (*over)->template ask<Response>(request, Request::kMaxVersion, [done = std::move(done)](Result<client::LinkAnswer<Response>> answer) mutable {
+      (*over)->template ask<Response>(request, version, [done = std::move(done)](Result<client::LinkAnswer<Response>> answer) mutable {
         if (!answer) return done(fail(answer.error()));
         done(std::move(answer->message));
       });
@@ -72,21 +72,24 @@ ControllerLink::~ControllerLink() {
 
 void ControllerLink::send(protocol::AlterPartitionRequest request, Done<protocol::AlterPartitionResponse> done) {
   using Response = protocol::AlterPartitionResponse;
-  State::send<Response>(state_, std::move(request), std::move(done), [](controller::Controller& local, auto asked, Done<Response> reply) {
-    local.alter_partition(std::move(asked), protocol::AlterPartitionRequest::kMaxVersion, [reply = std::move(reply)](Response response) mutable { reply(std::move(response)); });
+  const int16_t version = replication::alter_partition_version(request);
+  State::send<Response>(state_, std::move(request), version, std::move(done), [version](controller::Controller& local, auto asked, Done<Response> reply) {
+    local.alter_partition(std::move(asked), version, [reply = std::move(reply)](Response response) mutable { reply(std::move(response)); });
   });
 }
 
 void ControllerLink::send(protocol::AllocateProducerIdsRequest request, Done<protocol::AllocateProducerIdsResponse> done) {
   using Response = protocol::AllocateProducerIdsResponse;
-  State::send<Response>(state_, std::move(request), std::move(done), [](controller::Controller& local, auto asked, Done<Response> reply) {
+  constexpr int16_t kVersion = protocol::AllocateProducerIdsRequest::kMaxVersion;
+  State::send<Response>(state_, std::move(request), kVersion, std::move(done), [](controller::Controller& local, auto asked, Done<Response> reply) {
     local.allocate_producer_ids(std::move(asked), [reply = std::move(reply)](Response response) mutable { reply(std::move(response)); });
   });
 }
 
 void ControllerLink::send(protocol::ControlledShutdownRequest request, Done<protocol::ControlledShutdownResponse> done) {
   using Response = protocol::ControlledShutdownResponse;
-  State::send<Response>(state_, std::move(request), std::move(done), [](controller::Controller& local, auto asked, Done<Response> reply) {
+  constexpr int16_t kVersion = protocol::ControlledShutdownRequest::kMaxVersion;
+  State::send<Response>(state_, std::move(request), kVersion, std::move(done), [](controller::Controller& local, auto asked, Done<Response> reply) {
     local.controlled_shutdown(std::move(asked), [reply = std::move(reply)](Response response) mutable { reply(std::move(response)); });
   });
 }

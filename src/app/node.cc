@@ -230,9 +230,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
                                               settings->get_int("alter.log.dirs.replication.quota.window.size.seconds") * 1000ll};
   replica_options.log_dir_threads = settings->get_int("num.replica.alter.log.dirs.threads");
   replica_options.on_log_dirs_changed = [this] {
-    store->create(metadata::paths::kLogDirEventPrefix, metadata::encode_log_dir_event(self), metadata::CreateMode::kPersistentSequential, [](auto created) {
-      if (!created) log::warn("app", "the controller was not told that log dirs changed");
-    });
+    metadata_executor->post([this] { metadata::report_log_dir_event({runtime, *metadata_executor, *store}, self); });
   };
   replicas = std::make_unique<replication::ReplicaManager>(runtime, *logs, image, replica_options, registry);
   set_replication_limits(*settings, replicas->quotas());

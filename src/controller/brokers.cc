@@ -13,8 +13,13 @@ using metadata::StoreOp;
 
 void Controller::Impl::open_queue(BrokerId id) {
   uint64_t held = office;
+  // An answer may stand in line behind the event that this broker has started again: it says nothing of the broker as it is then.
+  auto lives = [this, id, life = state.live.at(id).epoch] {
+    auto broker = state.live.find(id);
+    return broker != state.live.end() && broker->second.epoch == life;
+  };
   Answered answered;
-  answered.leader_and_isr = [this, id, held](const protocol::LeaderAndIsrRequest& request, const protocol::LeaderAndIsrResponse& response) {
+  answered.leader_and_isr = [this, id, held, lives](const protocol::LeaderAndIsrRequest& request, const protocol::LeaderAndIsrResponse& response) {
     if (response.error_code != 0) {
       log::warn("controller", "broker {} answered LeaderAndIsr with {}", id.value, name_of(static_cast<ErrorCode>(response.error_code)));
       return;
@@ -27,9 +32,12 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({{names[topic.topic_id], partition.partition_index}, static_cast<ErrorCode>(partition.error_code)});
       }
     }
-    if (held == office) post_in_office(EventKind::kLeaderAndIsrResponse, [this, id, errors]() -> Async<void> { return on_leader_and_isr_answer(id, errors); });
+    if (held != office) return;
+    post_in_office(EventKind::kLeaderAndIsrResponse, [this, id, errors, lives]() -> Async<void> {
+      if (lives()) co_await on_leader_and_isr_answer(id, errors);
+    });
   };
-  answered.stop_replica = [this, id, held](const protocol::StopReplicaRequest& request, const protocol::StopReplicaResponse& response) {
+  answered.stop_replica = [this, id, held, lives](const protocol::StopReplicaRequest& request, const protocol::StopReplicaResponse& response) {
     // Only deletions wait for it.
     std::map<TopicPartition, ErrorCode> codes;
     for (const auto& error : response.partition_errors) codes[{error.topic_name, error.partition_index}] = static_cast<ErrorCode>(error.error_code);
@@ -43,7 +51,10 @@ void Controller::Impl::open_queue(BrokerId id) {
         errors.push_back({std::move(tp), error});
       }
     }
-    if (!errors.empty() && held == office) post_in_office(EventKind::kTopicDeletion, [this, id, errors]() -> Async<void> { return on_stop_replica_answer(id, errors); });
+    if (errors.empty() || held != office) return;
+    post_in_office(EventKind::kTopicDeletion, [this, id, errors, lives]() -> Async<void> {
+      if (lives()) co_await on_stop_replica_answer(id, errors);
+    });
   };
   answered.update_metadata = [id](int16_t error) {
     if (error != 0) log::warn("controller", "broker {} answered UpdateMetadata with {}", id.value, name_of(static_cast<ErrorCode>(error)));
@@ -265,7 +276,10 @@ Async<void> Controller::Impl::on_log_dir_events() {
   RequestBatch batch;
   for (BrokerId id : brokers) {
     log::warn("controller", "broker {}: its log dirs have changed", id.value);
-    for (const TopicPartition& tp : state.partitions_on(id)) batch.leader_and_isr(id, tp);
+    for (const TopicPartition& tp : state.partitions_on(id)) {
+      // What it has deleted already it would make again.
+      if (!state.is_deletion_begun(tp.topic)) batch.leader_and_isr(id, tp);
+    }
   }
   send(batch);
   std::vector<StoreOp> removals;

@@ -143,6 +143,88 @@ class HoldingStore final : public FailingStore {
   std::vector<Task>& held_;
 };
 
+// Keeps the reads of one node while it is armed.
+class HoldingNodeStore final : public FailingStore {
+ public:
+  HoldingNodeStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, const bool& armed, std::vector<Task>& held)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), path_(std::move(path)), armed_(armed), held_(held) {}
+  void get(std::string path, metadata::Watch watch, metadata::StoreReply<metadata::NodeData> reply) override {
+    if (!armed_ || path != path_) return FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    held_.push_back([this, path = std::move(path), watch = std::move(watch), reply = std::move(reply)]() mutable {
+      FailingStore::get(std::move(path), std::move(watch), std::move(reply));
+    });
+  }
+
+ private:
+  int none_ = 0;
+  const std::string path_;
+  const bool& armed_;
+  std::vector<Task>& held_;
+};
+
+// Answers multis with an operation that `refuse` names as if its version were wrong.
+class RefusingStore final : public FailingStore {
+ public:
+  using Refuse = std::function<bool(const metadata::StoreOp&)>;
+  RefusingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, const Refuse& refuse)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), refuse_(refuse) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    auto refused = refuse_ ? std::find_if(ops.begin(), ops.end(), refuse_) : ops.end();
+    if (refused == ops.end()) return FailingStore::multi(std::move(ops), std::move(reply));
+    metadata::MultiFailure failure{metadata::StoreError::kBadVersion, static_cast<int32_t>(refused - ops.begin())};
+    callbacks_.post([failure, reply = std::move(reply)]() mutable { reply(tl::unexpected(failure)); });
+  }
+
+ private:
+  int none_ = 0;
+  base::Executor& callbacks_;
+  const Refuse& refuse_;
+};
+
+// Somebody else sets a node just before it is set here, once this is armed.
+class MeddlingStore final : public FailingStore {
+ public:
+  MeddlingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, const Bytes& data, bool& armed)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), path_(std::move(path)), data_(data), armed_(armed) {}
+  void multi(std::vector<metadata::StoreOp> ops, metadata::MultiReply reply) override {
+    for (const metadata::StoreOp& op : ops) {
+      if (op.kind == metadata::StoreOp::Kind::kSet) meddle(op.path);
+    }
+    FailingStore::multi(std::move(ops), std::move(reply));
+  }
+  void set(std::string path, Bytes data, int32_t version, metadata::StoreReply<metadata::Stat> reply) override {
+    meddle(path);
+    FailingStore::set(std::move(path), std::move(data), version, std::move(reply));
+  }
+
+ private:
+  void meddle(const std::string& path) {
+    if (path != path_ || !std::exchange(armed_, false)) return;
+    inner().set(path_, data_, metadata::kAnyVersion, [](auto done) { EXPECT_TRUE(done); });
+  }
+  int none_ = 0;
+  const std::string path_;
+  const Bytes& data_;
+  bool& armed_;
+};
+
+// The connection is lost with the first creation under a path, which has not taken effect.
+class LosingStore final : public FailingStore {
+ public:
+  LosingStore(std::unique_ptr<metadata::Store> store, base::Executor& callbacks, std::string path, int& losses)
+      : FailingStore(std::move(store), callbacks, "", metadata::StoreError::kNone, none_), callbacks_(callbacks), path_(std::move(path)), losses_(losses) {}
+  void create(std::string path, Bytes data, metadata::CreateMode mode, metadata::StoreReply<metadata::CreatedNode> reply) override {
+    if (!path.starts_with(path_) || losses_++ > 0) return FailingStore::create(std::move(path), std::move(data), mode, std::move(reply));
+    callbacks_.post([reply = std::move(reply)]() mutable { reply(tl::unexpected(metadata::StoreError::kConnectionLoss)); });
+  }
+
+ private:
+  int none_ = 0;
+  base::Executor& callbacks_;
+  const std::string path_;
+  int& losses_;
+};
+
 class ControllerTest : public ::testing::Test {
  protected:
   JoinOptions join_options_;
@@ -393,6 +475,10 @@ class ControllerTest : public ::testing::Test {
   std::unique_ptr<base::Executor> executor_ = runtime_.make_executor("metadata", 1);
   std::shared_ptr<metadata::EmbeddedTree> tree_ = *metadata::open_embedded_tree(runtime_, "");
   bool unclean_ = false;
+  RefusingStore::Refuse refuse_;
+  bool armed_ = false;
+  Bytes meddling_;
+  std::vector<Task> held_;
   std::map<int32_t, std::unique_ptr<Broker>> brokers_;
 };
 
@@ -927,6 +1013,68 @@ TEST_F(ControllerTest, MovesReplicasOnceTheTargetsAreInSync) {
   EXPECT_EQ(error, ErrorCode::kInvalidReplicaAssignment);
 }
 
+TEST_F(ControllerTest, NeitherNewPartitionsNorAMoveUndoTheOther) {
+  wrap_ = [&](auto store) { return std::make_unique<MeddlingStore>(std::move(store), *executor_, "/brokers/topics/b", meddling_, armed_); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  metadata::TopicNode larger;
+  larger.id = id_of("b");
+  larger.partitions = {{0, {{1}, {2}}}};
+  larger.adding = {{0, {{0}}}};
+  meddling_ = metadata::encode_topic(larger);
+  armed_ = true;
+  EXPECT_EQ(enlarge("b", 2).error, ErrorCode::kReassignmentInProgress);
+  EXPECT_EQ(data_of("/brokers/topics/b"), std::string(as_text(meddling_)));
+
+  larger.partitions = {{0, {{1}, {2}}}, {1, {{1}, {2}}}};
+  meddling_ = metadata::encode_topic(larger);
+  armed_ = true;
+  EXPECT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  EXPECT_FALSE(armed_);
+  auto node = metadata::decode_topic(as_bytes(data_of("/brokers/topics/b")));
+  EXPECT_EQ(node->partitions.size(), 2u);
+  EXPECT_EQ(node->adding.at(0), std::vector<BrokerId>{{0}});
+  EXPECT_TRUE(heard(1, "LI b-1 L1 e0 pe0 isr[1,2] rep[1,2] NEW")) << all_heard(1);
+}
+
+// Neither when replicas take over nor when a plan is given up: who leaves may be the leader still, or the one that has everything.
+TEST_F(ControllerTest, NobodyDeletesAReplicaBeforeTheStateSaysThatItHasLeft) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  auto stopped = [&](int32_t id) {
+    return std::any_of(broker(id).heard.begin(), broker(id).heard.end(), [](const std::string& line) { return line.starts_with("SR "); });
+  };
+  auto is_moving = [&] { return !metadata::decode_topic(as_bytes(data_of("/brokers/topics/b")))->adding.empty(); };
+  auto refuse_epoch = [&](int32_t epoch) {
+    refuse_ = [epoch](const metadata::StoreOp& op) {
+      if (!op.path.ends_with("/state")) return false;
+      auto node = metadata::decode_partition_state(op.data);
+      return node && node->leader_epoch == LeaderEpoch{epoch};
+    };
+  };
+  refuse_epoch(2);  // another leader
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1).error_code, 0);
+  EXPECT_FALSE(stopped(1)) << all_heard(1);
+  EXPECT_TRUE(is_moving());
+  refuse_epoch(3);  // a smaller ISR
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 2).error_code, 0);
+  EXPECT_FALSE(stopped(1)) << all_heard(1);
+  EXPECT_TRUE(is_moving());
+  refuse_ = nullptr;
+  EXPECT_EQ(alter_isr(0, "b", {1, 2, 0}, 2, 3).error_code, 0);
+  EXPECT_TRUE(stopped(1));
+  EXPECT_FALSE(is_moving());
+
+  create(assigned("c", {{1, 2}}));
+  ASSERT_EQ(reassign("c", {0, 2}), ErrorCode::kNone);
+  forget();
+  refuse_epoch(2);
+  reassign("c", {1, 2});
+  EXPECT_FALSE(stopped(0)) << all_heard(0);
+}
+
 TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("b", {{1, 2}}));
@@ -1007,6 +1155,64 @@ TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
   EXPECT_TRUE(heard(0, "UM d-0 L2 e1 zv1 isr[2] off[1]")) << all_heard(0);
   brokers_.clear();  // their stores look at `losses`
   runtime_.run_until_idle();
+}
+
+TEST_F(ControllerTest, HearsOfAFailedLogDirAlthoughTheConnectionIsLostMeanwhile) {
+  start(0);
+  int losses = 0;
+  wrap_ = [&](auto store) { return std::make_unique<LosingStore>(std::move(store), *executor_, paths::kLogDirEventPrefix, losses); };
+  for (int32_t id : {1, 2}) start(id);
+  create(assigned("d", {{1, 2}}));
+  broker(1).partition_error = ErrorCode::kKafkaStorageError;
+  metadata::report_log_dir_event({runtime_, *executor_, *broker(1).store}, {1});
+  runtime_.advance(1000);
+  EXPECT_EQ(losses, 2);
+  EXPECT_TRUE(heard(2, "LI d-0 L2 e1 pe1 isr[2] rep[1,2]")) << all_heard(2);
+}
+
+TEST_F(ControllerTest, DoesNotBringBackWhatIsDeletedWhenALogDirHasRoomAgain) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}}));
+  create(assigned("b", {{1, 2}}));
+  kill(2);
+  erase("a");
+  EXPECT_TRUE(heard(1, "SR a-0 e-2 DELETE")) << all_heard(1);
+  ASSERT_NE(data_of("/brokers/topics/a"), "NO_NODE") << "it waits for broker 2";
+  forget();
+  metadata::report_log_dir_event({runtime_, *executor_, *broker(1).store}, {1});
+  runtime_.run_until_idle();
+  EXPECT_TRUE(heard(1, "LI b-0 L1 e1 pe1 isr[1] rep[1,2]")) << all_heard(1);
+  for (const std::string& line : broker(1).heard) EXPECT_FALSE(line.starts_with("LI a-0")) << line;
+}
+
+// Else the topic would wait for the broker's next start.
+TEST_F(ControllerTest, TakesNoAnswerOfABrokersFormerLifeForOneOfItsPresent) {
+  wrap_ = [&](auto store) { return std::make_unique<HoldingNodeStore>(std::move(store), *executor_, "/brokers/ids/0", armed_, held_); };
+  start(0);
+  wrap_ = [](auto store) { return store; };
+  start(1);
+  create(assigned("a", {{1}}));
+  broker(1).answers = false;
+  broker(1).partition_error = ErrorCode::kUnknownServerError;
+  erase("a");
+  while (!heard(1, "SR a-0 e-2 DELETE")) {
+    ASSERT_EQ(broker(1).kept.size(), 1u);
+    for (Task& answer : std::exchange(broker(1).kept, {})) answer();
+    runtime_.run_until_idle();
+  }
+  ASSERT_EQ(broker(1).kept.size(), 1u);
+  broker(1).answers = true;
+  broker(1).partition_error = ErrorCode::kNone;
+  armed_ = true;
+  expire_session(*broker(1).store);
+  runtime_.run_until_idle();
+  ASSERT_EQ(held_.size(), 1u);
+  for (Task& answer : std::exchange(broker(1).kept, {})) answer();
+  runtime_.run_until_idle();
+  armed_ = false;
+  for (Task& read : std::exchange(held_, {})) read();
+  runtime_.run_until_idle();
+  EXPECT_EQ(data_of("/brokers/topics/a"), "NO_NODE");
 }
 
 TEST_F(ControllerTest, GivesBlocksOfProducerIdsThatNeverMeet) {

@@ -22,21 +22,37 @@ std::vector<int32_t> values(const std::vector<BrokerId>& brokers) {
 }
 }  // namespace
 
-// The topic's node as its records say.
+// The topic's node as its records say. Partitions that were added to it a moment ago, of which the event has yet to come, stay.
 Async<bool> Controller::Impl::write_assignment(std::string topic) {
-  auto found = state.topics.find(topic);
-  if (found == state.topics.end()) co_return false;
   metadata::TopicNode node;
-  node.id = found->second.id;
-  for (const auto& [index, record] : found->second.partitions) {
-    node.partitions[index] = record.replicas;
-    if (!record.adding.empty()) node.adding[index] = record.adding;
-    if (!record.removing.empty()) node.removing[index] = record.removing;
+  for (;;) {
+    auto found = state.topics.find(topic);
+    if (found == state.topics.end()) co_return false;
+    node.id = found->second.id;
+    for (const auto& [index, record] : found->second.partitions) {
+      node.partitions[index] = record.replicas;
+      node.adding.erase(index);
+      node.removing.erase(index);
+      if (!record.adding.empty()) node.adding[index] = record.adding;
+      if (!record.removing.empty()) node.removing[index] = record.removing;
+    }
+    auto written = co_await write(StoreOp::set(paths::topic(topic), metadata::encode_topic(node), found->second.node_version));
+    if (!in_office()) co_return false;
+    found = state.topics.find(topic);
+    if (written && found != state.topics.end()) found->second.node_version = written.stat.version;
+    if (written) co_return true;
+    auto now = co_await tree.get(paths::topic(topic));
+    if (!in_office()) co_return false;
+    auto decoded = now ? metadata::decode_topic(now->data) : Result<metadata::TopicNode>(metadata::TopicNode{});
+    found = state.topics.find(topic);
+    const bool again = written.error == StoreError::kBadVersion && now && decoded && found != state.topics.end() && decoded->id == found->second.id;
+    if (!again) {
+      log::error("controller", "the assignment of {} could not be written: {}", topic, name_of(written.error));
+      co_return false;
+    }
+    node = std::move(*decoded);
+    found->second.node_version = now->stat.version;
   }
-  auto written = co_await write(StoreOp::set(paths::topic(topic), metadata::encode_topic(node), metadata::kAnyVersion));
-  if (!in_office()) co_return false;
-  if (!written) log::error("controller", "the assignment of {} could not be written: {}", topic, name_of(written.error));
-  co_return static_cast<bool>(written);
 }
 
 // `targets` nullopt: back to where it came from.
@@ -86,6 +102,7 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   if (!in_office()) co_return ErrorCode::kNotController;
   record = state.find(tp);
   if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
+  if (errors.front() != StoreError::kNone) given_up.clear();  // they may stand in the ISR still
   RequestBatch batch;
   for (BrokerId broker : record->replicas) {
     if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker));
@@ -108,13 +125,26 @@ Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
   if (contains(targets, record->leader) && state.is_online(record->leader, tp)) next->leader = record->leader;
 
   std::vector<BrokerId> leaving = record->removing;
+  const PartitionRecord before = *record;
+  // A state that could not be written may have a leader or members among those that leave: nobody is told to delete anything, and the next
+  // answer of the leader, or the next controller, brings it here again.
+  auto is_written = [&](const std::vector<StoreError>& writes) {
+    if (writes.front() == StoreError::kNone) return true;
+    log::error("controller", "{}: the reassignment stands still: its state could not be written", tp.to_string());
+    if (PartitionRecord* now = state.find(tp)) {
+      now->replicas = before.replicas;
+      now->adding = before.adding;
+      now->removing = before.removing;
+    }
+    return false;
+  };
   record->replicas = targets;
   record->adding.clear();
   record->removing.clear();
   std::vector<StateChange> first;
   first.push_back({tp, *next});
   auto errors = co_await write_states(std::move(first));
-  if (!in_office()) co_return;
+  if (!in_office() || !is_written(errors)) co_return;
   RequestBatch taken_over;
   taken_over.leader_and_isr_to_replicas(state, tp);
   taken_over.update_metadata(tp);
@@ -128,7 +158,7 @@ Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
     std::vector<StateChange> second;
     second.push_back({tp, shrunk});
     errors = co_await write_states(std::move(second));
-    if (!in_office()) co_return;
+    if (!in_office() || !is_written(errors)) co_return;
     RequestBatch batch;
     batch.leader_and_isr_to_replicas(state, tp);
     send(batch);

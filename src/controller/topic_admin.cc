@@ -385,7 +385,13 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
     if (validate_only) co_return;
     for (int32_t i = 0; i < more; ++i) node->partitions[present + i] = std::move(added[static_cast<size_t>(i)]);
     Bytes written = metadata::encode_topic(*node);
-    auto set = co_await tree.set(paths::topic(wanted.topic), written, kAnyVersion);
+    auto set = co_await tree.set(paths::topic(wanted.topic), written, data->stat.version);
+    if (!set && set.error() == StoreError::kBadVersion) {
+      // The own write before a lost connection; or another one, of a reassignment perhaps, which must not be undone.
+      auto now = co_await tree.get(paths::topic(wanted.topic));
+      if (now && now->data == written) co_return;
+      co_return co_await enlarge_one(wanted, validate_only, result);
+    }
     if (!set) refuse(result, metadata::to_error(set.error(), "write topic " + wanted.topic));
   }
 

@@ -174,7 +174,23 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
         co_return done(fail(properties.error()));
       }
     }
+    forget_all_but(*entities);
     done({});
+  }
+
+  // Quotas whose nodes were removed while this broker had no session. (What is known of topics goes with them.)
+  void forget_all_but(const std::vector<ConfigEntity>& present) {
+    std::set<std::string> names;
+    for (const ConfigEntity& entity : present) names.insert(entity.path());
+    std::vector<ConfigEntity> gone;
+    {
+      base::MutexLock lock(mutex);
+      for (const auto& [path, properties] : configs) {
+        auto entity = ConfigEntity::parse(path);
+        if (entity && vanishes_when_empty(entity->type) && !names.contains(path)) gone.push_back(std::move(*entity));
+      }
+    }
+    for (const ConfigEntity& entity : gone) put(entity, {});
   }
 
   // --- notifications ----------------------------------------------------------------------------------------------------------------

@@ -109,9 +109,11 @@ TEST_F(ClusterTest, ReadsEverythingAtTheStartAndAgainAfterANewSession) {
   expire_session(*b_.store);
   runtime_.run_until_idle();
   ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), {{"log.retention.ms", "8"}}));
+  ASSERT_TRUE(alter(a_, {EntityType::kUserClient, "x y", "c"}, {}));
   EXPECT_EQ(b_.heard["brokers/<default>"].at("log.retention.ms"), "7");
   b_.store->open({});
   load(b_);
+  EXPECT_TRUE(b_.heard["users/x%20y/clients/c"].empty());
   EXPECT_EQ(b_.heard["brokers/<default>"].at("log.retention.ms"), "8");
   ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), {{"log.retention.ms", "9"}}));
   EXPECT_EQ(b_.heard["brokers/<default>"].at("log.retention.ms"), "9");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "metadata/tree/paths.h"
 #include "model/error_code.h"
@@ -72,6 +73,12 @@ Async<void> run_register(TreeClient tree, BrokerInfo info, int64_t former_sessio
   }
 }
 
+Async<void> run_log_dir_event(TreeClient tree, BrokerId broker) {
+  Bytes data = encode_log_dir_event(broker);
+  auto told = co_await tree.create(paths::kLogDirEventPrefix, data, CreateMode::kPersistentSequential);
+  if (!told) log::warn("metadata", "the controller was not told that log dirs have changed: {}", name_of(told.error()));
+}
+
 }  // namespace
 
 void create_base_paths(TreeClient tree, UniqueFunction<void(Result<void>)> done) { spawn(run_create_base_paths(tree, std::move(done))); }
@@ -84,5 +91,6 @@ void generate_broker_id(TreeClient tree, int32_t reserved_max, UniqueFunction<vo
 void register_broker(TreeClient tree, BrokerInfo info, int64_t former_session, UniqueFunction<void(Result<int64_t>)> done) {
   spawn(run_register(tree, std::move(info), former_session, std::move(done)));
 }
+void report_log_dir_event(TreeClient tree, BrokerId broker) { spawn(run_log_dir_event(tree, broker)); }
 
 }  // namespace odradek::metadata

@@ -21,4 +21,8 @@ void generate_broker_id(TreeClient tree, int32_t reserved_max, UniqueFunction<vo
 // node is taken over; 0: none. Errors: kDuplicateBrokerRegistration: another process has this id.
 void register_broker(TreeClient tree, BrokerInfo info, int64_t former_session, UniqueFunction<void(Result<int64_t>)> done);
 
+// Tells the controller that log dirs of this broker have failed or have room again. When the session ends meanwhile nobody needs to be
+// told: a broker that registers again is asked for everything.
+void report_log_dir_event(TreeClient tree, BrokerId broker);
+
 }  // namespace odradek::metadata

@@ -296,6 +296,13 @@ protocol::StopReplicaResponse ReplicaManager::apply(const protocol::StopReplicaR
     for (const auto& state : topic.partition_states) stop_partition(topic.topic_name, state.partition_index, state.leader_epoch, state.delete_partition);
   }
   if (fetchers_ != nullptr) fetchers_->apply();
+  // The controller takes the topic out of the tree then: a folder that came back would keep a new topic of its name from this broker.
+  if (auto durable = logs_.make_removals_durable(); !durable) {
+    log::error("replication", "{}", durable.error().what);
+    for (auto& entry : response.partition_errors) {
+      if (entry.error_code == 0) entry.error_code = static_cast<int16_t>(ErrorCode::kKafkaStorageError);
+    }
+  }
   return response;
 }
 

@@ -482,6 +482,21 @@ TEST_F(ReplicaManagerTest, AStoppedPartitionServesNothingAndADeletedOneIsGone) {
   EXPECT_EQ(manager.find("t", 0)->log()->log_end_offset(), Offset{0});
 }
 
+TEST_F(ReplicaManagerTest, APartitionIsGoneForGoodWhenItsDeletionIsAnswered) {
+  for (int32_t partition : {0, 1, 2}) ASSERT_EQ(lead(partition), ErrorCode::kNone);
+  auto syncs = [&] { return disk.files.calls(base::FileCall::kSyncDirectory); };
+  const int64_t before = syncs();
+  EXPECT_EQ(stop(0, -2, false), ErrorCode::kNone);
+  EXPECT_EQ(syncs(), before);
+  auto both = make_stop("t", 0, -2, true);
+  both.topic_states[0].partition_states.push_back(both.topic_states[0].partition_states[0]);
+  both.topic_states[0].partition_states[1].partition_index = 1;
+  for (const auto& entry : manager.apply(both).partition_errors) EXPECT_EQ(entry.error_code, 0);
+  EXPECT_EQ(syncs(), before + 1) << "once for all of them";
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kSyncDirectory && path == "/data" ? EIO : 0; });
+  EXPECT_EQ(stop(2, -2, true), ErrorCode::kKafkaStorageError);
+}
+
 TEST_F(ReplicaManagerTest, DeletedRecordsAreReportedWhenEveryLiveReplicaHasFollowed) {
   ASSERT_EQ(lead(0, 0, {1, 2}, {1, 2}), ErrorCode::kNone);
   { auto outcome = produce(0, 3); }
@@ -520,6 +535,7 @@ TEST_F(ReplicaManagerTest, IsrChangesGoToTheControllerOneRequestAtATime) {
   for (int32_t partition : {0, 1, 2}) follower_fetch(2, partition, 0);
   ASSERT_EQ(channel.requests.size(), 1u);
   EXPECT_EQ(channel.requests[0].topics.at(0).partitions.size(), 1u);
+  EXPECT_EQ(alter_partition_version(channel.requests[0]), 3);
   auto answer_last = [&](int16_t top_level, int16_t per_partition) {
     protocol::AlterPartitionResponse response;
     response.error_code = top_level;
@@ -554,6 +570,42 @@ TEST_F(ReplicaManagerTest, IsrChangesGoToTheControllerOneRequestAtATime) {
   EXPECT_EQ(manager.find("t", 1)->isr(), ids({1}));
   disk.runtime.advance(1000);
   EXPECT_EQ(channel.requests.size(), 3u);
+}
+
+// As in a cluster whose inter.broker.protocol.version is from before there were topic ids.
+TEST_F(ReplicaManagerTest, IsrChangesOfTopicsWithoutIdsGoUnderTheirNames) {
+  for (const char* topic : {"s", "t", "u"}) ASSERT_EQ(apply(make_request(topic, 0, make_state(1, 0, {1}, {1, 2}), Uuid{})), ErrorCode::kNone);
+  auto fetch_of = [&](const char* topic) {
+    FetchParams params = consumer(1, 0);
+    params.replica_id = {2};
+    FetchPartition asked = at(0, 0);
+    asked.partition = manager.find(topic, 0);
+    asked.log_start_offset = {0};
+    (void)manager.read(params, {&asked, 1}, true);
+  };
+  auto answer_last = [&] {
+    protocol::AlterPartitionResponse response;
+    for (const auto& topic : channel.requests.back().topics) {
+      auto& entry = response.topics.emplace_back();
+      entry.topic_name = topic.topic_name;
+      auto& partition = entry.partitions.emplace_back();
+      partition.isr = topic.partitions.at(0).new_isr;
+      partition.partition_epoch = 1;
+    }
+    channel.waiting.back()(std::move(response));
+    disk.runtime.run_until_idle();
+  };
+  for (const char* topic : {"t", "u", "s"}) fetch_of(topic);
+  ASSERT_EQ(channel.requests.size(), 1u);
+  answer_last();
+  EXPECT_EQ(manager.find("t", 0)->isr(), ids({1, 2}));
+  ASSERT_EQ(channel.requests.size(), 2u);
+  ASSERT_EQ(channel.requests[1].topics.size(), 2u);
+  EXPECT_EQ(channel.requests[1].topics[0].topic_name, "u");
+  EXPECT_EQ(channel.requests[1].topics[1].topic_name, "s");
+  EXPECT_EQ(alter_partition_version(channel.requests[1]), 1);
+  answer_last();
+  for (const char* topic : {"s", "u"}) EXPECT_EQ(manager.find(topic, 0)->isr(), ids({1, 2})) << topic;
 }
 
 TEST_F(ReplicaManagerTest, AFollowerThatCaughtUpWhileAChangeWasInFlightJoinsWithoutAnotherFetch) {

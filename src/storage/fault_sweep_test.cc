@@ -1,5 +1,5 @@
-// A scripted life of a log dir, again and again: each time another call to the disk fails with EIO, once or from then on. Whatever
-// fails: never a record at a wrong offset, never one whose CRC is right and whose bytes are not what was written, and what was
+// A scripted life of a log dir, again and again: each time another call to the disk fails with EIO, once or from then on, or lacks room
+// or a descriptor, once. Whatever fails: never a record at a wrong offset, never one whose CRC is right and whose bytes are not what was written, and what was
 // acknowledged is there after a kill; what was flushed also after a power cut.
 #include <gtest/gtest.h>
 
@@ -17,7 +17,15 @@ namespace {
 using namespace testing;
 using base::FileCall;
 
-bool changes(FileCall call) { return call != FileCall::kRead && call != FileCall::kList && call != FileCall::kStatus && call != FileCall::kWriteback; }
+// Whether a call can fail in that way.
+bool may_fail(FileCall call, int error) {
+  switch (error) {
+    case EMFILE: return call == FileCall::kOpen || call == FileCall::kSyncDirectory;
+    case ENOSPC:  // of a sync it is told as EIO (base/posix_file.cc)
+      return call == FileCall::kOpen || call == FileCall::kWrite || call == FileCall::kRename || call == FileCall::kCreateDirectory;
+    default: return call != FileCall::kRead && call != FileCall::kList && call != FileCall::kStatus && call != FileCall::kWriteback;
+  }
+}
 
 // What is known of one log.
 struct Known {
@@ -29,14 +37,14 @@ struct Known {
 
 class Life {
  public:
-  // The `fail_at`-th changing call fails (0: none); `for_good`: and all later ones.
-  Life(int64_t fail_at, bool for_good) {
+  // The `fail_at`-th call that may fails (0: none); `for_good`: and all later ones.
+  Life(int64_t fail_at, bool for_good, int error) {
     config_ = {.segment_bytes = 1'500, .index_interval_bytes = 100, .retention_bytes = 6'000, .flush_messages = 4, .file_delete_delay_ms = 0};
     disk_.configure(config_);
-    disk_.files.set_fault([this, fail_at, for_good](FileCall call, const std::string&) {
-      if (!changes(call)) return 0;
+    disk_.files.set_fault([this, fail_at, for_good, error](FileCall call, const std::string&) {
+      if (!may_fail(call, error)) return 0;
       ++calls_;
-      return fail_at != 0 && (calls_ == fail_at || (for_good && calls_ > fail_at)) ? EIO : 0;
+      return fail_at != 0 && (calls_ == fail_at || (for_good && calls_ > fail_at)) ? error : 0;
     });
   }
 
@@ -204,11 +212,11 @@ class Life {
   std::map<std::string, Known> known_;
 };
 
-void sweep(bool for_good, void (*end)(Life&)) {
-  Life whole(0, false);
+void sweep(bool for_good, void (*end)(Life&), int error = EIO) {
+  Life whole(0, false, error);
   whole.play();
   whole.stop();
-  ASSERT_GT(whole.calls(), 150) << "the script does too little";
+  ASSERT_GT(whole.calls(), error == EIO ? 150 : 75) << "the script does too little";
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr int kStep = 7;  // the whole takes too long there
 #else
@@ -216,7 +224,7 @@ void sweep(bool for_good, void (*end)(Life&)) {
 #endif
   for (int64_t at = 1; at <= whole.calls(); at += kStep) {
     SCOPED_TRACE("call " + std::to_string(at) + " of " + std::to_string(whole.calls()) + " fails");
-    Life life(at, for_good);
+    Life life(at, for_good, error);
     life.play();
     end(life);
     if (::testing::Test::HasFatalFailure() || ::testing::Test::HasNonfatalFailure()) return;
@@ -234,6 +242,24 @@ TEST(EveryCallThatFailsOnce, LosesNothingAcknowledgedInACleanStop) {
 }
 TEST(EveryCallThatFailsOnce, LosesNothingFlushedInAPowerCut) {
   sweep(false, [](Life& life) { life.cut_power(); });
+}
+TEST(EveryCallThatLacksRoomOnce, LosesNothingAcknowledgedInAKill) {
+  sweep(false, [](Life& life) { life.kill(); }, ENOSPC);
+}
+TEST(EveryCallThatLacksRoomOnce, LosesNothingFlushedInAPowerCut) {
+  sweep(false, [](Life& life) { life.cut_power(); }, ENOSPC);
+}
+TEST(EveryCallThatLacksADescriptorOnce, LosesNothingAcknowledgedInACleanStop) {
+  sweep(
+      false,
+      [](Life& life) {
+        life.stop();
+        life.kill();
+      },
+      EMFILE);
+}
+TEST(EveryCallThatLacksADescriptorOnce, LosesNothingFlushedInAPowerCut) {
+  sweep(false, [](Life& life) { life.cut_power(); }, EMFILE);
 }
 TEST(EveryCallFromSomeOn, LosesNothingAcknowledgedInAKill) {
   sweep(true, [](Life& life) { life.kill(); });

@@ -111,6 +111,7 @@ TEST_F(FullDisk, ALogThatCouldNotBeCutIsCutLater) {
     disk.files.set_fault([](FileCall, const std::string& path) { return path.find("recovery-point-offset-checkpoint") != std::string::npos ? ENOSPC : 0; });
     auto cut = [&] { return to == 1 ? log->truncate_to({1}) : log->truncate_fully_and_start_at({2}); };
     EXPECT_FALSE(cut());
+    EXPECT_FALSE(cut()) << "the checkpoint says still that what would come then is on the disk";
     EXPECT_EQ(log->log_end_offset(), Offset{3});
     EXPECT_EQ(log->latest_epoch(), LeaderEpoch{0});
     disk.files.set_fault(nullptr);

@@ -170,36 +170,45 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     if (target == nullptr || rank(*dir) < rank(*target)) target = dir.get();
   }
   if (target == nullptr) return fail(ErrorCode::kKafkaStorageError, "no log dir is online");
-  bool named;
-  {
-    base::MutexLock lock(target->checkpoint_mutex);
-    named = target->checkpointed.contains(tp);
-  }
-  auto failed = [&](Error error) {
-    target->dir->fail(error);
-    error.code = ErrorCode::kKafkaStorageError;
+  auto log = impl.make_log(*target, tp, target->dir->path() + "/" + tp.to_string(), topic_id, std::move(config));
+  if (!log) {
     if (!target->dir->online()) {
       // What there is of it now keeps it from being made in another dir.
       base::WriterLock lock(impl.map_mutex);
       impl.lost.insert(tp);
     }
+    return log;
+  }
+  if (!impl.register_log(*log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
+  target->partitions.fetch_add(1, std::memory_order_relaxed);
+  return log;
+}
+
+// A new, empty one. Where that fails nothing stays of it, unless its dir has failed.
+Result<std::shared_ptr<Log>> LogManager::Impl::make_log(Dir& dir, const TopicPartition& tp, const std::string& folder, const Uuid& topic_id,
+                                                        std::shared_ptr<const LogConfig> config) {
+  auto failed = [&](Error error) {
+    dir.dir->fail(error);
+    error.code = ErrorCode::kKafkaStorageError;
     return fail(std::move(error));
   };
-  // What the checkpoints say of a deleted log of this name must not be taken for the new one's. (Rare: it blocks on the disk.)
-  if (named) {
-    if (auto written = impl.checkpoint_all(*target); !written) return failed(std::move(written.error()));
+  bool named;
+  {
+    base::MutexLock lock(dir.checkpoint_mutex);
+    named = dir.checkpointed.contains(tp);
   }
-  const std::string folder = target->dir->path() + "/" + tp.to_string();
-  auto created = target->dir->with_reserve([&] { return create_log(target->dir, folder, *config); });
+  // What the checkpoints say of a log of this name that was here once must not be taken for the new one's. (Rare: it blocks on the disk.)
+  if (named) {
+    if (auto written = checkpoint_all(dir); !written) return failed(std::move(written.error()));
+  }
+  auto created = dir.dir->with_reserve([&] { return create_log(dir.dir, folder, *config); });
   if (!created) return failed(std::move(created.error()));
-  auto log = std::make_shared<Log>(target->dir, tp, folder, std::move(config), std::move(*created), true);
+  auto log = std::make_shared<Log>(dir.dir, tp, folder, std::move(config), std::move(*created), true);
   if (auto set = log->set_topic_id(topic_id); !set) {
     log.reset();
-    if (target->dir->online()) (void)impl.runtime.files().remove_all(folder);
+    if (dir.dir->online()) (void)runtime.files().remove_all(folder);
     return failed(std::move(set.error()));
   }
-  if (!impl.register_log(log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
-  target->partitions.fetch_add(1, std::memory_order_relaxed);
   return log;
 }
 
@@ -229,6 +238,20 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   return impl.rename_away(dir, tp, log->path(), log->config()->file_delete_delay_ms, log.get());
 }
 
+Result<void> LogManager::make_removals_durable() {
+  Result<void> result;
+  for (auto& dir : impl_->dirs) {
+    if (!dir->removals_unsynced.exchange(false, std::memory_order_acq_rel)) continue;
+    Result<void> synced = fail(ErrorCode::kKafkaStorageError, "log dir " + dir->dir->path() + " is offline");
+    if (dir->dir->online()) synced = impl_->runtime.files().sync_directory(dir->dir->path());
+    if (synced) continue;
+    dir->dir->fail(synced.error());
+    if (dir->dir->online()) dir->removals_unsynced.store(true, std::memory_order_release);
+    result = fail(ErrorCode::kKafkaStorageError, synced.error().what, synced.error().os_error);
+  }
+  return result;
+}
+
 // "<topic>-<partition>.<32 hex><kind>", cut to what a folder may be called.
 std::string LogManager::Impl::free_name(const TopicPartition& tp, std::string_view kind) {
   std::string suffix = "." + base::random_uuid(runtime.random()).to_hex() + std::string(kind);
@@ -251,6 +274,7 @@ Result<void> LogManager::Impl::rename_away(Dir& dir, const TopicPartition& tp, c
     dir.dir->fail(done.error());
     return fail(ErrorCode::kKafkaStorageError, done.error().what, done.error().os_error);
   }
+  dir.removals_unsynced.store(true, std::memory_order_release);
   if (log != nullptr) log->renamed_to(renamed);
   checkpoint_soon(dir);
   delete_folder_later(dir, renamed, delay_ms);

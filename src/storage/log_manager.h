@@ -117,6 +117,9 @@ class LogManager {
                                              bool is_new = false);
   // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
   Result<void> remove_async(const TopicPartition& tp);
+  // What was renamed away stays so after a power cut: before somebody is told that it is gone, who may give the name to another topic.
+  // Blocks on the disks that have something of it. Errors: kKafkaStorageError: a dir has failed.
+  Result<void> make_removals_durable();
 
   // --- moves between log dirs: a copy in a folder `<topic>-<partition>.<id>-future` of another dir, which the caller fills. All but the
   // first two: one call at a time for a partition.

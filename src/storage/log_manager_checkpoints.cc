@@ -40,6 +40,8 @@ Result<void> LogManager::Impl::checkpoint(Dir& dir, Changed what) {
   if (what == Changed::kRecoveryPoint) {
     for (const auto& future : futures_in(*dir.dir)) offsets.try_emplace(future->name(), future->recovery_point());
   }
+  // After the reading: of a dir that has failed the logs are not known any more, and what its files say of them counts at the next start.
+  if (!dir.dir->online()) return fail(ErrorCode::kKafkaStorageError, "log dir " + dir.dir->path() + " is offline");
   for (const auto& [tp, offset] : offsets) dir.checkpointed.insert(tp);
   std::string text = encode_offsets(offsets);
   std::string& before = dir.written[static_cast<size_t>(what)];
@@ -60,6 +62,7 @@ Result<void> LogManager::Impl::checkpoint_all(Dir& dir) {
   dir.checkpointed.clear();
   for (const auto& log : loading.of(dir.dir->number())) dir.checkpointed.insert(log.name);
   for (const auto& log : logs_in(*dir.dir)) dir.checkpointed.insert(log->name());
+  for (const auto& future : futures_in(*dir.dir)) dir.checkpointed.insert(future->name());
   return {};
 }
 

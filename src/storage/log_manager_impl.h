@@ -32,6 +32,7 @@ struct LogManager::Impl final : LogDir::Owner {
     std::string written[4] GUARDED_BY(checkpoint_mutex);
     std::atomic<bool> timer_set[4]{};
     std::atomic<int> partitions{0};
+    std::atomic<bool> removals_unsynced{false};  // folders were renamed away since make_removals_durable()
   };
   using Changed = LogDir::Changed;
   struct Alive {
@@ -51,9 +52,13 @@ struct LogManager::Impl final : LogDir::Owner {
   void load_next(Dir& dir);
   // False: its dir has failed.
   bool load_one(Dir& dir, const UnloadedLog& found);
+  // False: its dir has failed.
+  bool save_what_is_less(Dir& dir, const LoadOptions& checkpointed, const Log& log);
   void loaded(Dir& dir, const TopicPartition& tp);
   void end_loaders();
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);
+  Result<std::shared_ptr<Log>> make_log(Dir& dir, const TopicPartition& tp, const std::string& folder, const Uuid& topic_id,
+                                        std::shared_ptr<const LogConfig> config);
   // False: its dir has failed meanwhile.
   bool register_log(std::shared_ptr<Log> log);
   bool any_online() const {

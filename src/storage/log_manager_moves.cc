@@ -25,7 +25,7 @@ void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std
       return delete_folder_later(dir, folder, 0);
     }
   }
-  log->note_loaded();
+  if (save_what_is_less(dir, load, *log)) log->note_loaded();
 }
 
 // A process died between the two renames of a swap: the folder with the marker is whole, the other one goes.
@@ -74,30 +74,12 @@ Result<std::shared_ptr<Log>> LogManager::create_future(const TopicPartition& tp,
   if (tp.to_string().size() + suffix.size() > kLongestName) return fail(ErrorCode::kInvalidTopicException, "The topic name is too long.");
   for (auto& dir : impl.dirs) {
     if (dir->dir->path() != path) continue;
-    bool named;
-    {
-      base::MutexLock lock(dir->checkpoint_mutex);
-      named = dir->checkpointed.contains(tp);
-    }
-    auto written = named ? impl.checkpoint_all(*dir) : Result<void>();  // of a log that was here once
-    if (!written) {
-      dir->dir->fail(written.error());
-      return fail(ErrorCode::kKafkaStorageError, written.error().what, written.error().os_error);
-    }
-    const std::string folder = path + "/" + tp.to_string() + suffix;
-    auto created = dir->dir->with_reserve([&] { return create_log(dir->dir, folder, *config); });
-    if (!created) {
-      dir->dir->fail(created.error());
-      return fail(ErrorCode::kKafkaStorageError, created.error().what, created.error().os_error);
-    }
-    auto future = std::make_shared<Log>(dir->dir, tp, folder, std::move(config), std::move(*created), true);
-    if (auto set = future->set_topic_id(log->topic_id()); !set) {
-      future.reset();
-      if (dir->dir->online()) (void)impl.runtime.files().remove_all(folder);
-      return fail(std::move(set.error()));
-    }
+    auto future = impl.make_log(*dir, tp, path + "/" + tp.to_string() + suffix, log->topic_id(), std::move(config));
+    if (!future) return future;
     base::WriterLock lock(impl.map_mutex);
-    impl.futures[tp] = future;
+    // As register_log().
+    if (!dir->dir->online()) return fail(ErrorCode::kKafkaStorageError, "log dir " + path + " is offline");
+    impl.futures[tp] = *future;
     return future;
   }
   return fail(ErrorCode::kLogDirNotFound, path);

@@ -55,10 +55,20 @@ bool LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
   }
   auto log = std::make_shared<Log>(dir.dir, tp, folder, config, std::move(*loaded));
   if (!register_log(log)) return false;
+  if (!save_what_is_less(dir, load, *log)) return false;
   // They may have changed while it was not yet among those that are told.
   if (auto now = config_of(tp.topic); now != config) log->update_config(std::move(now));
   log->note_loaded();
   return true;
+}
+
+// The log ends below what the checkpoints say. What comes behind its end is not on the disk yet, nor replicated.
+bool LogManager::Impl::save_what_is_less(Dir& dir, const LoadOptions& checkpointed, const Log& log) {
+  if (log.high_watermark() < checkpointed.high_watermark) dir.dir->changed(Changed::kHighWatermark);
+  if (log.recovery_point() >= checkpointed.recovery_point) return true;
+  auto written = checkpoint(dir, Changed::kRecoveryPoint);
+  if (!written) dir.dir->fail(written.error());
+  return dir.dir->online();
 }
 
 void LogManager::Impl::loaded(Dir& dir, const TopicPartition& tp) {

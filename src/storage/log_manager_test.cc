@@ -90,6 +90,24 @@ TEST(LogManager, ALogThatWasBegunInADirThatFailedIsNotMadeInAnother) {
   disk.kill_and_start();
 }
 
+// Its logs are not known any more, and the cleaner may still be at work on one of them.
+TEST(LogManager, LeavesTheCheckpointsOfADirThatHasFailedAsTheyAre) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  disk.manager->write_checkpoints();
+  const std::string before = disk.text("/data/recovery-point-offset-checkpoint");
+  EXPECT_EQ(before, "0\n1\nt 0 1\n");
+  ASSERT_TRUE(append(*log));
+  disk.files.set_fault([](base::FileCall call, const std::string&) { return call == base::FileCall::kSync ? EIO : 0; });
+  EXPECT_FALSE(log->flush());
+  disk.files.set_fault(nullptr);
+  disk.runtime.run_until_idle();
+  EXPECT_FALSE(log->make_durable_below({1}));
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), before);
+}
+
 TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
   Disk disk;
   disk.manager.reset();
@@ -164,6 +182,17 @@ TEST(LogManager, RenamesADeletedLogAtOnceAndRemovesItLater) {
   disk.runtime.advance(60'001);
   EXPECT_FALSE(disk.files.exists("/data/" + folder));
   EXPECT_TRUE(disk.files.exists("/data/" + again->name().to_string()));
+}
+
+TEST(LogManager, WhatIsToldToBeDeletedDoesNotComeBackAfterAPowerCut) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  ASSERT_TRUE(disk.manager->remove_async({"t", 0}));
+  ASSERT_TRUE(disk.manager->make_removals_durable());
+  disk.cut_power_and_start();
+  EXPECT_EQ(disk.manager->size(), 0u);
 }
 
 TEST(LogManager, GoesOnDeletingAfterARestart) {

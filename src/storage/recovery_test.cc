@@ -15,6 +15,7 @@ namespace {
 using namespace testing;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 const std::string kLog = "/data/t-0/00000000000000000000.log";
@@ -137,6 +138,39 @@ TEST(Recovery, BuildsIndexesAgainThatAreMissingOrNotSound) {
   }
 }
 
+// Else nobody could read committed records there any more, nor the log be cut or compacted.
+TEST(Recovery, MakesABrokenTransactionIndexAgain) {
+  for (const bool killed : {false, true}) {
+    SCOPED_TRACE(killed);
+    Disk disk;
+    auto log = disk.log();
+    // Begun in one segment, aborted in the next.
+    ASSERT_TRUE(append(*log, {.producer = {7}, .epoch = 0, .sequence = 0, .transactional = true}));
+    ASSERT_TRUE(log->roll());
+    ASSERT_TRUE(append(*log));
+    Bytes marker = record::build_end_txn_marker({record::ControlType::kAbort, 0}, base::ManualRuntime::kStartMs, {7}, 0);
+    ASSERT_TRUE(log->append_as_leader(marker, {0}, {record::AppendOrigin::kCoordinator, 11}));
+    ASSERT_TRUE(log->roll());
+    ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->flush());
+    disk.manager->write_checkpoints();
+    const std::string index = "/data/t-0/" + segment_name({1}) + ".txnindex";
+    const Bytes whole = disk.content(index);
+    ASSERT_EQ(whole.size(), 34u);
+    if (!killed) disk.manager->stop();
+    disk.files.kill();
+    ASSERT_TRUE((*disk.files.open(index, base::OpenMode::kReadWrite))->truncate(20));
+    disk.manager.reset();
+    disk.start();
+    EXPECT_EQ(disk.content(index), whole);
+    auto aborted = disk.log()->aborted_transactions({0}, {4});
+    ASSERT_TRUE(aborted) << aborted.error().what;
+    ASSERT_EQ(aborted->size(), 1u);
+    EXPECT_EQ(aborted->at(0).first_offset, Offset{0});
+    EXPECT_EQ(aborted->at(0).last_offset, Offset{2});
+  }
+}
+
 TEST(Recovery, LeavesACleanlyStoppedLogAsItIs) {
   Disk disk;
   auto log = disk.log();
@@ -186,8 +220,53 @@ TEST(Recovery, StartsAtTheCheckpointedLogStartWhenTheLogEndsBelowIt) {
   log = disk.log();
   EXPECT_EQ(log->log_start_offset().value, 8);
   EXPECT_EQ(log->log_end_offset().value, 8);
+  EXPECT_THAT(log->epochs(), IsEmpty()) << "nothing is there that they could be of";
   ASSERT_TRUE(append(*log));
   EXPECT_THAT(base_offsets(*log, {8}), ElementsAre(8));
+}
+
+// A follower of a leader that lost records is cut below what was deleted here, and follows on from there.
+TEST(Recovery, DropsNothingThatCameBelowAFormerLogStart) {
+  for (const bool whole : {false, true}) {
+    SCOPED_TRACE(whole);
+    Disk disk;
+    auto log = disk.log();
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log));
+    log->update_high_watermark({10});
+    ASSERT_TRUE(log->maybe_advance_start_offset({8}));
+    disk.manager->write_checkpoints();
+    EXPECT_EQ(disk.text("/data/log-start-offset-checkpoint"), "0\n1\nt 0 8\n");
+    ASSERT_TRUE(whole ? log->truncate_fully_and_start_at({4}) : log->truncate_to({4}));
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(append(*log));
+    disk.kill_and_start();
+    EXPECT_THAT(base_offsets(*disk.log(), {4}), ElementsAre(4, 5));
+    EXPECT_EQ(disk.log()->log_start_offset().value, 4);
+  }
+}
+
+// Else what is appended from there on would be believed without a look at its CRCs.
+TEST(Recovery, TheCheckpointSaysNoMoreThanTheLogHolds) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  disk.manager->write_checkpoints();
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), "0\n1\nt 0 10\n");
+  disk.files.kill();
+  ASSERT_TRUE((*disk.files.open(kLog, base::OpenMode::kReadWrite))->truncate(log->size_bytes() / 2));
+  disk.manager.reset();
+  disk.start();
+  log = disk.log();
+  EXPECT_EQ(log->log_end_offset().value, 5);
+  EXPECT_EQ(disk.text("/data/recovery-point-offset-checkpoint"), "0\n1\nt 0 5\n");
+  // Written again and not flushed: the power goes, and of a page something else is on the disk.
+  const int64_t half = log->size_bytes();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(append(*log));
+  disk.files.kill();
+  write_at(disk, kLog, half + half / 2, "x");
+  disk.manager.reset();
+  disk.start();
+  EXPECT_THAT(base_offsets(*disk.log()).size(), ::testing::AllOf(::testing::Ge(5u), ::testing::Lt(10u)));
 }
 
 TEST(Recovery, FinishesWhatACleanerHadBegun) {
@@ -224,6 +303,27 @@ TEST(Recovery, FinishesWhatACleanerHadBegun) {
   auto read = log->read({1}, 1 << 20, {6}, true);
   Bytes bytes = bytes_of(read->slice);
   EXPECT_EQ(batches_of(bytes)[0].base_offset().value, 2);
+}
+
+// As Kafka's splits leave them: one of the new segments was ready, the next one not.
+TEST(Recovery, TakesASwapForVoidAlsoWhenTheStartBeforeWasCutShort) {
+  Disk disk;
+  LogConfig config;
+  config.segment_bytes = 300;
+  disk.configure(config);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(append(*disk.log(), {.value_size = 150}));
+  disk.manager->stop();
+  disk.manager.reset();
+  const std::string folder = "/data/t-0/";
+  Bytes one = disk.content(folder + segment_name({4}) + ".log");
+  write_at(disk, folder + segment_name({2}) + ".log.cleaned", 0, "half");
+  write_at(disk, folder + segment_name({3}) + ".log.swap", 0, std::string(as_text(one)));
+  disk.files.set_fault([](base::FileCall call, const std::string& path) { return call == base::FileCall::kRemove && path.ends_with(".swap") ? EIO : 0; });
+  disk.manager = std::make_unique<LogManager>(disk.runtime, disk.options, disk.registry);
+  EXPECT_FALSE(disk.manager->start([&](const std::string&) { return disk.config; }));
+  disk.files.set_fault(nullptr);
+  disk.kill_and_start();
+  EXPECT_THAT(base_offsets(*disk.log()), ElementsAre(0, 1, 2, 3, 4, 5));
 }
 
 TEST(Recovery, KeepsTheHighWatermarkOfTheCheckpointWithinTheLog) {

@@ -448,7 +448,8 @@ bool FetchLane::send(bool only_news) {
   request.session_epoch = number;
   std::optional<size_t> striped;
   if (offers && (full || pipelined())) {
-    request.pipeline.emplace().depth = static_cast<int32_t>(window_);
+    request.pipeline = protocol::FetchRequest::Pipeline{};
+    request.pipeline->depth = static_cast<int32_t>(window_);
     request.max_bytes = static_cast<int32_t>(
         std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * striping_.most_requests()), 1, std::max(options_.response_max_bytes, 1)));
     if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined

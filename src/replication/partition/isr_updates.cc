@@ -1,6 +1,8 @@
 #include "replication/partition/isr_updates.h"
 
+#include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "base/log.h"
 
@@ -41,9 +43,9 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
       request.broker_epoch = broker_epoch;
     }
     request.broker_id = self.value;
-    std::map<Uuid, size_t> topics;
+    std::map<std::pair<Uuid, std::string>, size_t> topics;  // by name too: topics of an old cluster have no ids
     for (const Item& item : items) {
-      auto [at, added] = topics.try_emplace(item.topic_id, request.topics.size());
+      auto [at, added] = topics.try_emplace({item.topic_id, item.partition->name().topic}, request.topics.size());
       if (added) {
         auto& topic = request.topics.emplace_back();
         topic.topic_id = item.topic_id;
@@ -74,12 +76,16 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
       log::debug("replication", "AlterPartition failed ({}), trying again", answer ? std::to_string(answer->error_code) : answer.error().what);
       again = std::move(items);
     } else {
-      std::map<std::pair<Uuid, int32_t>, const AlterPartitionResponse::PartitionData*> answers;
+      // By id, or by name where one topic without an id made the request name them all (alter_partition_version).
+      std::map<std::tuple<Uuid, std::string, int32_t>, const AlterPartitionResponse::PartitionData*> answers;
       for (const auto& topic : answer->topics) {
-        for (const auto& partition : topic.partitions) answers[{topic.topic_id, partition.partition_index}] = &partition;
+        const std::string name = topic.topic_id.is_zero() ? topic.topic_name : std::string();
+        for (const auto& partition : topic.partitions) answers[{topic.topic_id, name, partition.partition_index}] = &partition;
       }
       for (Item& item : items) {
-        auto found = answers.find({item.topic_id, item.partition->name().partition});
+        const TopicPartition& tp = item.partition->name();
+        auto found = item.topic_id.is_zero() ? answers.end() : answers.find({item.topic_id, "", tp.partition});
+        if (found == answers.end()) found = answers.find({Uuid{}, tp.topic, tp.partition});
         if (found == answers.end()) {
           again.push_back(std::move(item));
           continue;
@@ -132,6 +138,12 @@ struct IsrUpdates::State : std::enable_shared_from_this<State> {
     }
   }
 };
+
+int16_t alter_partition_version(const AlterPartitionRequest& request) {
+  constexpr int16_t kLastWithNames = 1;
+  const bool all_have_ids = std::none_of(request.topics.begin(), request.topics.end(), [](const auto& topic) { return topic.topic_id.is_zero(); });
+  return all_have_ids ? AlterPartitionRequest::kMaxVersion : kLastWithNames;
+}
 
 IsrUpdates::IsrUpdates(base::Runtime& runtime, base::Executor& executor, BrokerId self, OnChanged on_changed)
     : state_(std::make_shared<State>(runtime, executor, self, std::move(on_changed))) {}

@@ -24,6 +24,9 @@ class AlterPartitionChannel {
   virtual void send(protocol::AlterPartitionRequest request, UniqueFunction<void(Result<protocol::AlterPartitionResponse>)> done) = 0;
 };
 
+// The version in which it is sent, or a lower one: later ones name topics by their ids, which those of an old cluster lack.
+int16_t alter_partition_version(const protocol::AlterPartitionRequest& request);
+
 class IsrUpdates {
  public:
   // Told after an answer that gave a partition its ISR, with the former one (the same after a refusal).

@@ -112,8 +112,9 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
     if (id == self_) continue;
     Remote* known = led_before ? find_remote(id) : nullptr;
     Remote remote = known != nullptr ? *known : Remote{.id = id};
-    remote.flushed.reset();
     const bool in_sync = contains(state.isr, id);
+    // Who has stayed in sync has what it said on its disk; whoever was away says it anew.
+    if (!in_sync) remote.flushed.reset();
     remote.last_caught_up_ms = in_sync ? now_ms : 0;
     remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
     remote.last_fetch_leader_end = start;

@@ -281,7 +281,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     BrokerId id;
     Offset log_end{-1};  // -1: has not fetched in this epoch
     Offset log_start{-1};
-    std::optional<Offset> flushed;  // nullopt: it has not said in this epoch
+    std::optional<Offset> flushed;  // nullopt: it has not said since it was out of sync, or since this broker leads
     int64_t broker_epoch = -1;
     int64_t last_caught_up_ms = 0;
     int64_t last_fetch_ms = 0;

@@ -156,10 +156,14 @@ TEST_F(PartitionTest, AcksAllWithFlushBeforeAckCountsTheReplicasThatTellWhatThey
   EXPECT_EQ(partition.ack_state(need), std::nullopt);
   ASSERT_TRUE(log->flush());
   EXPECT_EQ(partition.ack_state(need), std::nullopt) << "3 has not flushed it";
+  lead(1, {1, 2, 3}, {1, 2, 3});
+  EXPECT_EQ(partition.ack_state(need), std::nullopt) << "nor has another epoch of the same leader done so";
   told(3, 2, 2);
   EXPECT_EQ(partition.ack_state(need), ErrorCode::kNone);
+  lead(2, {1, 2, 3}, {1, 2, 3});
+  EXPECT_EQ(partition.ack_state(need), ErrorCode::kNone);
   // Who told leaves the ISR: too few copies are on a disk.
-  partition.on_isr_changed({0}, ids({1, 2}), 1);
+  partition.on_isr_changed({2}, ids({1, 2}), 2);
   EXPECT_EQ(partition.ack_state(need), ErrorCode::kNotEnoughReplicasAfterAppend);
 }
 

@@ -365,7 +365,7 @@ void FetchPipeline::answer(std::vector<ReadResult> results) {
 FetchResponse FetchPipeline::make_answer(std::vector<ReadResult>& results) {
   FetchResponse response;
   response.session_id = id_;
-  if (turn_.request.session_epoch == 0) response.pipeline.emplace();
+  if (turn_.request.session_epoch == 0) response.pipeline = FetchResponse::Pipeline{};
   bool gave_records = false;
   int64_t throttled_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {

@@ -67,6 +67,17 @@ Result<std::vector<AbortedTransaction>> TxnIndex::read_all(Offset base) {
   return all;
 }
 
+Result<bool> TxnIndex::is_sound(Offset base) {
+  {
+    base::MutexLock lock(mutex_);
+    if (!exists_) return true;
+  }
+  auto all = read_all(base);
+  if (all) return true;
+  if (all.error().code == ErrorCode::kCorruptMessage) return false;
+  return fail(std::move(all.error()));
+}
+
 Result<bool> TxnIndex::collect(Offset from, Offset upto, std::vector<AbortedTransaction>& into) {
   {
     base::MutexLock lock(mutex_);

@@ -25,6 +25,8 @@ class TxnIndex {
   Result<bool> collect(Offset from, Offset upto, std::vector<AbortedTransaction>& into);
   // All. Errors: kCorruptMessage: another version, last offsets that do not rise or lie below `base`.
   Result<std::vector<AbortedTransaction>> read_all(Offset base);
+  // Whether read_all() would give them.
+  Result<bool> is_sound(Offset base);
   // Entries whose marker is at or beyond `offset` go.
   Result<void> truncate_to(Offset offset, Offset base);
   Result<void> reset();

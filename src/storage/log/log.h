@@ -233,6 +233,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   Result<void> lower_recovery_point(Offset offset) REQUIRES(mutex_);
   // Nothing from `offset` on counts as compacted.
   Result<void> lower_cleaned_offset(Offset offset) REQUIRES(mutex_);
+  Result<void> lower_log_start(Offset offset) REQUIRES(mutex_);
   Result<void> drop_segments(const std::vector<std::shared_ptr<Segment>>& segments, bool at_once) REQUIRES(mutex_);
   // Whether the first segment is due; then *last says whether it is the active one.
   Result<std::shared_ptr<Segment>> find_deletable(const LogConfig& config, int64_t now_ms, bool* last) const;
@@ -267,6 +268,8 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::vector<Offset> snapshots_ GUARDED_BY(mutex_);  // files that exist, rising
   bool closed_ GUARDED_BY(mutex_) = false;            // no appends any more
   int64_t roll_jitter_ms_ GUARDED_BY(mutex_) = 0;
+  // Lowered since the checkpoint was last written for that.
+  bool recovery_point_lowered_ GUARDED_BY(mutex_) = false, cleaned_lowered_ GUARDED_BY(mutex_) = false, log_start_lowered_ GUARDED_BY(mutex_) = false;
 
   std::atomic<int64_t> log_start_;
   std::atomic<int64_t> log_end_;

@@ -10,33 +10,48 @@
 
 namespace odradek::storage {
 
-// Before bytes below the recovery point are written anew, no checkpoint may say that they are good. When it cannot be written, nothing
-// is cut and all is as before: the next try writes it again.
+namespace {
+
+// Writes the checkpoint if something in it was lowered and is not in the file yet, which a full disk may have kept from it.
+Result<void> save_lowered(LogDir& dir, LogDir::Changed what, bool& lowered) {
+  if (!lowered) return {};
+  auto written = dir.checkpoint(what);
+  if (written) lowered = false;
+  return written;
+}
+
+}  // namespace
+
+// Before bytes below the recovery point are written anew, no checkpoint may say that they are good.
 Result<void> Log::lower_recovery_point(Offset offset) {
-  int64_t before;
   {
     base::MutexLock lock(state_mutex_);
     truncations_.fetch_add(1, std::memory_order_acq_rel);
     if (flushed_offset() > offset) flushed_.store(offset.value, std::memory_order_release);
-    before = recovery_point().value;
-    if (before <= offset.value) return {};
-    recovery_point_.store(offset.value, std::memory_order_release);
+    if (recovery_point() > offset) {
+      recovery_point_.store(offset.value, std::memory_order_release);
+      recovery_point_lowered_ = true;
+    }
   }
-  auto written = dir_->checkpoint(LogDir::Changed::kRecoveryPoint);
-  if (written) return {};
-  base::MutexLock lock(state_mutex_);
-  if (recovery_point().value < before) recovery_point_.store(before, std::memory_order_release);
-  return written;
+  return save_lowered(*dir_, LogDir::Changed::kRecoveryPoint, recovery_point_lowered_);
 }
 
 // Before other records take these offsets: to count as compacted, they would have to be.
 Result<void> Log::lower_cleaned_offset(Offset offset) {
-  const Offset before = cleaned_offset();
-  if (before <= offset) return {};
-  cleaned_.store(offset.value, std::memory_order_release);
-  auto written = dir_->checkpoint(LogDir::Changed::kCleaned);
-  if (!written) cleaned_.store(before.value, std::memory_order_release);
-  return written;
+  if (cleaned_offset() > offset) {
+    cleaned_.store(offset.value, std::memory_order_release);
+    cleaned_lowered_ = true;
+  }
+  return save_lowered(*dir_, LogDir::Changed::kCleaned, cleaned_lowered_);
+}
+
+// Before records come below it: a start would drop them with those that were deleted there.
+Result<void> Log::lower_log_start(Offset offset) {
+  if (log_start_offset() > offset) {
+    log_start_.store(offset.value, std::memory_order_release);
+    log_start_lowered_ = true;
+  }
+  return save_lowered(*dir_, LogDir::Changed::kLogStart, log_start_lowered_);
 }
 
 Result<void> Log::drop_snapshots(Offset from, Offset to) {
@@ -94,11 +109,12 @@ Result<void> Log::truncate_to(Offset offset) {
 
   auto segment = segment_for(offset);
   auto batch = segment->find_batch(offset);
-  if (!batch) return fail(fail_for_good(std::move(batch.error())));
+  if (!batch) return fail(fail_half_done(std::move(batch.error())));  // nothing has changed yet
   // Whole batches only: the log ends where the one that holds `offset` began.
   Offset end = *batch ? std::min((*batch)->base, offset) : offset;
   auto lowered = lower_recovery_point(end);
   if (lowered) lowered = lower_cleaned_offset(segment->base_offset());
+  if (lowered) lowered = lower_log_start(end);
   if (!lowered) return fail(fail_half_done(std::move(lowered.error())));  // nothing is cut yet: a full disk may have room later
   cut_epochs();
 
@@ -114,13 +130,15 @@ Result<void> Log::truncate_to(Offset offset) {
   }
   log_end_.store(end.value, std::memory_order_seq_cst);
   int64_t high_watermark = high_watermark_.load(std::memory_order_relaxed);
-  if (high_watermark > end.value) high_watermark_.store(end.value, std::memory_order_release);
+  if (high_watermark > end.value) {
+    high_watermark_.store(end.value, std::memory_order_release);
+    dir_->changed(LogDir::Changed::kHighWatermark);
+  }
   if (auto gone = drop_segments(dropped, true); !gone) return fail(fail_for_good(std::move(gone.error())));
   if (auto cut = segment->truncate_to(offset); !cut) return fail(fail_for_good(std::move(cut.error())));
   auto durable = segment->sync_log(true);
   if (durable && !dropped.empty()) durable = dir_->files().sync_directory(path());
   if (!durable) return fail(fail_for_good(std::move(durable.error())));
-  if (log_start_offset() > end) log_start_.store(end.value, std::memory_order_release);
   if (auto dropped_snapshots = drop_snapshots(end + 1, Offset{INT64_MAX}); !dropped_snapshots) return fail(fail_for_good(std::move(dropped_snapshots.error())));
   if (auto loaded = load_producers(*dir_, path(), segments(), log_start_offset(), end, snapshots_, producers_); !loaded) {
     return fail(fail_for_good(std::move(loaded.error())));
@@ -138,6 +156,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   if (closed_) return fail(offline_error());
   auto lowered = lower_recovery_point(offset);
   if (lowered) lowered = lower_cleaned_offset({-1});
+  if (lowered) lowered = lower_log_start(offset);
   if (!lowered) return fail(fail_half_done(std::move(lowered.error())));
   std::vector<std::shared_ptr<Segment>> dropped = segments();
   {
@@ -165,6 +184,7 @@ Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   producers_.set_end(offset);
   refresh_unstable();
   dir_->changed(LogDir::Changed::kLogStart);
+  dir_->changed(LogDir::Changed::kHighWatermark);
   request_flush(kWantAll);
   return {};
 }

@@ -140,6 +140,8 @@ Result<void> Log::sync_up_to(bool active_too, bool closing) {
 
 Result<Log::Flush> Log::sync_records(bool active_too) {
   base::MutexLock flush(flush_mutex_);
+  // Whoever waited for a flush that failed: the kernel tells of lost pages once, and the next fdatasync would say that all is well.
+  if (!dir_->online()) return fail(offline_error());
   Flush done;
   done.truncations = truncations_.load(std::memory_order_acquire);
   if (active_too) flushing_since_ms_.store(unflushed_since_ms_.exchange(kNever, std::memory_order_relaxed), std::memory_order_relaxed);
@@ -190,6 +192,7 @@ Result<Log::Flush> Log::sync_records(bool active_too) {
 
 Result<void> Log::sync_rest(const Flush& records, bool closing) {
   base::MutexLock flush(flush_mutex_);
+  if (!dir_->online()) return fail(offline_error());
   std::vector<std::shared_ptr<Segment>> segments;
   std::vector<std::string> small_files;
   std::string folder;
@@ -246,6 +249,8 @@ Result<void> Log::close_cleanly() {
   const std::shared_ptr<const LogConfig> config = this->config();
   {
     base::MutexLock lock(mutex_);
+    // A change of it failed half way (fail_for_good), and the files may hold what is not there any more: no start may believe them unseen.
+    if (closed_) return fail(ErrorCode::kKafkaStorageError, label_ + ": it was not closed, for its end is not known to be whole");
     closed_ = true;
     if (auto done = active_->become_inactive(*config); !done) return fail(fail_dir(std::move(done.error())));
     const Offset end = log_end_offset();

@@ -56,6 +56,7 @@ class Loader {
   Result<void> settle_states(const std::vector<std::string>& names);
   Result<Offset> end_of_swap(const std::string& name, Offset base);
   Result<void> open_segments();
+  Result<bool> has_its_indexes(Segment& segment);
   Result<bool> find_clean_end();
   Result<void> recover();
   Result<void> recover_segment(size_t at);
@@ -142,7 +143,7 @@ Result<Offset> Loader::end_of_swap(const std::string& name, Offset base) {
 // Deletions that were begun end now; a cleaner's or split's output counts only when all of it was marked `.swap`.
 Result<void> Loader::settle_states(const std::vector<std::string>& names) {
   int64_t first_cleaned = INT64_MAX;
-  std::vector<std::string> swaps;
+  std::vector<std::string> swaps, unfinished;
   for (const std::string& name : names) {
     auto file = parse_name(name);
     if (file->state == ".swap") {
@@ -150,7 +151,7 @@ Result<void> Loader::settle_states(const std::vector<std::string>& names) {
       continue;
     }
     if (file->state == ".cleaned") first_cleaned = std::min(first_cleaned, file->base.value);
-    if (auto removed = files_.remove(path(name)); !removed) return removed;
+    unfinished.push_back(name);
   }
   int64_t low = INT64_MAX, high = INT64_MIN;
   std::vector<std::string> kept;
@@ -166,6 +167,10 @@ Result<void> Loader::settle_states(const std::vector<std::string>& names) {
     if (!end) return fail(std::move(end.error()));
     low = std::min(low, file->base.value);
     high = std::max(high, end->value);
+  }
+  // After the swaps that they make void: a start that is cut short must find both again.
+  for (const std::string& name : unfinished) {
+    if (auto removed = files_.remove(path(name)); !removed) return removed;
   }
   if (low < high) {
     auto entries = files_.list(folder_);
@@ -216,10 +221,18 @@ Result<void> Loader::start_empty_at(Offset start) {
   return {};
 }
 
+// False: they have to be made again from the records. (A broken offset or time index is found, and made, when it is used.)
+Result<bool> Loader::has_its_indexes(Segment& segment) {
+  if (segment.size() > 0 && !segment.has_offset_index()) return false;
+  auto sound = segment.txn_index().is_sound(segment.base_offset());
+  if (sound && !*sound) log::warn("storage", "{}/{}.txnindex is broken", folder_, segment_name(segment.base_offset()));
+  return sound;
+}
+
 // True: everything is as a clean stop leaves it, and log_end is known.
 Result<bool> Loader::find_clean_end() {
   for (const auto& segment : log_.segments) {
-    if (segment->size() > 0 && !segment->has_offset_index()) return false;
+    if (auto has = has_its_indexes(*segment); !has || !*has) return has;
   }
   auto end = log_.segments.back()->find_next_offset();
   if (!end) return fail(std::move(end.error()));
@@ -275,7 +288,9 @@ Result<void> Loader::recover() {
     if (!*end || **end > options_.recovery_point) --first;
   }
   for (size_t i = 0; i < first; ++i) {
-    if (log_.segments[i]->size() > 0 && !log_.segments[i]->has_offset_index()) {
+    auto has = has_its_indexes(*log_.segments[i]);
+    if (!has) return fail(std::move(has.error()));
+    if (!*has) {
       first = i;
       break;
     }
@@ -377,6 +392,8 @@ Result<LoadedLog> Loader::run() {
   if (log_.log_end < log_.log_start) {
     log::warn("storage", "{}: the log ends at {}, below its start {}: it begins anew there", folder_, log_.log_end.value, log_.log_start.value);
     if (auto started = start_empty_at(log_.log_start); !started) return fail(std::move(started.error()));
+    log_.epochs.clear();
+    log_.epochs_changed = true;
     log_.producers.clear();
     producers_at_end_ = false;
   }

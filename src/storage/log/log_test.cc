@@ -668,6 +668,42 @@ TEST(Log, TakesItsDirOfflineWhenAFlushFails) {
   EXPECT_TRUE(disk.manager->has_offline_dir());
 }
 
+// The kernel tells of lost pages once: the fdatasync after that one succeeds.
+TEST(Log, AFlushBehindOneThatFailedFailsToo) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->roll());
+  int failures = 0;
+  disk.files.set_fault([&](base::FileCall call, const std::string& path) {
+    return call == base::FileCall::kSync && path.ends_with(".log") && failures++ == 0 ? EIO : 0;
+  });
+  disk.runtime.run_until_idle();
+  ASSERT_EQ(failures, 1);
+  // The cleaner's, which had begun before.
+  EXPECT_FALSE(log->make_durable_below({1}));
+  EXPECT_EQ(log->flushed_offset().value, 0);
+  EXPECT_EQ(log->recovery_point().value, 0);
+  disk.files.set_fault(nullptr);
+}
+
+TEST(Log, IsNotClosedAsWholeWhenATruncationFailedHalfWay) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(append(*log));
+    ASSERT_TRUE(log->roll());
+  }
+  disk.files.set_fault([](base::FileCall call, const std::string& path) {
+    return call == base::FileCall::kSyncDirectory && path == "/data/t-0" ? EMFILE : 0;
+  });
+  EXPECT_FALSE(log->truncate_to({1}));
+  disk.files.set_fault(nullptr);
+  EXPECT_FALSE(disk.manager->has_offline_dir());
+  disk.manager->stop();
+  EXPECT_FALSE(disk.files.exists("/data/.kafka_cleanshutdown"));
+}
+
 TEST(Log, LivesOnWhenDescriptorsRunOut) {
   Disk disk;
   auto log = disk.log();
