@@ -329,7 +329,9 @@ void NetworkThread::run_timers() {
     while (!idle_checks_.empty() && idle_checks_.begin()->first <= now_ns_) {
       Connection& connection = *idle_checks_.begin()->second;
       // Who has ended its side while a request of it is parked may be gone, and the request may be parked for as long as it asked for.
-      bool may_go = connection.open_exchanges_ == 0 || connection.peer_closed_;
+      // Who takes nothing of the answer that is there for it keeps its memory from others.
+      const bool takes_nothing = connection.writer_.has_answer() && !connection.writable_;
+      bool may_go = connection.open_exchanges_ == 0 || connection.peer_closed_ || takes_nothing;
       if (may_go && now_ns_ - connection.active_ns_ >= idle_ns) {
         close(connection, "idle");
         continue;

@@ -736,6 +736,17 @@ TEST(Limits, IdleConnectionsAreClosedAndBusyOnesAreNot) {
   EXPECT_TRUE(active.closes_within(5s));
 }
 
+TEST(Limits, AConnectionThatTakesNothingOfItsAnswerIsIdle) {
+  auto options = EchoServer::quick_options();
+  options.net.max_idle = 200ms;
+  EchoServer server(options);
+  EchoClient client(server.port(), 4096);
+  ASSERT_TRUE(client.send(1, Op::kFill, 32 << 20));
+  ASSERT_TRUE(becomes_true([&] { return server.sink.started.load() == 1; }));
+  EXPECT_TRUE(becomes_true([&] { return server.connections() == 0; }));
+  EXPECT_FALSE(client.receive());
+}
+
 TEST(Limits, SocketBuffersAreSetOnlyWhenAskedFor) {
   auto options = EchoServer::quick_options();
   options.net.send_buffer_bytes = 30000;
