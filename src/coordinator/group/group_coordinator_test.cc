@@ -398,6 +398,15 @@ TEST_F(GroupOffsetsApi, RetentionTimeOfTheRequestIsStoredAsAnExpiry) {
   EXPECT_EQ(std::get<OffsetRecord>(*parsed).offset->expire_timestamp_ms, runtime.clock().wall_ms() + 60'000);
 }
 
+TEST_F(GroupOffsetsApi, RetentionTimeMayBeAnyNumber) {
+  for (int64_t retention_ms : {INT64_MAX, INT64_MAX - 1, INT64_MIN}) {
+    commit("t", 1, "", -1, "", retention_ms);
+    auto record = log.records().back();
+    EXPECT_EQ(std::get<OffsetRecord>(*parse_record(record.first, *record.second)).offset->expire_timestamp_ms, retention_ms > 0 ? INT64_MAX : -1);
+  }
+  EXPECT_EQ(offset_of("t"), 1);
+}
+
 TEST_F(GroupOffsetsApi, RequireStableHoldsBackPartitionsWithAnOpenTransaction) {
   commit("t", 1);
   record::BuilderOptions options;
