@@ -1,4 +1,5 @@
 // The requests of the data path, from their bytes to the bytes of the answer.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -16,10 +17,13 @@
 #include "protocol/messages/describe_log_dirs.h"
 #include "protocol/messages/describe_producers.h"
 #include "protocol/messages/fetch.h"
+#include "protocol/messages/find_coordinator.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "protocol/messages/produce.h"
+#include "protocol/messages/sasl_authenticate.h"
+#include "protocol/messages/sasl_handshake.h"
 #include "protocol/messages/update_metadata.h"
 #include "record/control.h"
 #include "record/frame.h"
@@ -307,6 +311,36 @@ TEST_F(DataPath, ApiVersionsRefusesNamesThatAreNone) {
   auto response = ask<ApiVersionsResponse>(request, 3);
   EXPECT_EQ(response.error_code, wire_code(ErrorCode::kInvalidRequest));
   EXPECT_TRUE(response.api_keys.empty());
+}
+
+TEST_F(DataPath, WhoWantsToAuthenticateWhereNobodyHasToIsToldSo) {
+  for (int16_t version : {0, 1}) {
+    SaslHandshakeRequest handshake;
+    handshake.mechanism = "PLAIN";
+    auto response = ask<SaslHandshakeResponse>(handshake, version);
+    EXPECT_EQ(response.error_code, wire_code(ErrorCode::kIllegalSaslState));
+    EXPECT_TRUE(response.mechanisms.empty());
+  }
+  for (int16_t version : {0, 1, 2}) {
+    auto response = ask<SaslAuthenticateResponse>(SaslAuthenticateRequest{}, version);
+    EXPECT_EQ(response.error_code, wire_code(ErrorCode::kIllegalSaslState));
+    EXPECT_EQ(response.error_message, "SaslAuthenticate request received after successful authentication");
+  }
+}
+
+TEST_F(DataPath, TheCoordinatorOfATransactionIsRefusedForGood) {
+  for (int16_t version = 1; version <= 6; ++version) {
+    FindCoordinatorRequest request;
+    request.key_type = 1;
+    request.key = "tx";
+    request.coordinator_keys = {"tx"};
+    auto response = ask<FindCoordinatorResponse>(request, version);
+    // librdkafka asks in v2 at most.
+    const ErrorCode expected = version <= 2 ? ErrorCode::kTransactionalIdAuthorizationFailed : ErrorCode::kUnsupportedVersion;
+    EXPECT_EQ(version < 4 ? response.error_code : response.coordinators.at(0).error_code, wire_code(expected));
+    EXPECT_THAT(version < 4 ? response.error_message.value_or("") : response.coordinators.at(0).error_message.value_or(""),
+                testing::HasSubstr("Transactions are not served"));
+  }
 }
 
 // --- Produce ----------------------------------------------------------------------------------------------------------------------

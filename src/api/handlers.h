@@ -8,8 +8,10 @@
 
 namespace odradek::api {
 
-// api_versions.cc
+// Of each connection
 void handle_api_versions(Services&, request::RequestPtr);
+void handle_sasl_handshake(Services&, request::RequestPtr);
+void handle_sasl_authenticate(Services&, request::RequestPtr);
 // Data path
 void handle_produce(Services&, request::RequestPtr);
 void handle_fetch(Services&, request::RequestPtr);
