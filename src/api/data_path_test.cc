@@ -52,7 +52,7 @@ class FakeRequest final : public request::RequestContext {
 
  private:
   static const request::ConnectionInfo& connection_info() {
-    static const request::ConnectionInfo info{.id = 1, .listener = "PLAINTEXT", .peer_host = "127.0.0.1"};
+    static const request::ConnectionInfo info{.id = 1, .listener = "PLAINTEXT", .peer_host = "127.0.0.1", .local_host = "10.1.2.3"};
     return info;
   }
   void on_settle() override { outcome_.settled = true; }
@@ -437,6 +437,27 @@ TEST_F(DataPath, AProducerAtTheWrongBrokerIsToldWhereTheLeaderIs) {
   EXPECT_EQ(response.node_endpoints[0].host, "host2");
   auto older = ask<ProduceResponse>(produce_request("far", 0, make_batch(1)), 9);
   EXPECT_EQ(older.responses.at(0).partition_responses.at(0).error_code, wire_code(ErrorCode::kNotLeaderOrFollower));
+}
+
+TEST_F(DataPath, ALeaderThatAdvertisesNoHostIsReachedWhereTheClientDialled) {
+  UpdateMetadataRequest update;
+  update.controller_epoch = 1;
+  update.controller_id = 1;
+  auto& broker = update.live_brokers.emplace_back();
+  broker.id = 2;
+  auto& endpoint = broker.endpoints.emplace_back();
+  endpoint.listener = "PLAINTEXT";
+  endpoint.port = 9092;
+  replicas.apply(update);
+  auto produced = ask<ProduceResponse>(produce_request("far", 0, make_batch(1)), 10);
+  ASSERT_EQ(produced.node_endpoints.size(), 1u);
+  EXPECT_EQ(produced.node_endpoints[0].host, "10.1.2.3");
+  EXPECT_EQ(produced.node_endpoints[0].port, 9092);
+  FetchRequest fetch = fetch_request(0, 16);
+  fetch.topics[0].topic_id = id_of("far");
+  auto fetched = ask<FetchResponse>(fetch, 16);
+  ASSERT_EQ(fetched.node_endpoints.size(), 1u);
+  EXPECT_EQ(fetched.node_endpoints[0].host, "10.1.2.3");
 }
 
 TEST_F(DataPath, AcksZeroIsNotAnsweredAndAnErrorClosesTheConnection) {
