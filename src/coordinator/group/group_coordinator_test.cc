@@ -735,6 +735,29 @@ TEST_F(GroupAdmin, UnknownGroupIsDescribedAsDead) {
   EXPECT_EQ(describe("nobody", 6).error_message, "Group nobody not found.");
 }
 
+TEST_F(GroupAdmin, AGroupThatIsNamedTooOftenIsNotToldEachTime) {
+  commit("t", 1);
+  DescribeGroupsRequest describe;
+  describe.groups.assign(103, "g");
+  describe.groups.push_back("other");
+  auto described = call(&GroupCoordinator::describe_groups, std::move(describe), int16_t{5});
+  OffsetFetchRequest fetch;
+  for (int i = 0; i < 103; ++i) {
+    auto& group = fetch.groups.emplace_back();
+    group.group_id = "g";
+    group.topics.reset();
+  }
+  auto fetched = call(&GroupCoordinator::fetch_offsets, std::move(fetch), int16_t{8});
+  ASSERT_EQ(described->groups.size(), 104u);
+  ASSERT_EQ(fetched->groups.size(), 103u);
+  for (size_t i = 0; i < 103; ++i) {
+    EXPECT_EQ(described->groups[i].error_code, i < 100 ? 0 : wire(ErrorCode::kInvalidRequest)) << i;
+    EXPECT_EQ(fetched->groups[i].error_code, i < 100 ? 0 : wire(ErrorCode::kInvalidRequest)) << i;
+    EXPECT_EQ(fetched->groups[i].topics.size(), i < 100 ? 1u : 0u);
+  }
+  EXPECT_EQ(described->groups[103].error_code, 0);
+}
+
 TEST_F(GroupAdmin, ListFiltersByStateAndType) {
   stable_member("stable");
   commit("t", 1, "", -1, "", -1, "offsets");
