@@ -1,4 +1,5 @@
 // The requests of the data path, from their bytes to the bytes of the answer.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -16,10 +17,13 @@
 #include "protocol/messages/describe_log_dirs.h"
 #include "protocol/messages/describe_producers.h"
 #include "protocol/messages/fetch.h"
+#include "protocol/messages/find_coordinator.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "protocol/messages/produce.h"
+#include "protocol/messages/sasl_authenticate.h"
+#include "protocol/messages/sasl_handshake.h"
 #include "protocol/messages/update_metadata.h"
 #include "record/control.h"
 #include "record/frame.h"
@@ -49,7 +53,7 @@ class FakeRequest final : public request::RequestContext {
 
  private:
   static const request::ConnectionInfo& connection_info() {
-    static const request::ConnectionInfo info{.id = 1, .listener = "PLAINTEXT", .peer_host = "127.0.0.1"};
+    static const request::ConnectionInfo info{.id = 1, .listener = "PLAINTEXT", .peer_host = "127.0.0.1", .local_host = "10.1.2.3"};
     return info;
   }
   void on_settle() override { outcome_.settled = true; }
@@ -312,6 +316,36 @@ TEST_F(DataPath, ApiVersionsRefusesNamesThatAreNone) {
   EXPECT_TRUE(response.api_keys.empty());
 }
 
+TEST_F(DataPath, WhoWantsToAuthenticateWhereNobodyHasToIsToldSo) {
+  for (int16_t version : {0, 1}) {
+    SaslHandshakeRequest handshake;
+    handshake.mechanism = "PLAIN";
+    auto response = ask<SaslHandshakeResponse>(handshake, version);
+    EXPECT_EQ(response.error_code, wire_code(ErrorCode::kIllegalSaslState));
+    EXPECT_TRUE(response.mechanisms.empty());
+  }
+  for (int16_t version : {0, 1, 2}) {
+    auto response = ask<SaslAuthenticateResponse>(SaslAuthenticateRequest{}, version);
+    EXPECT_EQ(response.error_code, wire_code(ErrorCode::kIllegalSaslState));
+    EXPECT_EQ(response.error_message, "SaslAuthenticate request received after successful authentication");
+  }
+}
+
+TEST_F(DataPath, TheCoordinatorOfATransactionIsRefusedForGood) {
+  for (int16_t version = 1; version <= 6; ++version) {
+    FindCoordinatorRequest request;
+    request.key_type = 1;
+    request.key = "tx";
+    request.coordinator_keys = {"tx"};
+    auto response = ask<FindCoordinatorResponse>(request, version);
+    // librdkafka asks in v2 at most.
+    const ErrorCode expected = version <= 2 ? ErrorCode::kTransactionalIdAuthorizationFailed : ErrorCode::kUnsupportedVersion;
+    EXPECT_EQ(version < 4 ? response.error_code : response.coordinators.at(0).error_code, wire_code(expected));
+    EXPECT_THAT(version < 4 ? response.error_message.value_or("") : response.coordinators.at(0).error_message.value_or(""),
+                testing::HasSubstr("Transactions are not served"));
+  }
+}
+
 // --- Produce ----------------------------------------------------------------------------------------------------------------------
 
 TEST_F(DataPath, ProducedRecordsAreAnsweredWithTheirOffsetInEveryVersion) {
@@ -406,6 +440,27 @@ TEST_F(DataPath, AProducerAtTheWrongBrokerIsToldWhereTheLeaderIs) {
   EXPECT_EQ(response.node_endpoints[0].host, "host2");
   auto older = ask<ProduceResponse>(produce_request("far", 0, make_batch(1)), 9);
   EXPECT_EQ(older.responses.at(0).partition_responses.at(0).error_code, wire_code(ErrorCode::kNotLeaderOrFollower));
+}
+
+TEST_F(DataPath, ALeaderThatAdvertisesNoHostIsReachedWhereTheClientDialled) {
+  UpdateMetadataRequest update;
+  update.controller_epoch = 1;
+  update.controller_id = 1;
+  auto& broker = update.live_brokers.emplace_back();
+  broker.id = 2;
+  auto& endpoint = broker.endpoints.emplace_back();
+  endpoint.listener = "PLAINTEXT";
+  endpoint.port = 9092;
+  replicas.apply(update);
+  auto produced = ask<ProduceResponse>(produce_request("far", 0, make_batch(1)), 10);
+  ASSERT_EQ(produced.node_endpoints.size(), 1u);
+  EXPECT_EQ(produced.node_endpoints[0].host, "10.1.2.3");
+  EXPECT_EQ(produced.node_endpoints[0].port, 9092);
+  FetchRequest fetch = fetch_request(0, 16);
+  fetch.topics[0].topic_id = id_of("far");
+  auto fetched = ask<FetchResponse>(fetch, 16);
+  ASSERT_EQ(fetched.node_endpoints.size(), 1u);
+  EXPECT_EQ(fetched.node_endpoints[0].host, "10.1.2.3");
 }
 
 TEST_F(DataPath, AcksZeroIsNotAnsweredAndAnErrorClosesTheConnection) {

@@ -21,7 +21,9 @@ std::span<const Api> served_apis();
 // Null: not served.
 const Api* find_served(protocol::ApiKey key);
 
-// The one handler of this room (api_versions.cc): it reads the table. The others are declared in the rooms below.
+// The handlers of this room are of each connection (api_versions.cc, which reads the table; sasl.cc). The others are declared in the rooms below.
 void handle_api_versions(Services&, request::RequestPtr);
+void handle_sasl_handshake(Services&, request::RequestPtr);
+void handle_sasl_authenticate(Services&, request::RequestPtr);
 
 }  // namespace odradek::api

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <thread>
@@ -8,6 +9,7 @@
 #include "base/crc.h"
 #include "base/executor.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/uuid.h"
 #include "base/varint.h"
@@ -88,6 +90,17 @@ TEST(Files, WriteReadTruncateAndAtomicReplace) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().os_error, ENOENT);
   ASSERT_TRUE(files.remove_all(directory));
+}
+
+TEST(Log, OneCallIsOneLineWhateverStandsInIt) {
+  const std::string directory = fresh_directory();
+  log::configure({.file = directory + "/server.log"});
+  log::info("request", "client '{}'", "a\r\n[2026-01-01 00:00:00,000] FATAL [x] forged\x1b[2J\x7f\tü");
+  log::flush();
+  const std::string text(as_text(*read_file(posix_files(), directory + "/server.log", 1000)));
+  EXPECT_TRUE(text.ends_with("INFO [request] client 'a\\x0d\\x0a[2026-01-01 00:00:00,000] FATAL [x] forged\\x1b[2J\\x7f\\x09ü'\n")) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  ASSERT_TRUE(posix_files().remove_all(directory));
 }
 
 TEST(Executor, OneThreadKeepsOrderAndDestructorRunsAllTasks) {

@@ -4,6 +4,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <shared_mutex>
@@ -51,6 +52,25 @@ spdlog::level::level_enum to_spdlog(Level level) {
     case Level::kOff: return spdlog::level::off;
   }
   return spdlog::level::info;
+}
+
+bool is_control(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x20 || byte == 0x7f;
+}
+
+// Names that clients choose stand in lines: none of them begins a line of its own or moves the cursor of who reads the log.
+std::string without_controls(std::string_view line) {
+  std::string text;
+  text.reserve(line.size() + 16);
+  for (char c : line) {
+    if (is_control(c)) {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      text += c;
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -141,6 +161,8 @@ void write(std::string_view logger, Level level, std::string_view line) {
   State& log = state();
   if (log.listener) log.listener(logger, level, line);
   auto& own = logger == "controller" ? log.controller : logger == kStateChange ? log.state_change : log.logger;
+  std::string cleaned;
+  if (std::any_of(line.begin(), line.end(), is_control)) line = cleaned = without_controls(line);
   (own ? own : log.logger)->log(to_spdlog(level), "{} [{}] {}", name_of(level), logger, line);
 }
 

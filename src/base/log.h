@@ -1,5 +1,5 @@
-// Log lines: `log::info("storage", "opened {} in {} ms", name, ms)`. Loggers are named after rooms; levels change at run time.
-// Thread: any; a call below the level costs one load and one compare. The writer behind it is in log.cc (spdlog, kept there).
+// Log lines: `log::info("storage", "opened {} in {} ms", name, ms)`, one a call: control characters in it become \xNN. Loggers are named
+// after rooms; levels change at run time. Thread: any; a call below the level costs one load and one compare. The writer is in log.cc.
 #pragma once
 
 #include <fmt/format.h>

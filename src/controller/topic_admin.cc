@@ -337,11 +337,12 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
     const std::vector<BrokerId>& first = node->partitions.begin()->second;
     std::vector<std::vector<BrokerId>> added;
     if (wanted.assignment) {
+      std::set<BrokerId> known;
+      for (const BrokerRack& broker : brokers) known.insert(broker.id);
       std::vector<BrokerId> unknown;
       for (const auto& replicas : *wanted.assignment) {
         for (BrokerId id : replicas) {
-          auto is_it = [&](const BrokerRack& broker) { return broker.id == id; };
-          if (std::none_of(brokers.begin(), brokers.end(), is_it) && std::find(unknown.begin(), unknown.end(), id) == unknown.end()) unknown.push_back(id);
+          if (known.insert(id).second) unknown.push_back(id);  // is told once
         }
       }
       if (!unknown.empty()) {

@@ -71,6 +71,7 @@ class Connection {
   int64_t active_ns_ = 0;   // last time that bytes moved
   int64_t idle_check_ns_ = 0;
   uint64_t seen_progress_ = 0;
+  FrameReader::UnderWay seen_frame_;
   std::function<void()> on_room_;  // the budget has room for the frame that waits
   std::list<Connection*>::iterator place_;  // among all of its thread, or among those that wait for their end
 

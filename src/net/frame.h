@@ -83,6 +83,9 @@ class FrameBudget {
   // Leaves the line; a grant that has come meanwhile is given back.
   void cancel(Waiter& waiter);
 
+  bool somebody_waits() const {
+    return large_waiters_.load(std::memory_order_relaxed) != 0 || small_waiters_.load(std::memory_order_relaxed) != 0;
+  }
   int64_t total_bytes() const { return total_; }
   // Reserved now, both pools together.
   int64_t used_bytes() const {

@@ -77,6 +77,7 @@ void FrameReader::begin_in(BufferPool::Buffer buffer, FrameBudget::Pool pool, si
   frame_.size_ = size;
   filled_ = 0;
   in_frame_ = true;
+  ++frames_begun_;
 }
 
 bool FrameReader::begin_frame(size_t size, const std::function<void()>& wake) {

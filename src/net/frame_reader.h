@@ -61,6 +61,13 @@ class FrameReader {
   bool waits_for_peer() const { return in_frame_ && filled_ < frame_.size_; }
   // Counts up whenever bytes arrive.
   uint64_t progress() const { return progress_; }
+  // The frame that began last.
+  struct UnderWay {
+    uint64_t number = 0;  // counted from the first of the connection
+    size_t size = 0;
+    size_t received = 0;
+  };
+  UnderWay under_way() const { return {frames_begun_, frame_.size_, filled_}; }
   // Stops waiting for room, in order to move to the context of another thread.
   void move_to(ReadContext& context);
   // Size of the frame that kTooLarge was about.
@@ -90,6 +97,7 @@ class FrameReader {
   size_t stash_begin_ = 0;
   size_t stash_end_ = 0;
   uint64_t progress_ = 0;
+  uint64_t frames_begun_ = 0;
   std::unique_ptr<FrameBudget::Waiter> waiter_;  // while there is no room
 };
 

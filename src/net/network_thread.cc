@@ -21,6 +21,7 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 constexpr int64_t kRetireStepNs = 2'000'000;
 constexpr uint32_t kAllEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr int kClockEvery = 8;  // events served between two looks at the clock
+constexpr size_t kPartPerLook = 4;  // of a request, which has to come between two looks (reservation_stall) while others wait
 // Requests a second from which on, and below which, a thread counts as busy, and how often that is looked at.
 constexpr uint64_t kBusy = 5'000;
 constexpr uint64_t kCalm = 2'500;
@@ -318,6 +319,8 @@ void NetworkThread::run_timers() {
     bool reads = connection.mute_until_ns_ == 0 && !connection.pipeline_full_ && !is_stalled_ && !connection.readable_;
     if (reads && connection.reader_->progress() == connection.seen_progress_) {
       close(connection, "a request stopped in the middle");
+    } else if (reads && holds_up_others(connection)) {
+      close(connection, "a request comes too slowly while others wait for its memory");
     } else {
       watch(connection);
     }
@@ -329,7 +332,9 @@ void NetworkThread::run_timers() {
     while (!idle_checks_.empty() && idle_checks_.begin()->first <= now_ns_) {
       Connection& connection = *idle_checks_.begin()->second;
       // Who has ended its side while a request of it is parked may be gone, and the request may be parked for as long as it asked for.
-      bool may_go = connection.open_exchanges_ == 0 || connection.peer_closed_;
+      // Who takes nothing of the answer that is there for it keeps its memory from others.
+      const bool takes_nothing = connection.writer_.has_answer() && !connection.writable_;
+      bool may_go = connection.open_exchanges_ == 0 || connection.peer_closed_ || takes_nothing;
       if (may_go && now_ns_ - connection.active_ns_ >= idle_ns) {
         close(connection, "idle");
         continue;
@@ -547,9 +552,17 @@ Connection* NetworkThread::find(uint64_t id) {
 void NetworkThread::watch(Connection& connection) {
   connection.in_watched_ = true;
   connection.seen_progress_ = connection.reader_->progress();
+  connection.seen_frame_ = connection.reader_->under_way();
   int64_t check = now_ns_ + std::chrono::nanoseconds(shared_.options.reservation_stall).count();
   watched_.push_back({check, &connection});
   timer_at(check);
+}
+
+// Since it was looked at last its request has got on by too small a part, and there is no memory for somebody else's.
+bool NetworkThread::holds_up_others(const Connection& connection) const {
+  if (!shared_.memory->budget.somebody_waits()) return false;
+  const FrameReader::UnderWay now = connection.reader_->under_way();
+  return now.number == connection.seen_frame_.number && now.received - connection.seen_frame_.received < now.size / kPartPerLook;
 }
 
 void NetworkThread::mute(Connection& connection, int64_t until_ns) {

@@ -147,6 +147,7 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   void settle_closed(Connection& connection);
   void make_ready(Connection& connection);
   void watch(Connection& connection);
+  bool holds_up_others(const Connection& connection) const;
   void mute(Connection& connection, int64_t until_ns);
   void forget(Connection& connection);
   void retire_step();

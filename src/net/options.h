@@ -31,7 +31,8 @@ struct ReactorOptions {
   std::vector<ListenerOptions> listeners;
   int64_t request_max_bytes = 100 << 20;      // socket.request.max.bytes
   int64_t queued_max_request_bytes = 0;       // queued.max.request.bytes; <= 0: max(256 MiB, 1/8 of RAM)
-  std::chrono::milliseconds reservation_stall{30'000};  // a frame without progress for this long closes its connection
+  // A frame without progress for this long closes its connection; so does one of which less than a quarter came while others waited.
+  std::chrono::milliseconds reservation_stall{30'000};
   int new_connection_queue = 20;              // new.connection.queue.size, per network thread
   int send_buffer_bytes = -1;                 // socket.send.buffer.bytes; -1: the system's autotuning
   int receive_buffer_bytes = -1;              // socket.receive.buffer.bytes

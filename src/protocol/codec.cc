@@ -185,9 +185,10 @@ void Reader::Tags::end() {
 }
 
 void Reader::Tags::keep(std::vector<UnknownTag>& to) {
-  to.push_back({tag_, Bytes(reader_.at_, reader_.end_)});
+  if (reader_.take_room(sizeof(UnknownTag), "tags")) to.push_back({tag_, Bytes(reader_.at_, reader_.end_)});
   reader_.at_ = reader_.end_;
   reader_.end_ = outer_end_;
+  if (reader_.failed()) reader_.at_ = outer_end_;
 }
 
 void Reader::keep_all_tags(std::vector<UnknownTag>& to) {

@@ -2,7 +2,8 @@
 // tools/protogen.py) are made of these steps; rooms use decode_body, encode_body and header.h.
 // Shape: big-endian. Not flexible: string int16 length, bytes, records and array int32 length, -1 = null. Flexible: unsigned
 // varint of length + 1, 0 = null, and a tag section at the end of each struct. Source: Kafka's protocol guide, KIP-482.
-// Safety: each length is checked against what is left of the message before memory is taken; the nesting is that of the schema.
+// Safety: each length is checked against what is left of the message before memory is taken; the nesting is that of the schema; what is
+// made of a message takes no more than some times its size, however small its elements are.
 // Thread: none of this is shared.
 #pragma once
 
@@ -47,7 +48,13 @@ struct Records {
 // The first failure sticks: every later read gives zero or empty, and result() tells what failed.
 class Reader {
  public:
-  explicit Reader(MutableByteView bytes) : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()) {}
+  // Elements of arrays and unknown tags may take this much memory, and kRoomPerByte for each byte of the message. An element of two or
+  // three bytes becomes a struct of a hundred; no real message has so many of these, but one could be made of nothing else.
+  static constexpr size_t kLeastRoom = size_t{64} << 20;
+  static constexpr size_t kRoomPerByte = 4;
+
+  explicit Reader(MutableByteView bytes)
+      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()), room_(kLeastRoom + kRoomPerByte * bytes.size()) {}
 
   size_t remaining() const { return static_cast<size_t>(end_ - at_); }
   size_t used() const { return static_cast<size_t>(at_ - begin_); }
@@ -141,6 +148,14 @@ class Reader {
   int64_t array_count(bool flexible, size_t smallest, const char* field);
   int64_t length(bool flexible, bool short_length, const char* field);
   bool present(bool in_tag, const char* field);
+  bool take_room(size_t size, const char* field) {
+    if (room_ < size) [[unlikely]] {
+      fail(field, "takes more memory than a message of its size may");
+      return false;
+    }
+    room_ -= size;
+    return true;
+  }
   void keep_all_tags(std::vector<UnknownTag>& to);
 
   template <class T>
@@ -154,6 +169,7 @@ class Reader {
       // A short message may claim many elements: room is taken as they turn out to be there.
       to.reserve(std::min<size_t>(count, 1 + 16384 / sizeof(T)));
       for (size_t i = 0; i < count && !failed(); ++i) {
+        if (!take_room(sizeof(T), field)) return;
         T& element = to.emplace_back();
         if constexpr (std::is_same_v<T, std::string>) {
           string(element, flexible, field);
@@ -171,6 +187,7 @@ class Reader {
   uint8_t* begin_;
   uint8_t* at_;
   uint8_t* end_;
+  size_t room_;
   const char* field_ = nullptr;
   const char* why_ = nullptr;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/varint.h"
 #include "protocol/header.h"
 #include "protocol/messages/api_versions.h"
 #include "protocol/messages/consumer_group_member_metadata_value.h"
@@ -11,6 +12,7 @@
 #include "protocol/messages/join_group.h"
 #include "protocol/messages/metadata.h"
 #include "protocol/messages/offset_commit_key.h"
+#include "protocol/messages/offset_fetch.h"
 #include "protocol/messages/produce.h"
 
 namespace odradek::protocol {
@@ -39,6 +41,34 @@ TEST(Codec, CountThatTheMessageHasNoRoomForIsRefusedBeforeMemoryIsTaken) {
   auto request = decode_body<MetadataRequest>(many, 0);
   ASSERT_FALSE(request);
   EXPECT_EQ(request.error().code, ErrorCode::kInvalidRequest);
+}
+
+// Groups without a name that want all their offsets, each with `tags` unknown tags without content.
+Result<OffsetFetchRequest> fetch_of_groups(uint32_t count, uint8_t tags) {
+  Bytes body(5);
+  body.resize(base::encode_uvarint(body.data(), count + 1));
+  for (uint32_t i = 0; i < count; ++i) {
+    body.insert(body.end(), {1, 0, tags});
+    for (uint8_t tag = 0; tag < tags; ++tag) body.insert(body.end(), {tag, 0});
+  }
+  body.insert(body.end(), {0, 0});
+  return decode_body<OffsetFetchRequest>(body, 8);
+}
+
+TEST(Codec, ManySmallElementsTakeNoMoreMemoryThanTheirMessageMay) {
+  auto some = fetch_of_groups(100'000, 0);
+  ASSERT_TRUE(some) << some.error().what;
+  EXPECT_EQ(some->groups.size(), 100'000u);
+  auto many = fetch_of_groups(2'000'000, 0);
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().what, "OffsetFetchRequest.groups takes more memory than a message of its size may");
+}
+
+TEST(Codec, ManyUnknownTagsTakeNoMoreMemoryThanTheirMessageMay) {
+  EXPECT_TRUE(fetch_of_groups(1'000, 120));
+  auto many = fetch_of_groups(40'000, 120);
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().what, "OffsetFetchRequest.tags takes more memory than a message of its size may");
 }
 
 TEST(Codec, FieldsThatTheVersionLacksAreLeftOut) {

@@ -448,6 +448,35 @@ TEST(Server, FortyClaimsOfAHundredMebibytesShutNobodyOut) {
   EXPECT_TRUE(becomes_true([&] { return server.server->stats().request_bytes == 0; }));
 }
 
+TEST(Server, ClaimsThatComeByteByByteShutNobodyOut) {
+  auto options = EchoServer::quick_options();
+  options.net.reservation_stall = 300ms;
+  options.net.queued_max_request_bytes = 256 << 20;
+  EchoServer server(options);
+  std::vector<EchoClient> claims;
+  for (int i = 0; i < 3; ++i) {
+    claims.push_back(server.client());
+    Bytes bytes;
+    base::append_be<int32_t>(bytes, 100 << 20);
+    ASSERT_TRUE(claims.back().send(bytes));
+  }
+  ASSERT_TRUE(becomes_true([&] { return server.server->stats().request_bytes >= (200 << 20); }));
+  EchoClient large = server.client();
+  const timeval limit{20, 0};
+  ASSERT_EQ(::setsockopt(large.socket(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), 0);
+  std::atomic<bool> done{false};
+  std::thread dripping([&] {
+    const uint8_t byte = 1;
+    for (; !done.load(); std::this_thread::sleep_for(20ms)) {
+      for (EchoClient& claim : claims) (void)claim.send({&byte, 1});
+    }
+  });
+  const bool sent = large.send(1, Op::kNoAnswer, 0, Bytes(90 << 20)) && large.send(2, Op::kEcho);
+  EXPECT_TRUE(sent && large.receive());
+  done.store(true);
+  dripping.join();
+}
+
 TEST(Server, ARequestCanGiveBackItsBodyBeforeItsAnswer) {
   EchoServer server;
   EchoClient client = server.client();
@@ -734,6 +763,17 @@ TEST(Limits, IdleConnectionsAreClosedAndBusyOnesAreNot) {
   EXPECT_TRUE(waiting.receive());
   EXPECT_TRUE(waiting.closes_within(5s));
   EXPECT_TRUE(active.closes_within(5s));
+}
+
+TEST(Limits, AConnectionThatTakesNothingOfItsAnswerIsIdle) {
+  auto options = EchoServer::quick_options();
+  options.net.max_idle = 200ms;
+  EchoServer server(options);
+  EchoClient client(server.port(), 4096);
+  ASSERT_TRUE(client.send(1, Op::kFill, 32 << 20));
+  ASSERT_TRUE(becomes_true([&] { return server.sink.started.load() == 1; }));
+  EXPECT_TRUE(becomes_true([&] { return server.connections() == 0; }));
+  EXPECT_FALSE(client.receive());
 }
 
 TEST(Limits, SocketBuffersAreSetOnlyWhenAskedFor) {

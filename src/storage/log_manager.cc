@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "storage/dir/flusher.h"
 #include "storage/log_manager_impl.h"
+#include "storage/files/partition_folder.h"
 
 namespace odradek::storage {
 
@@ -143,6 +144,10 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
                                                        topic_id.to_string());
     }
     return log;
+  }
+  // A name out of a request becomes that of a folder: none leads out of the log dir, or stands there so that no start could read it.
+  if (TopicPartition read_again; parse_folder(tp.to_string(), read_again) != FolderKind::kLive || read_again != tp) {
+    return fail(ErrorCode::kInvalidTopicException, "'" + tp.to_string() + "' is no name of a partition");
   }
   {
     base::ReaderLock lock(impl.map_mutex);

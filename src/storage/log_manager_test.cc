@@ -46,6 +46,21 @@ TEST(LogManager, PutsANewLogIntoTheDirWithTheFewest) {
   EXPECT_EQ(disk.manager->size(), 6u);
 }
 
+TEST(LogManager, MakesNoFolderOutsideOfItsDirsAndNoneThatAStartCouldNotRead) {
+  Disk disk;
+  const auto before = disk.names("/data");
+  for (const TopicPartition& tp : {TopicPartition{"../../elsewhere", 0}, TopicPartition{"/elsewhere", 0}, TopicPartition{"a/b", 0}, TopicPartition{"..", 0},
+                                   TopicPartition{"", 0}, TopicPartition{"a b", 0}, TopicPartition{"a\nb", 0}, TopicPartition{"t", -1},
+                                   TopicPartition{"__cluster_metadata", 0}, TopicPartition{std::string(250, 'x'), 0}}) {
+    auto made = disk.manager->get_or_create(tp, {}, disk.config, true);
+    ASSERT_FALSE(made) << tp.to_string();
+    EXPECT_EQ(made.error().code, ErrorCode::kInvalidTopicException);
+  }
+  EXPECT_EQ(disk.names("/data"), before);
+  EXPECT_EQ(disk.manager->describe_dirs().at(0).error, ErrorCode::kNone);
+  EXPECT_TRUE(disk.manager->get_or_create({"..a-0", 0}, {}, disk.config, true));
+}
+
 TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
   Disk disk;
   disk.manager.reset();

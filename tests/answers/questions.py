@@ -17,7 +17,7 @@ PROPERTIES = {"broker.id": "0", "num.partitions": "4", "offsets.topic.num.partit
 NEWEST = {"Produce": 11, "Fetch": 17, "ListOffsets": 9, "Metadata": 12, "FindCoordinator": 6, "ListGroups": 5, "ApiVersions": 4, "CreateTopics": 7,
           "DeleteTopics": 6, "DeleteRecords": 2, "InitProducerId": 5, "OffsetForLeaderEpoch": 4, "DescribeLogDirs": 4, "CreatePartitions": 3,
           "ElectLeaders": 2, "AlterPartitionReassignments": 0, "ListPartitionReassignments": 0, "DescribeCluster": 1, "DescribeProducers": 0,
-          "DescribeAcls": 3, "CreateAcls": 3, "DeleteAcls": 3}
+          "DescribeAcls": 3, "CreateAcls": 3, "DeleteAcls": 3, "SaslHandshake": 1, "SaslAuthenticate": 2}
 ZERO = bytes(16)
 NO_ID = bytes.fromhex("00112233445566778899aabbccddeeff")
 # Where ours answers otherwise on purpose: the questions, and why.
@@ -231,6 +231,12 @@ def fetch_questions(a):
     ask("both partitions", [dict(partition=1, fetch_offset=0), dict(partition=0, fetch_offset=4)])
     ask("unknown topic", [dict(partition=0, fetch_offset=0)], name=a.topic("none"))
     ask("unknown partitions", [dict(partition=p, fetch_offset=0) for p in (2, -1, MAX32, MIN32)])
+    again = [dict(partition=0, fetch_offset=0), dict(partition=1, fetch_offset=0), dict(partition=0, fetch_offset=4), dict(partition=0, fetch_offset=2)]
+    ask("partition twice", again)
+    ask("partition twice in a session", again, session_epoch=0, versions=(7, 17))
+    limits = dict(partition_max_bytes=1 << 20)
+    ask("topic twice", [], topics=[dict(topic=topic, partitions=[dict(limits, partition=0, fetch_offset=0)]),
+                                   dict(topic=topic, partitions=[dict(limits, partition=1, fetch_offset=0), dict(limits, partition=0, fetch_offset=4)])], versions=(4, 12))
     ask("no topics", [], topics=[])
     ask("no partitions", [])
     ask("zero id", [], topics=[dict(topic_id=ZERO, partitions=[dict(partition=0, fetch_offset=0, partition_max_bytes=100)])], versions=(13, 17))
@@ -699,8 +705,17 @@ def version_questions(a):
         a.ask(f"software '{name[:4]}' of {len(name)} '{version}'", "ApiVersions", (3, 3), order=own, client_software_name=name, client_software_version=version)
 
 
+def sasl_questions(a):
+    """At a listener where nobody has to authenticate."""
+    for mechanism in ("PLAIN", "nonsense", ""):
+        a.ask(f"'{mechanism}'", "SaslHandshake", mechanism=mechanism)
+    for token in (b"", b"\0user\0password"):
+        a.ask(f"of {len(token)} bytes", "SaslAuthenticate", auth_bytes=token)
+    a.ask("then a request", "ListGroups", (4, 4), states_filter=["Nonsense"])
+
+
 SECTIONS = [produce_questions, fetch_questions, list_offsets_questions, metadata_questions, create_topics_questions, delete_topics_questions, create_partitions_questions,
-            delete_records_questions, producer_questions, epoch_questions, cluster_questions, version_questions, acl_questions]
+            delete_records_questions, producer_questions, epoch_questions, cluster_questions, version_questions, acl_questions, sasl_questions]
 
 
 def lines_of(port, only=""):

@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from broker import FULL, Broker, connect
+from broker import FULL, Broker, connect, wait_until
 import wire
 
 
@@ -148,6 +148,51 @@ with Broker({"num.partitions": "2"}) as broker:
         assert wire.produce(sock, topic, 0, wire.batch([b"second"]) + b"xyz") == (0, 1)
         assert [v for _, _, b in wire.batches(wire.fetch(sock, topic, 0, 0)[2]) for v in wire.values(b)] == [b"first", b"second"]
     answered(broker, "broken batches")
+
+    # Requests that name very many things, or one thing very often: each is worked off about as fast as it is read.
+    def asked(what, key, version, body, flexible=False):
+        with connect(broker.port, 60) as sock:
+            sock.sendall(wire.request(key, version, 9, body, flexible=flexible))
+            correlation, rest = wire.read_frame(sock)
+            assert correlation == 9
+        answered(broker, what)
+        return rest
+
+    many = 200_000
+    names = [wire.string(f"n{i}") for i in range(many)]
+    count = struct.pack(">i", many)
+    before = resident_mib(broker)
+    unknown_member = wire.string("many") + struct.pack(">i", 1) + wire.string("x")
+    wait_until(lambda: asked("a coordinator", 10, 0, wire.string("many"))[:2] == b"\0\0" and asked("a heartbeat", 12, 0, unknown_member) == b"\0\x19",
+               what="a coordinator that has loaded its groups")
+    answer = asked("many protocols of a member", 11, 2, wire.string("many") + struct.pack(">ii", 10000, 10000) + wire.string("") + wire.string("x")
+                   + count + b"".join(name + b"\0\0\0\0" for name in names))
+    assert answer[4:6] == b"\0\0", answer[:8]
+    assert asked("many groups to delete", 42, 0, count + b"".join(names))[4:8] == count
+    assert asked("many resources to alter", 33, 0, count + b"".join(b"\2" + name + b"\0\0\0\0" for name in names) + b"\1")[4:8] == count
+    replicas = ",".join(f"{i}:0" for i in range(many)).encode()
+    varint = bytearray()
+    size = len(replicas) + 1
+    while size >= 0x80:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    varint.append(size)
+    answer = asked("many elements to append", 44, 1, b"\2\2" + bytes([len(topic) + 1]) + topic.encode() + b"\2\x26leader.replication.throttled.replicas\2"
+                   + bytes(varint) + replicas + b"\0\0\1\0", flexible=True)
+    assert answer[6:8] == b"\0\0", answer[:40]
+    answer = asked("many brokers that are not there", 37, 0, struct.pack(">i", 1) + wire.string(topic) + struct.pack(">i", 3) + count
+                   + b"".join(struct.pack(">ii", 1, 1000 + i) for i in range(many)) + struct.pack(">ib", 1000, 1))
+    assert answer[10 + len(topic):12 + len(topic)] == b"\0\x27", answer[:40]
+    answer = asked("many replicas to move", 34, 0, struct.pack(">i", 1) + wire.string("/nowhere") + count
+                   + b"".join(name + struct.pack(">ii", 1, 0) for name in names))
+    assert answer[4:8] == count
+    assert asked("one topic's configs very often", 32, 1, count + (b"\2" + wire.string(topic) + b"\xff\xff\xff\xff") * many + b"\1")[4:8] == count
+    answer = asked("one partition very often", wire.FETCH, 4, struct.pack(">iiiib", -1, 0, 1, 1 << 20, 0) + struct.pack(">i", 1) + wire.string(topic)
+                   + count + struct.pack(">iqi", 0, 0, 1 << 20) * many)
+    assert struct.unpack(">i", answer[10 + len(topic):14 + len(topic)])[0] == 1, answer[:40]
+    expect_close(broker, "groups of three bytes", wire.request(9, 8, 1, b"\x81\x92\xf4\x01" + b"\1\0\0" * 4_000_000 + b"\0\0", flexible=True))
+    grown = resident_mib(broker) - before
+    assert grown < 400, f"many names took {grown:.0f} MiB"
 
     # 40 connections that each claim 100 MiB and send little of it.
     before = resident_mib(broker)

@@ -1,9 +1,7 @@
 // AlterReplicaLogDirs: replicas of this broker move to other log dirs, or are to be created there.
-#include <algorithm>
-#include <iterator>
-
 #include "api/cluster/handlers.h"
 #include "api/handler/answer.h"
+#include "base/string_map.h"
 #include "protocol/messages/alter_replica_log_dirs.h"
 #include "replication/replica_manager.h"
 
@@ -16,15 +14,14 @@ using protocol::AlterReplicaLogDirsResponse;
 
 AlterReplicaLogDirsResponse alter(Services& services, const AlterReplicaLogDirsRequest& asked) {
   AlterReplicaLogDirsResponse response;
+  base::StringMap<size_t> places;  // of the topics in the answer
   for (const auto& dir : asked.dirs) {
     for (const auto& topic : dir.topics) {
-      auto entry = std::find_if(response.results.begin(), response.results.end(), [&](const auto& known) { return known.topic_name == topic.name; });
-      if (entry == response.results.end()) {
-        response.results.emplace_back().topic_name = topic.name;
-        entry = std::prev(response.results.end());
-      }
+      const auto [place, is_new] = places.try_emplace(topic.name, response.results.size());
+      if (is_new) response.results.emplace_back().topic_name = topic.name;
+      auto& entry = response.results[place->second];
       for (int32_t partition : topic.partitions) {
-        auto& result = entry->partitions.emplace_back();
+        auto& result = entry.partitions.emplace_back();
         result.partition_index = partition;
         result.error_code = wire(services.replicas.alter_log_dir({std::string(topic.name), partition}, std::string(dir.path)));
       }

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <map>
 #include <set>
 
 #include "api/configs/broker_loggers.h"
 #include "base/log.h"
+#include "base/string_map.h"
 #include "config/topic_config.h"
 #include "metadata/cluster_config.h"
 #include "metadata/image/image.h"
@@ -26,10 +28,21 @@ Result<std::string> change_list(const ConfigChange& change, const config::Config
     return fail(ErrorCode::kInvalidConfig, fmt::format("Config value {} is not allowed for config key: {}", append ? "append" : "subtract", change.name));
   }
   std::vector<std::string> elements = config::split_list(present ? *present : key->default_value ? key->default_value : "");
-  for (const std::string& element : config::split_list(*change.value)) {
-    auto found = std::find(elements.begin(), elements.end(), element);
-    if (append && found == elements.end()) elements.push_back(element);
-    if (!append && found != elements.end()) elements.erase(found);
+  std::vector<std::string> named = config::split_list(*change.value);
+  if (append) {
+    // What the list has already is not added once more.
+    const base::StringSet present_ones(elements.begin(), elements.end());
+    for (std::string& element : named) {
+      if (!present_ones.contains(element)) elements.push_back(std::move(element));
+    }
+  } else {
+    // As often as it is named, from the front.
+    base::StringMap<size_t> to_go;
+    for (const std::string& element : named) ++to_go[element];
+    std::erase_if(elements, [&](const std::string& element) {
+      auto found = to_go.find(element);
+      return found != to_go.end() && found->second > 0 && found->second-- > 0;
+    });
   }
   return fmt::format("{}", fmt::join(elements, ","));
 }
@@ -100,9 +113,9 @@ void alter(Services& services, const std::shared_ptr<Batch>& batch, size_t index
   });
 }
 
-void change_one(Services& services, const std::shared_ptr<Batch>& batch, size_t index, bool validate_only) {
+void change_one(Services& services, const std::shared_ptr<Batch>& batch, size_t index, bool is_named_twice, bool validate_only) {
   const ResourceChange& resource = batch->resources[index];
-  if (auto checked = check_resource(batch->resources, index); !checked) return batch->finish(index, std::move(checked));
+  if (auto checked = check_resource(resource, is_named_twice); !checked) return batch->finish(index, std::move(checked));
   switch (static_cast<ResourceType>(resource.type)) {
     case ResourceType::kTopic: {
       if (resource.name.empty()) return batch->finish(index, fail(ErrorCode::kInvalidRequest, "Default topic resources are not allowed."));
@@ -165,10 +178,17 @@ Result<Properties> apply_changes(const ResourceChange& resource, const Propertie
   return next;
 }
 
-Result<void> check_resource(const std::vector<ResourceChange>& all, size_t index) {
-  const ResourceChange& resource = all[index];
-  auto same = [&](const ResourceChange& other) { return other.type == resource.type && other.name == resource.name; };
-  if (std::count_if(all.begin(), all.end(), same) > 1) return fail(ErrorCode::kInvalidRequest, "Each resource must appear at most once.");
+std::vector<bool> named_twice(const std::vector<ResourceChange>& all) {
+  std::map<std::pair<int8_t, std::string_view>, size_t> count;
+  for (const ResourceChange& resource : all) ++count[{resource.type, resource.name}];
+  std::vector<bool> twice;
+  twice.reserve(all.size());
+  for (const ResourceChange& resource : all) twice.push_back(count[{resource.type, resource.name}] > 1);
+  return twice;
+}
+
+Result<void> check_resource(const ResourceChange& resource, bool is_named_twice) {
+  if (is_named_twice) return fail(ErrorCode::kInvalidRequest, "Each resource must appear at most once.");
   std::set<std::string_view> names;
   std::vector<std::string_view> nulls;
   for (const ConfigChange& change : resource.changes) {
@@ -183,12 +203,13 @@ void change_configs(Services& services, std::vector<ResourceChange> resources, b
                     UniqueFunction<void(std::vector<ResourceChange>, std::vector<Result<void>>)> done) {
   if (resources.empty()) return done({}, {});
   auto batch = std::make_shared<Batch>();
-  size_t count = resources.size();
+  const size_t count = resources.size();
+  const std::vector<bool> twice = named_twice(resources);
   batch->resources = std::move(resources);
   batch->results.resize(count);
   batch->open = count;
   batch->done = std::move(done);
-  for (size_t i = 0; i < count; ++i) change_one(services, batch, i, validate_only);
+  for (size_t i = 0; i < count; ++i) change_one(services, batch, i, twice[i], validate_only);
 }
 
 }  // namespace odradek::api

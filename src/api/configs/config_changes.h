@@ -36,8 +36,11 @@ struct ResourceChange {
 Result<config::Properties> apply_changes(const ResourceChange& resource, const config::Properties& present,
                                          const config::ConfigKey* (*key_of)(std::string_view));
 
+// For each resource whether another one has its type and name.
+std::vector<bool> named_twice(const std::vector<ResourceChange>& all);
+
 // What is wrong with a resource before its present configs are looked at: named twice, a config named twice, a null value.
-Result<void> check_resource(const std::vector<ResourceChange>& all, size_t index);
+Result<void> check_resource(const ResourceChange& resource, bool is_named_twice);
 
 // Changes every resource on its own; `done` gets the results in their order, on the metadata executor or at once.
 void change_configs(Services& services, std::vector<ResourceChange> resources, bool validate_only,

@@ -42,6 +42,9 @@ TEST(ConfigChanges, AppendToAListOrItsDefault) {
 TEST(ConfigChanges, SubtractFromAList) {
   EXPECT_EQ(applied(topic({{"cleanup.policy", Op::kSubtract, "delete"}}), {{"cleanup.policy", "compact,delete"}}), (Properties{{"cleanup.policy", "compact"}}));
   EXPECT_EQ(applied(topic({{"cleanup.policy", Op::kSubtract, "delete"}}), {}), (Properties{{"cleanup.policy", ""}}));
+  const std::string replicas = "leader.replication.throttled.replicas";
+  EXPECT_EQ(applied(topic({{replicas, Op::kSubtract, "0:1,9:9,0:1"}}), {{replicas, "0:1,1:1,0:1,2:1,0:1"}}), (Properties{{replicas, "1:1,2:1,0:1"}}));
+  EXPECT_EQ(applied(topic({{replicas, Op::kAppend, "0:1,3:1,3:1"}}), {{replicas, "0:1,0:1"}}), (Properties{{replicas, "0:1,0:1,3:1,3:1"}}));
 }
 
 TEST(ConfigChanges, RefuseListOperationsOnWhatIsNoList) {
@@ -58,7 +61,7 @@ TEST(ConfigChanges, RefuseUnknownOperations) {
 }
 
 std::string fault_of(const std::vector<ResourceChange>& all, size_t index) {
-  auto checked = check_resource(all, index);
+  auto checked = check_resource(all[index], named_twice(all)[index]);
   if (checked) return "";
   EXPECT_EQ(checked.error().code, ErrorCode::kInvalidRequest);
   return checked.error().what;
@@ -67,6 +70,7 @@ std::string fault_of(const std::vector<ResourceChange>& all, size_t index) {
 TEST(ConfigChanges, AreRefusedWhenNamedTwiceOrNull) {
   EXPECT_EQ(fault_of({topic({{"a", Op::kSet, "1"}}), {4, "t", {}, false}}, 0), "");
   EXPECT_EQ(fault_of({topic({}), topic({})}, 1), "Each resource must appear at most once.");
+  EXPECT_EQ(fault_of({topic({}), {4, "u", {}, false}, topic({})}, 1), "");
   EXPECT_EQ(fault_of({topic({{"a", Op::kSet, "1"}, {"a", Op::kDelete, std::nullopt}})}, 0), "Error due to duplicate config keys");
   EXPECT_EQ(fault_of({topic({{"a", Op::kSet, std::nullopt}, {"b", Op::kAppend, std::nullopt}, {"c", Op::kDelete, std::nullopt}})}, 0), "Null value not supported for : a,b");
 }

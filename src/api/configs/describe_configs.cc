@@ -11,6 +11,7 @@
 #include "config/topic_config.h"
 #include "metadata/cluster_config.h"
 #include "metadata/image/image.h"
+#include "model/repeats.h"
 #include "protocol/messages/describe_configs.h"
 
 namespace odradek::api {
@@ -145,7 +146,14 @@ void handle_describe_configs(Services& services, request::RequestPtr request) {
   }
   answer->request = std::move(request);
   answer->open = resources.size();
-  for (size_t i = 0; i < resources.size(); ++i) describe(services, answer, i);
+  Repeats<std::pair<int8_t, std::string_view>> repeats;
+  for (size_t i = 0; i < resources.size(); ++i) {
+    if (repeats.too_often({resources[i].resource_type, resources[i].resource_name})) {
+      answer->finish(i, fail(ErrorCode::kInvalidRequest, fmt::format("A resource may appear at most {} times.", repeats.kMost)));
+    } else {
+      describe(services, answer, i);
+    }
+  }
 }
 
 }  // namespace odradek::api

@@ -1,6 +1,7 @@
 // DescribeProducers: the producers that a leader remembers, with their last sequence and open transaction.
 #include "api/data/handlers.h"
 #include "api/handler/answer.h"
+#include "model/repeats.h"
 #include "protocol/messages/describe_producers.h"
 #include "replication/replica_manager.h"
 
@@ -10,6 +11,7 @@ void handle_describe_producers(Services& services, request::RequestPtr request) 
   auto asked = decode_or_close<protocol::DescribeProducersRequest>(request);
   if (!asked) return;
   protocol::DescribeProducersResponse response;
+  Repeats<std::pair<std::string_view, int32_t>> repeats;
   for (const auto& topic : asked->topics) {
     auto& answered = response.topics.emplace_back();
     answered.name = topic.name;
@@ -19,6 +21,10 @@ void handle_describe_producers(Services& services, request::RequestPtr request) 
       if (std::string fault = topic_name_fault(topic.name); !fault.empty()) {
         entry.error_code = wire(ErrorCode::kInvalidTopicException);
         entry.error_message = std::move(fault);
+        continue;
+      }
+      if (repeats.too_often({topic.name, index})) {
+        entry.error_code = wire(ErrorCode::kInvalidRequest);
         continue;
       }
       auto partition = services.replicas.leader_or_error({topic.name, index}, kNoLeaderEpoch);

@@ -159,7 +159,7 @@ void answer(Services& services, Pending pending, std::vector<ReadResult> results
     if (may_send && version > OldFetchAnswer::kLastVersion && result.records.size > 0) entry.records.slices.push_back(result.records);
     if (pending.params.replica_id.value >= 0 && partition.replica != nullptr && partition.replica->leader_throttled()) throttled_bytes += result.records.size;
     if (version >= 12 && (code == ErrorCode::kNotLeaderOrFollower || code == ErrorCode::kFencedLeaderEpoch)) {
-      add_leader_hint(services, request.connection().listener, topic.name, partition.partition, entry.current_leader, response.node_endpoints);
+      add_leader_hint(services, request.connection(), topic.name, partition.partition, entry.current_leader, response.node_endpoints);
     }
   });
   if (error == ErrorCode::kNone) services.replicas.quotas().leader.record(throttled_bytes);

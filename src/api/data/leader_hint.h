@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "api/handler/addresses.h"
 #include "api/handler/services.h"
 #include "metadata/image/image.h"
 
@@ -12,7 +14,7 @@ namespace odradek::api {
 
 // LeaderIdAndEpoch and NodeEndpoint: those of the message. A node is listed once.
 template <class LeaderIdAndEpoch, class NodeEndpoint>
-void add_leader_hint(Services& services, const std::string& listener, const std::string& topic, int32_t partition, LeaderIdAndEpoch& leader,
+void add_leader_hint(Services& services, const request::ConnectionInfo& client, const std::string& topic, int32_t partition, LeaderIdAndEpoch& leader,
                      std::vector<NodeEndpoint>& nodes) {
   const auto image = services.image.current();
   const auto* known = image->find_partition(topic, partition);
@@ -21,12 +23,12 @@ void add_leader_hint(Services& services, const std::string& listener, const std:
   leader.leader_epoch = known->leader_epoch.value;
   if (std::any_of(nodes.begin(), nodes.end(), [&](const NodeEndpoint& node) { return node.node_id == leader.leader_id; })) return;
   const auto* broker = image->find_broker(known->leader);
-  const auto* endpoint = broker != nullptr ? broker->endpoint(listener) : nullptr;
-  if (endpoint == nullptr) return;
+  auto address = broker != nullptr ? address_of(*broker, client) : std::nullopt;
+  if (!address) return;
   NodeEndpoint& node = nodes.emplace_back();
   node.node_id = leader.leader_id;
-  node.host = endpoint->host;
-  node.port = endpoint->port;
+  node.host = std::move(address->host);
+  node.port = address->port;
   node.rack = broker->rack;
 }
 

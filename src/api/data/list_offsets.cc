@@ -3,6 +3,7 @@
 
 #include "api/data/handlers.h"
 #include "api/handler/answer.h"
+#include "model/repeats.h"
 #include "protocol/messages/list_offsets.h"
 #include "replication/replica_manager.h"
 
@@ -64,6 +65,7 @@ void handle_list_offsets(Services& services, request::RequestPtr request) {
       if (!seen.emplace(topic.name, partition.partition_index).second) twice.emplace(topic.name, partition.partition_index);
     }
   }
+  Repeats<std::pair<std::string_view, int32_t>> repeats;
   ListOffsetsResponse response;
   response.topics.reserve(asked->topics.size());
   for (const auto& topic : asked->topics) {
@@ -73,7 +75,9 @@ void handle_list_offsets(Services& services, request::RequestPtr request) {
     for (const auto& partition : topic.partitions) {
       auto& entry = answered.partitions.emplace_back();
       entry.partition_index = partition.partition_index;
-      const bool ambiguous = request->version() > 0 && twice.contains({topic.name, partition.partition_index});
+      // Only the lists of offsets that v0 answers are told more than once.
+      const bool ambiguous = twice.contains({topic.name, partition.partition_index}) &&
+                             (request->version() > 0 || repeats.too_often({topic.name, partition.partition_index}));
       entry.error_code = wire(ambiguous ? ErrorCode::kInvalidRequest : list(services, *asked, request->version(), topic.name, partition, entry));
     }
   }

@@ -58,7 +58,7 @@ ProduceResponse make_response(Services& services, const request::RequestContext&
         listed.batch_index_error_message = std::move(record.message);
       }
       if (result.error == ErrorCode::kNotLeaderOrFollower && request.version() >= 10) {
-        add_leader_hint(services, request.connection().listener, topic.name, data.index, entry.current_leader, response.node_endpoints);
+        add_leader_hint(services, request.connection(), topic.name, data.index, entry.current_leader, response.node_endpoints);
       }
       if (is_storage_or_unknown(result.error)) log::warn("request", "produce to {}-{}: {}", topic.name, data.index, name_of(result.error));
     }

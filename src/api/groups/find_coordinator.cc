@@ -1,5 +1,5 @@
 // FindCoordinator: the leader of the partition of __consumer_offsets that a group belongs to; the topic is made at the first look-up.
-// Transactions are not served: their coordinator is refused with words, so that a client does not ask for ever.
+// Transactions are not served: their coordinator is refused with words, and with an error that the client that asks takes as final.
 #include "api/groups/handlers.h"
 #include "api/handler/addresses.h"
 #include "api/handler/answer.h"
@@ -26,7 +26,9 @@ Found find(Services& services, const request::ConnectionInfo& client, const meta
            const std::string& key) {
   Found found;
   if (key_type == 1) {
-    found.error = ErrorCode::kUnsupportedVersion;
+    // librdkafka, which asks in v0 to v2, tries again for ever after any error but this one. Java's clients take both as final and show
+    // the words only beside the other.
+    found.error = version <= 2 ? ErrorCode::kTransactionalIdAuthorizationFailed : ErrorCode::kUnsupportedVersion;
     found.message = "Transactions are not served by this broker yet; use a producer without transactional.id.";
     return found;
   }

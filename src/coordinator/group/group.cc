@@ -1,5 +1,7 @@
 #include "coordinator/group/group.h"
 
+#include <absl/container/flat_hash_set.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -607,11 +609,10 @@ void Group::set_deadline(Member& member, int64_t deadline_ms) {
 }
 
 void Group::index_protocols(const Member& member, int delta) {
-  for (size_t i = 0; i < member.protocols.size(); ++i) {
-    const std::string& name = member.protocols[i].name;
-    bool repeated = std::any_of(member.protocols.begin(), member.protocols.begin() + static_cast<ptrdiff_t>(i),
-                                [&](const MemberProtocol& earlier) { return earlier.name == name; });
-    if (repeated) continue;
+  absl::flat_hash_set<std::string_view> counted;  // a name that a member lists twice counts once
+  for (const MemberProtocol& protocol : member.protocols) {
+    const std::string& name = protocol.name;
+    if (!counted.insert(name).second) continue;
     auto [known, _] = protocol_counts_.try_emplace(name, 0);
     known->second = static_cast<size_t>(static_cast<int64_t>(known->second) + delta);
     if (known->second == 0) protocol_counts_.erase(known);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <chrono>
 #include <utility>
 
@@ -10,12 +9,14 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/random.h"
+#include "base/string_map.h"
 #include "base/uuid.h"
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/group_shard.h"
 #include "coordinator/runtime/strand.h"
 #include "metrics/catalog.h"
 #include "metrics/registry.h"
+#include "model/repeats.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/heartbeat.h"
@@ -62,9 +63,9 @@ class Gather {
   Done done_;
 };
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+std::string lower_case(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return text;
 }
 
 }  // namespace
@@ -440,6 +441,12 @@ void GroupCoordinator::fetch_offsets(protocol::OffsetFetchRequest request, const
       group.topics.reset();
     }
   }
+  auto refused = [](std::string group_id, ErrorCode why) {
+    Group group;
+    group.group_id = std::move(group_id);
+    group.error_code = code(why);
+    return group;
+  };
   auto gather = Gather<Group>::make(request.groups.size(), [version, reply = std::move(reply)](std::vector<Group> groups) mutable {
     protocol::OffsetFetchResponse response;
     if (version >= 8) {
@@ -462,6 +469,7 @@ void GroupCoordinator::fetch_offsets(protocol::OffsetFetchRequest request, const
     }
     reply(std::move(response));
   });
+  Repeats<std::string> repeats;
   for (size_t i = 0; i < request.groups.size(); ++i) {
     // v0, v1 have no place for an error of the whole group: each partition carries it.
     std::vector<std::pair<std::string, std::vector<int32_t>>> asked;
@@ -485,14 +493,15 @@ void GroupCoordinator::fetch_offsets(protocol::OffsetFetchRequest request, const
       gather->set(i, std::move(group));
     };
     std::string group_id = request.groups[i].group_id;
+    if (repeats.too_often(group_id)) {
+      answer(refused(std::move(group_id), ErrorCode::kInvalidRequest));
+      continue;
+    }
     impl_->on_shard(group_id, true,
-                    [group = std::move(request.groups[i]), stable = request.require_stable, answer = std::move(answer)](GroupShard* shard,
-                                                                                                                      ErrorCode why) mutable {
+                    [group = std::move(request.groups[i]), stable = request.require_stable, answer = std::move(answer), refused](GroupShard* shard,
+                                                                                                                               ErrorCode why) mutable {
                       if (shard != nullptr) return shard->fetch(std::move(group), stable, std::move(answer));
-                      Group failed;
-                      failed.group_id = std::move(group.group_id);
-                      failed.error_code = code(why);
-                      answer(std::move(failed));
+                      answer(refused(std::move(group.group_id), why));
                     });
   }
 }
@@ -514,15 +523,23 @@ void GroupCoordinator::describe_groups(protocol::DescribeGroupsRequest request, 
     }
     reply(std::move(response));
   });
+  auto refused = [](std::string group_id, ErrorCode why) {
+    Described group;
+    group.group_id = std::move(group_id);
+    group.error_code = code(why);
+    return group;
+  };
+  Repeats<std::string> repeats;
   for (size_t i = 0; i < request.groups.size(); ++i) {
     std::string group_id = std::move(request.groups[i]);
+    if (repeats.too_often(group_id)) {
+      gather->set(i, refused(std::move(group_id), ErrorCode::kInvalidRequest));
+      continue;
+    }
     std::string route = group_id;
-    impl_->on_shard(route, true, [gather, i, group_id = std::move(group_id)](GroupShard* shard, ErrorCode why) mutable {
+    impl_->on_shard(route, true, [gather, i, refused, group_id = std::move(group_id)](GroupShard* shard, ErrorCode why) mutable {
       if (shard != nullptr) return shard->describe(group_id, [gather, i](Described described) { gather->set(i, std::move(described)); });
-      Described failed;
-      failed.group_id = std::move(group_id);
-      failed.error_code = code(why);
-      gather->set(i, std::move(failed));
+      gather->set(i, refused(std::move(group_id), why));
     });
   }
 }
@@ -540,13 +557,17 @@ void GroupCoordinator::list_groups(protocol::ListGroupsRequest request, const Cl
   auto slots = impl_->all();
   auto gather = Gather<Part>::make(slots.size(), [request = std::move(request), reply = std::move(reply)](std::vector<Part> parts) mutable {
     protocol::ListGroupsResponse response;
-    auto wanted = [](const std::vector<std::string>& filter, std::string_view value) {
-      return filter.empty() || std::any_of(filter.begin(), filter.end(), [&](const std::string& each) { return equal_ignoring_case(each, value); });
+    auto in_lower_case = [](std::vector<std::string>& words) {
+      base::StringSet set;
+      for (std::string& word : words) set.insert(lower_case(std::move(word)));
+      return set;
     };
+    const base::StringSet states = in_lower_case(request.states_filter), types = in_lower_case(request.types_filter);
+    auto wanted = [](const base::StringSet& filter, std::string_view value) { return filter.empty() || filter.contains(lower_case(std::string(value))); };
     for (Part& part : parts) {
       if (part.loading) response.error_code = code(ErrorCode::kCoordinatorLoadInProgress);
       for (auto& group : part.groups) {
-        if (wanted(request.states_filter, group.group_state) && wanted(request.types_filter, group.group_type)) {
+        if (wanted(states, group.group_state) && wanted(types, group.group_type)) {
           response.groups.push_back(std::move(group));
         }
       }
@@ -565,9 +586,10 @@ void GroupCoordinator::list_groups(protocol::ListGroupsRequest request, const Cl
 
 void GroupCoordinator::delete_groups(protocol::DeleteGroupsRequest request, const ClientInfo&, Reply<protocol::DeleteGroupsResponse> reply) {
   using Deleted = protocol::DeleteGroupsResponse::DeletableGroupResult;
+  base::StringSet seen;
   std::vector<std::string> ids;
   for (auto& id : request.groups_names) {
-    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(std::move(id));
+    if (seen.insert(id).second) ids.push_back(std::move(id));
   }
   auto gather = Gather<Deleted>::make(ids.size(), [reply = std::move(reply)](std::vector<Deleted> results) mutable {
     protocol::DeleteGroupsResponse response;

@@ -398,6 +398,15 @@ TEST_F(GroupOffsetsApi, RetentionTimeOfTheRequestIsStoredAsAnExpiry) {
   EXPECT_EQ(std::get<OffsetRecord>(*parsed).offset->expire_timestamp_ms, runtime.clock().wall_ms() + 60'000);
 }
 
+TEST_F(GroupOffsetsApi, RetentionTimeMayBeAnyNumber) {
+  for (int64_t retention_ms : {INT64_MAX, INT64_MAX - 1, INT64_MIN}) {
+    commit("t", 1, "", -1, "", retention_ms);
+    auto record = log.records().back();
+    EXPECT_EQ(std::get<OffsetRecord>(*parse_record(record.first, *record.second)).offset->expire_timestamp_ms, retention_ms > 0 ? INT64_MAX : -1);
+  }
+  EXPECT_EQ(offset_of("t"), 1);
+}
+
 TEST_F(GroupOffsetsApi, RequireStableHoldsBackPartitionsWithAnOpenTransaction) {
   commit("t", 1);
   record::BuilderOptions options;
@@ -724,6 +733,29 @@ TEST_F(GroupAdmin, UnknownGroupIsDescribedAsDead) {
   EXPECT_EQ(describe("nobody").error_code, 0);
   EXPECT_EQ(describe("nobody", 6).error_code, wire(ErrorCode::kGroupIdNotFound));
   EXPECT_EQ(describe("nobody", 6).error_message, "Group nobody not found.");
+}
+
+TEST_F(GroupAdmin, AGroupThatIsNamedTooOftenIsNotToldEachTime) {
+  commit("t", 1);
+  DescribeGroupsRequest describe;
+  describe.groups.assign(103, "g");
+  describe.groups.push_back("other");
+  auto described = call(&GroupCoordinator::describe_groups, std::move(describe), int16_t{5});
+  OffsetFetchRequest fetch;
+  for (int i = 0; i < 103; ++i) {
+    auto& group = fetch.groups.emplace_back();
+    group.group_id = "g";
+    group.topics.reset();
+  }
+  auto fetched = call(&GroupCoordinator::fetch_offsets, std::move(fetch), int16_t{8});
+  ASSERT_EQ(described->groups.size(), 104u);
+  ASSERT_EQ(fetched->groups.size(), 103u);
+  for (size_t i = 0; i < 103; ++i) {
+    EXPECT_EQ(described->groups[i].error_code, i < 100 ? 0 : wire(ErrorCode::kInvalidRequest)) << i;
+    EXPECT_EQ(fetched->groups[i].error_code, i < 100 ? 0 : wire(ErrorCode::kInvalidRequest)) << i;
+    EXPECT_EQ(fetched->groups[i].topics.size(), i < 100 ? 1u : 0u);
+  }
+  EXPECT_EQ(described->groups[103].error_code, 0);
 }
 
 TEST_F(GroupAdmin, ListFiltersByStateAndType) {

@@ -27,6 +27,12 @@ size_t utf16_units(std::string_view text) {
   return units;
 }
 
+// When offsets are dropped for which a client asked to be kept `retention_ms`; -1: as the broker is configured.
+int64_t expiry_of(int64_t now_ms, int64_t retention_ms) {
+  if (retention_ms < 0) return -1;
+  return retention_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + retention_ms;
+}
+
 bool too_large(std::string_view metadata, int32_t limit) {
   return metadata.size() > static_cast<size_t>(limit) && utf16_units(metadata) > static_cast<size_t>(limit);
 }
@@ -229,7 +235,7 @@ void GroupShard::commit(protocol::OffsetCommitRequest request, Reply<protocol::O
                             .leader_epoch = {partition.committed_leader_epoch},
                             .metadata = partition.committed_metadata.value_or(""),
                             .commit_timestamp_ms = partition.commit_timestamp,
-                            .expire_timestamp_ms = request.retention_time_ms < 0 ? -1 : now_ms + request.retention_time_ms};
+                            .expire_timestamp_ms = expiry_of(now_ms, request.retention_time_ms)};
       builder.append(now_ms, offset_key(request.group_id, topic.name, partition.partition_index), offset_value(value));
     }
   }
@@ -253,7 +259,7 @@ void GroupShard::commit(protocol::OffsetCommitRequest request, Reply<protocol::O
                                          .leader_epoch = {partition.committed_leader_epoch},
                                          .metadata = std::move(partition.committed_metadata).value_or(""),
                                          .commit_timestamp_ms = partition.commit_timestamp,
-                                         .expire_timestamp_ms = request.retention_time_ms < 0 ? -1 : now_ms + request.retention_time_ms,
+                                         .expire_timestamp_ms = expiry_of(now_ms, request.retention_time_ms),
                                          .record = record});
       record = record + 1;
       counts_.commits.fetch_add(1, std::memory_order_relaxed);

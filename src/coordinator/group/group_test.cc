@@ -109,6 +109,17 @@ TEST_F(GroupJoin, ProtocolIsTheOneWithMostVotesAmongThoseThatAllKnow) {
   EXPECT_EQ(a->members[2].metadata, text("cs"));
 }
 
+TEST_F(GroupJoin, AProtocolThatAMemberListsTwiceCountsOnce) {
+  auto a = join({.protocols = {{"range", text("a")}, {"range", text("again")}}});
+  auto b = join({.protocols = {{"range", text("b")}}});
+  pass(6'000);
+  EXPECT_EQ(b->protocol_name, "range");
+  ASSERT_EQ(a->members.size(), 2u);
+  EXPECT_EQ(a->members[0].metadata, text("a"));
+  leave(a->member_id);
+  EXPECT_EQ(join({.protocols = {{"range", text("c")}}}).answers->size(), 0u) << "waits for the other member";
+}
+
 TEST_F(GroupJoin, UnknownMemberIdIsRefused) {
   stable(1);
   auto stranger = join({.member_id = "stranger"});

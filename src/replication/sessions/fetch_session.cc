@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -22,7 +23,7 @@ int32_t epoch_after(int32_t epoch) { return epoch == INT32_MAX ? 1 : epoch + 1; 
 }  // namespace
 
 // The partitions stand in a vector and are chained in reading order; places of forgotten ones are used again. A request without
-// session uses the same shape, without the maps.
+// session uses the same shape.
 class FetchSession {
  public:
   struct Entry {
@@ -78,9 +79,10 @@ class FetchSession {
     ++live;
   }
 
-  // Makes the session fit for incremental requests. A partition named twice counts as named last.
+  // Makes the session fit for incremental requests. A partition named twice counts as named last, at its first place.
   void index() REQUIRES(mutex) {
-    indexed_ = true;
+    if (std::exchange(indexed_, true)) return;
+    partition_index_.reserve(live);
     std::vector<uint32_t> merged(topics_.size());
     for (uint32_t i = 0; i < topics_.size(); ++i) merged[i] = topic_index_.try_emplace(key_of(topics_[i].topic), i).first->second;
     for (uint32_t at = first_, next; at != kNowhere; at = next) {
@@ -267,13 +269,14 @@ struct FetchSessionCache::State {
   // Smallest first: that one gives way. Followers' sessions stand above consumers', bigger ones above smaller ones.
   using EvictionKey = std::tuple<bool, size_t, int32_t>;
 
-  State(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms)
-      : clock(clock), random(random), slots(slots), eviction_ms(eviction_ms) {}
+  State(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms, size_t most_partitions)
+      : clock(clock), random(random), slots(slots), eviction_ms(eviction_ms), most_partitions(most_partitions) {}
 
   base::Clock& clock;
   base::Random& random;
   const size_t slots;
   const int64_t eviction_ms;
+  const size_t most_partitions;
 
   mutable base::Mutex mutex;
   absl::flat_hash_map<int32_t, std::shared_ptr<FetchSession>> sessions GUARDED_BY(mutex);
@@ -322,8 +325,8 @@ struct FetchSessionCache::State {
   }
 };
 
-FetchSessionCache::FetchSessionCache(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms)
-    : state_(std::make_unique<State>(clock, random, slots, eviction_ms)) {}
+FetchSessionCache::FetchSessionCache(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms, size_t most_partitions)
+    : state_(std::make_unique<State>(clock, random, slots, eviction_ms, most_partitions)) {}
 FetchSessionCache::~FetchSessionCache() = default;
 
 FetchContext FetchSessionCache::open(protocol::FetchRequest& request, int16_t version) {
@@ -341,6 +344,7 @@ FetchContext FetchSessionCache::open(protocol::FetchRequest& request, int16_t ve
       const uint32_t at = session.add_topic(std::move(topic.topic), topic.topic_id);
       for (const auto& asked : topic.partitions) session.append(FetchSession::asked_for(at, asked));
     }
+    if (session.live > 1) session.index();  // each partition is read and answered once
   };
   if (full) {
     if (request.session_id != 0) {
@@ -384,7 +388,11 @@ FetchContext FetchSessionCache::open(protocol::FetchRequest& request, int16_t ve
     context.session_ = std::make_shared<FetchSession>();
     return context;
   }
-  if (state_->sessions.contains(session->id)) state_->touch(*session, size, state_->clock.monotonic_ms());
+  if (state_->partitions - session->cached_size + size > state_->most_partitions && size > session->cached_size) {
+    state_->remove(session);  // this answer is its last
+  } else if (state_->sessions.contains(session->id)) {
+    state_->touch(*session, size, state_->clock.monotonic_ms());
+  }
   context.incremental_ = true;
   context.session_ = std::move(session);
   return context;
@@ -398,7 +406,7 @@ int32_t FetchSessionCache::keep(const std::shared_ptr<FetchSession>& session) {
   }
   const int64_t now_ms = state_->clock.monotonic_ms();
   base::MutexLock lock(state_->mutex);
-  if (state_->slots == 0) return 0;
+  if (state_->slots == 0 || state_->partitions + size > state_->most_partitions) return 0;
   int32_t id;
   do {
     id = static_cast<int32_t>(1 + state_->random.below(INT32_MAX));

@@ -81,7 +81,8 @@ class FetchContext {
 class FetchSessionCache {
  public:
   // slots: max.incremental.fetch.session.cache.slots. eviction_ms: idle longer than this, a session gives way to any other.
-  FetchSessionCache(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms = 120'000);
+  // most_partitions: of all sessions together. One that would go beyond is not kept, and its client names all it wants in each request.
+  FetchSessionCache(base::Clock& clock, base::Random& random, size_t slots, int64_t eviction_ms = 120'000, size_t most_partitions = 4'000'000);
   ~FetchSessionCache();
 
   // Applies the session rules to a request; takes names and partitions out of it.

@@ -200,8 +200,13 @@ TEST_F(FetchSessions, AnAnswerThatASecondRequestOvertookIsRefused) {
 }
 
 TEST_F(FetchSessions, APartitionNamedTwiceCountsAsNamedLast) {
-  FetchContext context = open(make_request(0, 0, {{"a", 0, 1}, {"b", 0, 1}, {"a", 0, 9}}));
-  answer(context, std::vector<ReadResult>(3, quiet()));
+  const std::vector<Asked> twice{{"a", 0, 1}, {"b", 0, 1}, {"a", 0, 5}, {"a", 0, 9}};
+  FetchContext without_session = open(make_request(0, -1, twice));
+  EXPECT_EQ(names(without_session), (Names{"a-0@9", "b-0@1"}));
+  EXPECT_EQ(answer(without_session, std::vector<ReadResult>(2, quiet())), (Names{"a-0", "b-0"}));
+  FetchContext context = open(make_request(0, 0, twice));
+  EXPECT_EQ(context.size(), 2u);
+  EXPECT_EQ(answer(context, std::vector<ReadResult>(2, quiet())), (Names{"a-0", "b-0"}));
   FetchContext next = open(make_request(context.session_id(), 1, {}));
   EXPECT_EQ(names(next), (Names{"a-0@9", "b-0@1"}));
 }
@@ -220,6 +225,36 @@ TEST_F(FetchSessions, AFullCacheRefusesNewSessionsUntilOneIsIdle) {
   EXPECT_EQ(open(make_request(ids[1], 1, {})).error(), ErrorCode::kFetchSessionIdNotFound);
   EXPECT_EQ(open(make_request(ids[0], 2, {})).error(), ErrorCode::kNone);
   EXPECT_EQ(cache.evictions(), 1u);
+}
+
+TEST_F(FetchSessions, AllTogetherHoldNoMorePartitionsThanAllowed) {
+  FetchSessionCache small(runtime.clock(), runtime.random(), 10, 120'000, 5);
+  auto open_full = [&](const std::vector<Asked>& asked) {
+    FetchRequest request = make_request(0, 0, asked);
+    FetchContext context = small.open(request, kByName);
+    answer(context, std::vector<ReadResult>(context.size(), quiet()));
+    return context.session_id();
+  };
+  auto grow = [&](int32_t id, int32_t epoch, const std::vector<Asked>& asked) {
+    FetchRequest request = make_request(id, epoch, asked);
+    FetchContext context = small.open(request, kByName);
+    if (context.error() != ErrorCode::kNone) return context.error();
+    answer(context, std::vector<ReadResult>(context.size(), quiet()));
+    return ErrorCode::kNone;
+  };
+  const int32_t first = open_full({{"a", 0, 0}, {"a", 1, 0}, {"a", 2, 0}});
+  EXPECT_NE(first, 0);
+  EXPECT_EQ(open_full({{"b", 0, 0}, {"b", 1, 0}, {"b", 2, 0}}), 0);
+  const int32_t second = open_full({{"c", 0, 0}});
+  EXPECT_NE(second, 0);
+  EXPECT_EQ(grow(second, 1, {{"c", 1, 0}}), ErrorCode::kNone);
+  EXPECT_EQ(small.cached_partitions(), 5u);
+  EXPECT_EQ(grow(second, 2, {{"c", 1, 5}}), ErrorCode::kNone);
+  // What goes beyond is answered, and then the session is gone.
+  EXPECT_EQ(grow(second, 3, {{"c", 2, 0}}), ErrorCode::kNone);
+  EXPECT_EQ(grow(second, 4, {}), ErrorCode::kFetchSessionIdNotFound);
+  EXPECT_EQ(small.cached_partitions(), 3u);
+  EXPECT_EQ(grow(first, 1, {}), ErrorCode::kNone);
 }
 
 TEST_F(FetchSessions, AFollowerTakesThePlaceOfAConsumer) {
