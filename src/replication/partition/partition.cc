@@ -268,14 +268,14 @@ std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
   return need.high_watermark && is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
 }
 
-// An acks=all that waits for the disks counts every member of the committed ISR that tells what it has flushed. A member that does
-// not tell is no flushed copy, but does not hold the answer back either.
+// An acks=all that waits for the disks counts every member of the committed ISR that tells what it has flushed, and waits for those that
+// are about to join too: they may lead right after. A member that does not tell is no flushed copy, but does not hold the answer back either.
 void Partition::count_flushed() {
   int32_t copies = 1;
   int64_t smallest = INT64_MAX;
   for (const Remote& remote : remotes_) {
-    if (!remote.flushed || !contains(isr_, remote.id)) continue;
-    ++copies;
+    if (!remote.flushed || !in_larger_isr(remote.id)) continue;
+    copies += contains(isr_, remote.id);
     smallest = std::min(smallest, remote.flushed->value);
   }
   flushed_elsewhere_.store(smallest, std::memory_order_release);
@@ -313,6 +313,7 @@ bool Partition::advance_high_watermark() {
 
 IsrChange Partition::propose(std::vector<BrokerId> isr) {
   proposed_isr_ = isr;
+  count_flushed();
   return {epoch_of(word_.load(std::memory_order_relaxed)), partition_epoch_, std::move(isr)};
 }
 
@@ -367,14 +368,19 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const Fo
   effect.low_watermark_moved = remote->log_start != state.log_start;
   remote->log_end = offset;
   remote->log_start = state.log_start;
-  effect.flushed_moved = remote->flushed != state.flushed;
-  remote->flushed = state.flushed;
-  if (effect.flushed_moved) count_flushed();
+  if (state.flushed_is_to_come && wants_flushed()) {
+    remote->flushed_is_to_come_ms = now_ms_;
+  } else {
+    remote->flushed_is_to_come_ms.reset();
+    effect.flushed_moved = remote->flushed != state.flushed;
+    remote->flushed = state.flushed;
+    if (effect.flushed_moved) count_flushed();
+  }
   remote->last_fetch_leader_end = leader_end;
   remote->last_fetch_ms = now_ms;
 
   remote->waits_to_join = may_join(*remote);
-  if (remote->waits_to_join && !proposed_isr_ && !waiting_for_controller_ && live_.is_alive(follower)) {
+  if (remote->waits_to_join && !remote->flushed_is_to_come_ms && !proposed_isr_ && !waiting_for_controller_ && live_.is_alive(follower)) {
     remote->waits_to_join = false;
     std::vector<BrokerId> isr = isr_;
     isr.push_back(follower);
@@ -391,8 +397,13 @@ void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
 
 bool Partition::may_join(const Remote& remote) const {
   const bool stays = contains(isr_, remote.id) && (!proposed_isr_ || contains(*proposed_isr_, remote.id));
+  // What was acknowledged as flushed has to be on the disks of all that may lead.
+  if (wants_flushed() && remote.flushed && *remote.flushed < high_watermark()) return false;
   return !stays && remote.log_end >= high_watermark() && remote.log_end.value >= epoch_start_.load(std::memory_order_relaxed);
 }
+
+// Of who has just opened a session, and is not one that never says what it has flushed.
+constexpr int64_t kFlushedComesWithinMs = 1'000;
 
 std::optional<IsrChange> Partition::expand_isr() {
   base::MutexLock lock(mutex_);
@@ -400,6 +411,7 @@ std::optional<IsrChange> Partition::expand_isr() {
   std::vector<BrokerId> isr = isr_;
   for (Remote& remote : remotes_) {
     if (!remote.waits_to_join || !live_.is_alive(remote.id)) continue;
+    if (remote.flushed_is_to_come_ms && now_ms_ - *remote.flushed_is_to_come_ms < kFlushedComesWithinMs) continue;
     remote.waits_to_join = false;
     if (may_join(remote)) isr.push_back(remote.id);
   }
@@ -459,6 +471,7 @@ void Partition::on_isr_refused(LeaderEpoch epoch, bool wait_for_controller) {
       if (contains(*proposed_isr_, remote.id) && !contains(isr_, remote.id)) remote.was_refused = true;
     }
     proposed_isr_.reset();
+    count_flushed();
   }
 }
 

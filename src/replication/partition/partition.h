@@ -122,6 +122,7 @@ struct FollowerState {
   Offset log_end;
   Offset log_start{-1};
   std::optional<Offset> flushed;  // nullopt: it does not say what is on its disk
+  bool flushed_is_to_come = false;  // it says it with its next fetch, if at all
   int64_t broker_epoch = -1;      // -1: it does not say
   LeaderEpoch leader_epoch = kNoLeaderEpoch;  // in which its log is known to be a part of the leader's; -1: whatever it is now
   int64_t held_ms = 0;            // that this broker took to look at the fetch although there were records for it
@@ -282,6 +283,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset log_end{-1};  // -1: has not fetched in this epoch
     Offset log_start{-1};
     std::optional<Offset> flushed;  // nullopt: it has not said since it was out of sync, or since this broker leads
+    std::optional<int64_t> flushed_is_to_come_ms;  // since when that is waited for
     int64_t broker_epoch = -1;
     int64_t last_caught_up_ms = 0;
     int64_t last_fetch_ms = 0;

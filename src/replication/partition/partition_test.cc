@@ -167,6 +167,49 @@ TEST_F(PartitionTest, AcksAllWithFlushBeforeAckCountsTheReplicasThatTellWhatThey
   EXPECT_EQ(partition.ack_state(need), ErrorCode::kNotEnoughReplicasAfterAppend);
 }
 
+// Who joins may lead a moment later: records that were acknowledged as flushed were lost when all lost their power (cluster simulation, seed 44).
+TEST_F(PartitionTest, WithFlushBeforeAckAFollowerJoinsWhenItHasFlushedWhatWasAcknowledged) {
+  storage::LogConfig config;
+  config.min_insync_replicas = 1;
+  config.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  log->update_config(std::make_shared<const storage::LogConfig>(config));
+  lead(0, {1}, {1, 2});
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  auto told = [&](int64_t end, std::optional<int64_t> flushed, bool to_come = false) {
+    FollowerState state{.log_end = {end}, .log_start = {0}, .flushed_is_to_come = to_come};
+    if (flushed) state.flushed = Offset{*flushed};
+    return partition.record_follower_fetch({2}, state, log->log_end_offset(), now_ms);
+  };
+  EXPECT_EQ(high_watermark(), 1);
+  EXPECT_FALSE(told(1, {}, true).change) << "it opens its session";
+  EXPECT_FALSE(told(1, 0).change);
+  EXPECT_FALSE(partition.expand_isr());
+  ASSERT_TRUE(told(1, 1).change);
+  // It may be in the ISR already: what is acknowledged now has to be on its disk, too.
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  const AckNeed need = last.need;
+  ASSERT_TRUE(log->flush());
+  told(2, 1);
+  EXPECT_EQ(high_watermark(), 2);
+  EXPECT_EQ(partition.ack_state(need), std::nullopt);
+  told(2, 2);
+  EXPECT_EQ(partition.ack_state(need), ErrorCode::kNone);
+}
+
+TEST_F(PartitionTest, AFollowerThatNeverTellsWhatItHasFlushedJoinsWhenItCouldHaveToldIt) {
+  storage::LogConfig config;
+  config.min_insync_replicas = 1;
+  config.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  log->update_config(std::make_shared<const storage::LogConfig>(config));
+  lead(0, {1}, {1, 2});
+  EXPECT_FALSE(partition.record_follower_fetch({2}, {.log_end = {0}, .log_start = {0}, .flushed_is_to_come = true}, log->log_end_offset(), now_ms).change);
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  EXPECT_FALSE(partition.expand_isr());
+  now_ms += 2'000;
+  EXPECT_FALSE(partition.shrink_isr(now_ms));
+  EXPECT_TRUE(partition.expand_isr());
+}
+
 TEST_F(PartitionTest, WhileAChangeIsInFlightTheLargerIsrCounts) {
   lead(0, {1, 2}, {1, 2, 3});
   ASSERT_EQ(append(1), ErrorCode::kNone);
