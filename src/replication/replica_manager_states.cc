@@ -346,10 +346,23 @@ protocol::UpdateMetadataResponse ReplicaManager::apply(const protocol::UpdateMet
     response.error_code = static_cast<int16_t>(ErrorCode::kStaleBrokerEpoch);
     return response;
   }
+  Wakeups wakeups;
   base::MutexLock lock(apply_mutex_);
   ErrorCode error = take_controller_epoch(request.controller_epoch);
   if (error == ErrorCode::kNone) {
     image_.apply(request);
+    // A replica that moved away while this broker had no session: nobody tells it to stop when it registers again. Its log stays, as Kafka's does.
+    for (const auto& topic : request.topic_states) {
+      for (const auto& state : topic.partition_states) {
+        auto partition = find(topic.topic_name, state.partition_index);
+        if (partition == nullptr || partition->role() == Role::kNone || partition->role() == Role::kOffline) continue;
+        if (state.leader_epoch <= partition->leader_epoch().value || std::count(state.replicas.begin(), state.replicas.end(), options_.self.value) > 0) continue;
+        auto log = partition->log();
+        if (log == nullptr || log->topic_id() != topic.topic_id) continue;
+        log::info("replication", "{} has moved away: leader epoch {}, here {}", partition->name().to_string(), state.leader_epoch, partition->leader_epoch().value);
+        (void)stop_one(partition->name(), {state.leader_epoch}, false, wakeups);
+      }
+    }
     if (fetchers_ != nullptr) fetchers_->brokers_changed();
   }
   response.error_code = static_cast<int16_t>(error);

@@ -497,6 +497,27 @@ TEST_F(ReplicaManagerTest, APartitionIsGoneForGoodWhenItsDeletionIsAnswered) {
   EXPECT_EQ(stop(2, -2, true), ErrorCode::kKafkaStorageError);
 }
 
+// It went on leading for producers that had not heard of another leader, and never answered their acks=all (cluster simulation, seed 62).
+TEST_F(ReplicaManagerTest, AReplicaThatMovedAwayWhileTheBrokerHadNoSessionStopsWithTheMetadata) {
+  ASSERT_EQ(lead(0, 4, {1, 2}, {1, 2}), ErrorCode::kNone);
+  UpdateMetadataRequest update;
+  update.controller_epoch = 1;
+  auto& topic = update.topic_states.emplace_back();
+  topic.topic_name = "t";
+  topic.topic_id = topic_uuid(1);
+  auto& state = topic.partition_states.emplace_back();
+  state.leader = 2;
+  state.leader_epoch = 6;
+  state.replicas = {1, 2};
+  EXPECT_EQ(manager.apply(update).error_code, 0);
+  EXPECT_TRUE(manager.find("t", 0)->is_leader()) << "LeaderAndIsr is on its way";
+  topic.partition_states[0].replicas = {2, 3};
+  EXPECT_EQ(manager.apply(update).error_code, 0);
+  EXPECT_EQ(produce(0, 1, -1).results.at(0).error, ErrorCode::kNotLeaderOrFollower);
+  EXPECT_NE(manager.find("t", 0)->log(), nullptr);
+  EXPECT_EQ(lead(0, 7, {1, 2}, {1, 2}), ErrorCode::kNone) << "it comes back";
+}
+
 TEST_F(ReplicaManagerTest, DeletedRecordsAreReportedWhenEveryLiveReplicaHasFollowed) {
   ASSERT_EQ(lead(0, 0, {1, 2}, {1, 2}), ErrorCode::kNone);
   { auto outcome = produce(0, 3); }
