@@ -1,6 +1,7 @@
 #include "sim/cluster/faults.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace odradek::sim {
 
@@ -46,6 +47,8 @@ void Faults::fail_a_log_dir() {
 void Faults::cut_power_of_all() {
   for (auto& broker : brokers_) broker->kill(Death::kPowerCut);
   for (auto& broker : brokers_) broker->step();
+  // Nobody is left who could take it out of an ISR, and it is as good as the others now.
+  if (const int waiting = std::exchange(without_power_, 0); waiting != 0) start_later(*brokers_[static_cast<size_t>(waiting - 1)], world_.random.between(100, 2'000));
   events_.count(Event::kPowerCutOfAll);
 }
 
@@ -102,6 +105,7 @@ void Faults::cut_power(ClusterBroker& broker, int64_t round) {
   // Alive as a function of its own: it goes on asking until the ISRs are without it.
   auto ask = std::make_shared<std::function<void()>>();
   *ask = [this, &broker, weak = std::weak_ptr(ask)] {
+    if (without_power_ != broker.id()) return;  // all have lost their power meanwhile
     if (is_in_an_isr(broker)) {
       world_.after_ms(200, [again = weak.lock()] { (*again)(); });
       return;
