@@ -30,6 +30,8 @@ struct ClusterContext {
   int64_t starts = 0;
   // Of who leads, as the tree says; null: nobody. A former leader that has not heard of its successor knows less of a producer.
   std::function<const Network*(const TopicPartition& tp)> leader = {};
+  // As the tree says; -1: nothing. A leader that followed another one meanwhile may have cut its log: to it applies what is said of starts.
+  std::function<int32_t(const TopicPartition& tp)> leader_epoch = {};
   // Whether a broker still holds a log of this topic. As Kafka, it refuses another topic of that name then; such a log stays when the last
   // word on a replica that moved away does not reach its broker.
   std::function<bool(const std::string& topic)> holds_log = {};

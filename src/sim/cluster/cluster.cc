@@ -54,8 +54,12 @@ class Cluster {
     faults_ = std::make_unique<Faults>(world_, ways_, zookeeper_, networks_, brokers_, *judge_, events_, session_ms_);
     for (auto& broker : brokers_) broker->on_serving = [this] { ++context_.starts; };
     context_.leader = [this](const TopicPartition& tp) -> const Network* {
-      const int32_t id = judge_->leader(tp);
-      return id > 0 ? networks_[static_cast<size_t>(id - 1)].get() : nullptr;
+      const auto state = judge_->state(tp);
+      return state && state->leader.value > 0 ? networks_[static_cast<size_t>(state->leader.value - 1)].get() : nullptr;
+    };
+    context_.leader_epoch = [this](const TopicPartition& tp) {
+      const auto state = judge_->state(tp);
+      return state ? state->leader_epoch.value : -1;
     };
     context_.holds_log = [this](const std::string& topic) {
       return std::any_of(brokers_.begin(), brokers_.end(), [&](auto& broker) { return broker->holds_log(topic); });

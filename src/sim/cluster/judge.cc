@@ -23,11 +23,11 @@ int32_t Judge::controller() const {
   return read ? read->broker.value : -1;
 }
 
-int32_t Judge::leader(const TopicPartition& tp) const {
+std::optional<metadata::PartitionStateNode> Judge::state(const TopicPartition& tp) const {
   const auto* node = zookeeper_.tree().find(metadata::paths::partition_state(tp.topic, tp.partition));
-  if (node == nullptr) return -1;
+  if (node == nullptr) return std::nullopt;
   auto state = metadata::decode_partition_state(node->data);
-  return state ? state->leader.value : -1;
+  return state ? std::optional(*state) : std::nullopt;
 }
 
 std::vector<Judge::State> Judge::states() const {

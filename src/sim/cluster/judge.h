@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -51,7 +52,7 @@ class Judge {
   };
   std::vector<State> states() const;
   int32_t controller() const;
-  int32_t leader(const TopicPartition& tp) const;
+  std::optional<metadata::PartitionStateNode> state(const TopicPartition& tp) const;
   int64_t last_leader_change_ns() const { return last_leader_change_ns_; }
 
  private:

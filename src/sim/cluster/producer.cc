@@ -42,6 +42,7 @@ class Producer final : public Client {
     Bytes bytes;
     bool in_flight = false;
     int64_t starts = 0;  // of brokers, when it was made
+    int32_t leader_epoch = -1;  // then
     int64_t place = 0;   // among the batches of its lane
     int64_t sent_ns = 0;
   };
@@ -135,6 +136,7 @@ class Producer final : public Client {
     numbers_[lane->stream] = {lane->next_number, lane->next_sequence};
     batch->bytes = builder.build();
     batch->starts = context_.starts;
+    batch->leader_epoch = context_.leader_epoch(tp);
     batch->place = lane->next_place++;
     lane->batches.push_back(batch);
     send(tp, lane, batch);
@@ -209,7 +211,8 @@ class Producer final : public Client {
       switch (error) {
         case ErrorCode::kOutOfOrderSequenceNumber:
           if (idempotent_ && lane->batches.front() == batch) {
-            if (batch->starts != context_.starts || context_.leader(tp) != &lane->to->network()) return start_over();
+            if (batch->starts != context_.starts || batch->leader_epoch != context_.leader_epoch(tp)) return start_over();
+            if (context_.leader(tp) != &lane->to->network()) return start_over();
             return world_.violation(fmt::format("{} {}: sequence {} is out of order, but everything before it was acknowledged", name_, tp.to_string(), batch->sequence));
           }
           break;
