@@ -94,6 +94,34 @@ TEST(Recovery, CutsAtTheFirstBatchWithAWrongCrcAndDropsLaterSegments) {
   EXPECT_EQ(log->latest_epoch().value, 1);
 }
 
+// A follower that asks where one of them ends would be told: behind the last record of all that are missing (cluster simulation, seed 209 of
+// 2026-11-28: it was cut there, and its log did not fit the leader's any more).
+TEST(Recovery, LearnsTheEpochsOfRecordsWhoseDeletionWasForgotten) {
+  Disk disk;
+  LogConfig config;
+  config.segment_bytes = 3 * static_cast<int32_t>(make_batch({}).size());
+  disk.configure(config);
+  auto log = disk.log();
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(append(*log, {}, {i / 2 + 1}));
+  const auto epochs = log->epochs();
+  ASSERT_EQ(epochs.size(), 4u);
+  log->update_high_watermark({8});
+  ASSERT_TRUE(log->maybe_advance_start_offset({7}));
+  ASSERT_TRUE(log->flush());
+  disk.runtime.run_until_idle();
+  disk.manager->write_checkpoints();
+  ASSERT_EQ(disk.text("/data/t-0/leader-epoch-checkpoint"), "0\n1\n4 7\n");
+  disk.files.kill();
+  // As if the power had gone before the log start was written.
+  auto checkpoint = disk.files.open("/data/log-start-offset-checkpoint", base::OpenMode::kTruncate);
+  disk.manager.reset();
+  disk.start();
+  log = disk.log();
+  ASSERT_EQ(log->log_start_offset().value, 0);
+  EXPECT_EQ(log->epochs(), epochs);
+  EXPECT_EQ(log->end_offset_for_epoch({2}), (std::pair{LeaderEpoch{2}, Offset{4}}));
+}
+
 TEST(Recovery, ChecksNoCrcBelowTheRecoveryPoint) {
   Disk disk;
   auto log = disk.log();

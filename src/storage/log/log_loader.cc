@@ -63,6 +63,7 @@ class Loader {
   Result<void> drop_from(size_t at);
   Result<void> start_empty_at(Offset start);
   Result<void> load_epochs();
+  Result<void> learn_first_epochs();
   Result<void> load_producer_state();
 
   const std::shared_ptr<LogDir>& dir_;
@@ -349,6 +350,29 @@ Result<void> Loader::load_epochs() {
   return {};
 }
 
+// The epochs of records that were deleted when their file was written, and are here again: the log start was not in its checkpoint yet, or
+// the removal of their segment not on the disk. A leader that did not know these epochs would say that an older one ends behind them.
+Result<void> Loader::learn_first_epochs() {
+  const auto& known = log_.epochs.entries();
+  if (known.empty() || known.front().start <= log_.log_start) return {};
+  const Offset first_known = known.front().start;
+  auto holder = std::upper_bound(log_.segments.begin(), log_.segments.end(), log_.log_start, [](Offset o, const auto& s) { return o < s->base_offset(); });
+  if (holder != log_.segments.begin()) --holder;
+  for (bool first = true; holder != log_.segments.end() && (*holder)->base_offset() < first_known; ++holder, first = false) {
+    if (first) {
+      auto batch = (*holder)->find_batch(log_.log_start);
+      if (!batch) return fail(std::move(batch.error()));
+      if (!*batch || (*batch)->leader_epoch == kNoLeaderEpoch) return {};  // from before there were any
+    }
+    auto walked = (*holder)->for_each_batch(log_.log_start, [&](const BatchMeta& batch, const record::BatchView&) -> Result<void> {
+      if (batch.header && log_.epochs.note_batch(batch.leader_epoch, batch.base, batch.last)) log_.epochs_changed = true;
+      return {};
+    });
+    if (!walked) return walked;
+  }
+  return {};
+}
+
 Result<void> Loader::load_producer_state() {
   if (producers_at_end_) {
     // Snapshots beyond the end were of records that are gone.
@@ -402,6 +426,9 @@ Result<LoadedLog> Loader::run() {
   log_.recovery_point = clean ? log_.log_end : std::min(options_.recovery_point, log_.log_end);
   if (log_.epochs.truncate_from_end(log_.log_end)) log_.epochs_changed = true;
   if (log_.epochs.truncate_from_start(log_.log_start)) log_.epochs_changed = true;
+  if (!clean) {
+    if (auto learned = learn_first_epochs(); !learned) return fail(std::move(learned.error()));
+  }
 
   // A snapshot that is of no segment's base is only worth something beyond the last one, as a clean stop leaves it.
   std::vector<Offset> snapshots;
