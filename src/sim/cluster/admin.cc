@@ -74,11 +74,13 @@ class Admin final : public Client {
 
   void act() {
     if (out_) return;
+    // A deletion may wait for a move that the throttle holds up.
+    if (context_.throttled && (context_.calm || context_.ending)) return throttle(std::nullopt);
     // What was begun is brought to its end first.
     if (!creating_.empty()) return create();
     if (!deleting_.empty()) return remove();
     if (!widening_.empty()) return widen();
-    if (context_.throttled && (context_.calm || context_.ending || world_.random.chance(20))) return throttle(std::nullopt);
+    if (context_.throttled && world_.random.chance(20)) return throttle(std::nullopt);
     if (model_.find("kept") == nullptr) return begin_creation("kept");
     if (context_.ending) return;
     if (context_.calm) return later(200, 2'000);
