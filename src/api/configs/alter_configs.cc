@@ -15,18 +15,7 @@ void handle_alter_configs(Services& services, request::RequestPtr request) {
     for (auto& config : resource.configs) change.changes.push_back({std::move(config.name), ConfigOperation::kSet, std::move(config.value)});
     resources.push_back(std::move(change));
   }
-  change_configs(services, std::move(resources), asked->validate_only,
-                 [request = std::move(request)](std::vector<ResourceChange> changed, std::vector<Result<void>> results) mutable {
-                   protocol::AlterConfigsResponse response;
-                   for (size_t i = 0; i < changed.size(); ++i) {
-                     auto& answer = response.responses.emplace_back();
-                     answer.error_code = results[i] ? 0 : wire(results[i].error().code);
-                     answer.error_message = results[i] ? std::nullopt : std::optional(results[i].error().what);
-                     answer.resource_type = changed[i].type;
-                     answer.resource_name = std::move(changed[i].name);
-                   }
-                   request->finish(response);
-                 });
+  change_configs(services, std::move(resources), asked->validate_only, answer_changes<protocol::AlterConfigsResponse>(std::move(request)));
 }
 
 }  // namespace odradek::api

@@ -4,8 +4,10 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "api/handler/answer.h"
 #include "api/handler/services.h"
 #include "base/function.h"
 #include "base/result.h"
@@ -45,6 +47,22 @@ Result<void> check_resource(const ResourceChange& resource, bool is_named_twice)
 // Changes every resource on its own; `done` gets the results in their order, on the metadata executor or at once.
 void change_configs(Services& services, std::vector<ResourceChange> resources, bool validate_only,
                     UniqueFunction<void(std::vector<ResourceChange>, std::vector<Result<void>>)> done);
+
+// What `done` does for a client: an entry for each resource. Response: that of either request.
+template <class Response>
+UniqueFunction<void(std::vector<ResourceChange>, std::vector<Result<void>>)> answer_changes(request::RequestPtr request) {
+  return [request = std::move(request)](std::vector<ResourceChange> changed, std::vector<Result<void>> results) mutable {
+    Response response;
+    for (size_t i = 0; i < changed.size(); ++i) {
+      auto& answer = response.responses.emplace_back();
+      answer.error_code = results[i] ? 0 : wire(results[i].error().code);
+      answer.error_message = results[i] ? std::nullopt : std::optional(results[i].error().what);
+      answer.resource_type = changed[i].type;
+      answer.resource_name = std::move(changed[i].name);
+    }
+    request->finish(response);
+  };
+}
 
 // "" is the cluster-wide default: nullopt. Else it must be this broker.
 // Errors: kInvalidRequest, in the words of DescribeConfigs (`describing`) or those of the alter requests.
