@@ -358,14 +358,12 @@ Result<void> Loader::learn_first_epochs() {
   const Offset first_known = known.front().start;
   auto holder = std::upper_bound(log_.segments.begin(), log_.segments.end(), log_.log_start, [](Offset o, const auto& s) { return o < s->base_offset(); });
   if (holder != log_.segments.begin()) --holder;
-  for (bool first = true; holder != log_.segments.end() && (*holder)->base_offset() < first_known; ++holder, first = false) {
-    if (first) {
-      auto batch = (*holder)->find_batch(log_.log_start);
-      if (!batch) return fail(std::move(batch.error()));
-      if (!*batch || (*batch)->leader_epoch == kNoLeaderEpoch) return {};  // from before there were any
-    }
-    auto walked = (*holder)->for_each_batch(log_.log_start, [&](const BatchMeta& batch, const record::BatchView&) -> Result<void> {
-      if (batch.header && log_.epochs.note_batch(batch.leader_epoch, batch.base, batch.last)) log_.epochs_changed = true;
+  auto batch = (*holder)->find_batch(log_.log_start);
+  if (!batch) return fail(std::move(batch.error()));
+  if (!*batch || (*batch)->leader_epoch == kNoLeaderEpoch) return {};  // from before there were any
+  for (; holder != log_.segments.end() && (*holder)->base_offset() < first_known; ++holder) {
+    auto walked = (*holder)->for_each_batch(log_.log_start, [&](const BatchMeta& meta, const record::BatchView&) -> Result<void> {
+      if (meta.header && log_.epochs.note_batch(meta.leader_epoch, meta.base, meta.last)) log_.epochs_changed = true;
       return {};
     });
     if (!walked) return walked;
