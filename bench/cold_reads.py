@@ -13,7 +13,7 @@ single 1 KB records on a topic of their own, timed from their scheduled moment u
   from disk:  the pages of `cold` are given up, then two consumers read it once, all of it, each one half of the partitions
 
 so that both replays ask for, send and receive the same number of bytes in the same requests; only where they come from differs. The first table
-has the latencies and, as what the issue asks about, "from disk" divided by "from cache". The second one tells what the replay did to the page
+has the latencies and "from disk" divided by "from cache". The second one tells what the replay did to the page
 cache: the part of the producer's topic, as it was before that phase, that was cached before and after (cachestat), and how much of its last 256 MiB was
 missing at worst while the phase ran (looked at each second: what a tail consumer would have had to read from the disk).
 """

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "storage/dir/log_dir.h"
+#include "storage/files/passing_read.h"
 
 namespace odradek::storage {
 
@@ -21,8 +22,7 @@ class CleanJob::Source {
   // Whole frames with a good CRC, at least one. Valid until the next call.
   Result<ByteView> next() {
     const int64_t want = std::min(buffer_bytes_, end_ - position_);
-    // Pages that nobody else has in the cache go again.
-    const bool cached = file_->file().resident(position_, want);
+    passing_.begin(file_->file(), position_, want);
     if (auto filled = fill(want); !filled) return fail(std::move(filled.error()));
     auto first = record::peek_frame(buffer_);
     if (first && !*first && want < end_ - position_) {
@@ -42,7 +42,7 @@ class CleanJob::Source {
       if (!frame->crc_matches()) return fail(broken("the CRC of the " + frame->where() + " is wrong"));
     }
     const size_t whole = buffer_.size() - rest.size();
-    if (!cached) file_->file().drop_from_cache(position_, static_cast<int64_t>(whole));
+    passing_.end(file_->file(), position_, static_cast<int64_t>(whole));
     position_ += static_cast<int64_t>(whole);
     return ByteView(buffer_).first(whole);
   }
@@ -64,6 +64,7 @@ class CleanJob::Source {
   int64_t position_;
   const int64_t end_;
   const int64_t buffer_bytes_;
+  PassingRead passing_;
   Bytes buffer_;
 };
 

@@ -15,6 +15,7 @@
 #include "metrics/catalog.h"
 #include "record/frame.h"
 #include "storage/dir/log_dir.h"
+#include "storage/files/passing_read.h"
 #include "storage/log/log.h"
 #include "storage/log_manager.h"
 #include "storage/segment/segment.h"
@@ -118,14 +119,14 @@ class Scrubber::Impl : public std::enable_shared_from_this<Impl> {
     const int64_t wanted = std::min(std::max(bytes, batch_bytes_), size - position_);
     batch_bytes_ = 0;
     buffer_.resize(static_cast<size_t>(wanted));
-    const bool cached = file.resident(position_, wanted);
+    passing_.begin(file, position_, wanted);
     auto got = file.pread(position_, buffer_);
     if (!got) {
       // The disk itself says that it has lost something. That is for a reader of this log to find final.
       report(segment, got.error().what);
       return next_segment();
     }
-    if (!cached) file.drop_from_cache(position_, wanted);
+    passing_.end(file, position_, wanted);
     read_->inc(*got);
     check(segment, ByteView(buffer_).first(*got), size - position_);
     return static_cast<int64_t>(*got);
@@ -188,6 +189,7 @@ class Scrubber::Impl : public std::enable_shared_from_this<Impl> {
   size_t at_ = 0;             // in segments_
   int64_t position_ = 0;      // of the next batch there
   int64_t batch_bytes_ = 0;   // the next batch is greater than a piece
+  PassingRead passing_;
   Bytes buffer_;
   std::set<std::string> bad_now_, known_bad_;  // of this round, of the one before
 
