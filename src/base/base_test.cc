@@ -92,59 +92,6 @@ TEST(Files, WriteReadTruncateAndAtomicReplace) {
   ASSERT_TRUE(files.remove_all(directory));
 }
 
-// What the kernel reads ahead by itself is loaded in its turn, so that who drops what it loaded drops all of it.
-TEST(Files, LoadPieceByPieceAndLeaveNothingInTheCacheWhenDropped) {
-  constexpr int64_t kMib = 1 << 20, kPiece = kMib / 4, kSize = 24 * kMib;
-  const std::string directory = fresh_directory();
-  auto written = posix_files().open(directory + "/a", OpenMode::kCreate);
-  ASSERT_TRUE(written);
-  const Bytes mib(kMib, 7);
-  for (int64_t at = 0; at < kSize; at += kMib) {
-    ByteView part[] = {mib};
-    ASSERT_TRUE((*written)->pwritev(at, part));
-  }
-  ASSERT_TRUE((*written)->sync_all());
-  (*written)->drop_from_cache(0, kSize);
-  auto file = posix_files().open(directory + "/a", OpenMode::kRead);
-  ASSERT_TRUE(file);
-  if ((*file)->resident(0, kSize)) GTEST_SKIP() << "this file system drops nothing";
-  for (int64_t at = 0; at < kSize; at += kPiece) {
-    EXPECT_FALSE((*file)->resident(at, kPiece)) << at << ": nobody has asked for it";
-    (*file)->load_into_cache(at, kPiece);
-    EXPECT_TRUE((*file)->resident(at, kPiece)) << at;
-  }
-  EXPECT_TRUE((*file)->resident(0, kSize)) << "no reader is on its way any more";
-  for (int64_t at = 0; at < kSize; at += kPiece) (*file)->drop_from_cache(std::max<int64_t>(0, at - 8 * kMib), at + kPiece - std::max<int64_t>(0, at - 8 * kMib));
-  for (int64_t at = 0; at < kSize; at += kPiece) EXPECT_FALSE((*written)->resident(at, kPiece)) << at;
-  ASSERT_TRUE(posix_files().remove_all(directory));
-}
-
-TEST(Files, AreLoadedForSeveralReadersAtOnce) {
-  constexpr int64_t kMib = 1 << 20, kPiece = kMib / 4, kReaders = 3, kEach = 8 * kMib;
-  const std::string directory = fresh_directory();
-  auto file = posix_files().open(directory + "/a", OpenMode::kCreate);
-  ASSERT_TRUE(file);
-  const Bytes mib(kMib, 7);
-  for (int64_t at = 0; at < kReaders * kEach; at += kMib) {
-    ByteView part[] = {mib};
-    ASSERT_TRUE((*file)->pwritev(at, part));
-  }
-  ASSERT_TRUE((*file)->sync_all());
-  (*file)->drop_from_cache(0, kReaders * kEach);
-  for (int64_t at = 0; at < kEach; at += kPiece) {
-    for (int64_t reader = 0; reader < kReaders; ++reader) {
-      (*file)->load_into_cache(reader * kEach + at, kPiece);
-      EXPECT_TRUE((*file)->resident(reader * kEach + at, kPiece));
-    }
-  }
-  (*file)->load_into_cache(0, kPiece);
-  ASSERT_TRUE((*file)->truncate(kMib));
-  ByteView part[] = {mib};
-  ASSERT_TRUE((*file)->pwritev(kMib, part));
-  EXPECT_TRUE((*file)->resident(kMib, kMib)) << "written, not read ahead";
-  ASSERT_TRUE(posix_files().remove_all(directory));
-}
-
 TEST(Log, OneCallIsOneLineWhateverStandsInIt) {
   const std::string directory = fresh_directory();
   log::configure({.file = directory + "/server.log"});

@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -11,12 +10,10 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstring>
 #include <filesystem>
-#include <optional>
 
 #include "base/file.h"
 
@@ -35,12 +32,6 @@ struct CacheStat {
   uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 constexpr long kCacheStatCall = 451;
-
-// Where reading goes that is done for the page cache alone; -1: there is none.
-int nowhere() {
-  static const int descriptor = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-  return descriptor;
-}
 
 class PosixFile final : public File {
  public:
@@ -114,7 +105,6 @@ class PosixFile final : public File {
   }
   Result<void> truncate(int64_t size) override {
     if (::ftruncate(descriptor_, size) != 0) return os_failure("truncation of " + path_, errno);
-    for (Ahead& ahead : ahead_) ahead.end.store(0, std::memory_order_relaxed);
     return {};
   }
   Result<int64_t> size() override {
@@ -125,83 +115,29 @@ class PosixFile final : public File {
 
   bool resident(int64_t position, int64_t size) override {
     if (size <= 0) return true;
-    if (read_ahead_.load(std::memory_order_relaxed) && ahead_with(position, position + size) != nullptr) return false;
     const int64_t first = position / kPage;
     const int64_t last = (position + size - 1) / kPage;
     if (last - first >= 2) {
-      if (auto cached = cached_pages(position, size)) {
+      CacheStatRange range{static_cast<uint64_t>(position), static_cast<uint64_t>(size)};
+      CacheStat stat{};
+      if (::syscall(kCacheStatCall, descriptor_, &range, &stat, 0) == 0) {
         // Pages that are just being read in count as cached. They come in rising order, so that the last one tells.
-        return *cached >= last - first + 1 && byte_is_cached(position + size - 1);
+        return stat.cached >= static_cast<uint64_t>(last - first + 1) && byte_is_cached(position + size - 1);
       }
     }
     // One or two pages; older kernels: the ends have to do.
     return byte_is_cached(position + size - 1) && (first == last || byte_is_cached(position));
   }
 
-  // Two ways. Reading to nowhere copies nothing, and the kernel reads ahead in large folios: a tenth of the CPU of the other way. Where it is
-  // not known what that brings (no cachestat) or nothing can be sent from, the kernel is asked for exactly these pages.
   void load_into_cache(int64_t position, int64_t size) override {
-    if (!read_to_nowhere(position, size)) load_by_advice(position, size);
-  }
-  // In one call: the kernel keeps a folio of which a part lies outside of the range.
-  void drop_from_cache(int64_t position, int64_t size) override { (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_DONTNEED); }
-  int native_handle() const override { return descriptor_; }
-
- private:
-  static constexpr int64_t kPage = 4096;
-  static constexpr int64_t kWaitStep = 32 * 1024;
-  static constexpr int64_t kAdviceStep = 128 * 1024;
-  static constexpr int64_t kLookAhead = 16 << 20;  // more than kernels read ahead
-
-  // What the kernel has read ahead by itself for one reader, not read yet. It counts as not in the cache, so that it is loaded in its turn: only then
-  // who drops what was loaded knows of it, and only then it is the loading thread that makes the kernel read on. A torn pair costs a load of what is
-  // there, or is pages that the kernel has to drop itself.
-  struct Ahead {
-    std::atomic<int64_t> begin{0}, end{0};
-  };
-
-  Ahead* ahead_with(int64_t begin, int64_t end) {
-    for (Ahead& ahead : ahead_) {
-      if (begin < ahead.end.load(std::memory_order_relaxed) && end > ahead.begin.load(std::memory_order_relaxed)) return &ahead;
-    }
-    return nullptr;
-  }
-
-  // False: what is missing is not in the cache.
-  bool read_to_nowhere(int64_t position, int64_t size) {
-    const int64_t end = position + size;
-    Ahead* ahead = ahead_with(position, end);
-    const int64_t known = ahead == nullptr ? end : std::max(end, ahead->end.load(std::memory_order_relaxed));
-    const auto before = cached_pages(known, kLookAhead);
-    if (!before || nowhere() < 0) return false;
-    for (off_t at = position; at < end;) {
-      ssize_t got = ::sendfile(nowhere(), descriptor_, &at, static_cast<size_t>(end - at));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return false;
-      if (got == 0) break;  // shorter than it was
-    }
-    // Where there was something before (the end of a log that is written, another reader) nobody knows what was brought.
-    const int64_t brought = *before > 0 ? known : known + cached_pages(known, kLookAhead).value_or(0) * kPage;
-    if (ahead == nullptr) {
-      if (brought == end) return true;
-      ahead = &ahead_[next_ahead_.fetch_add(1, std::memory_order_relaxed) % ahead_.size()];
-    }
-    ahead->end.store(brought, std::memory_order_relaxed);
-    ahead->begin.store(end + (kPage - end % kPage) % kPage, std::memory_order_relaxed);  // a page that was read in part has been read
-    read_ahead_.store(true, std::memory_order_relaxed);
-    return true;
-  }
-
-  void load_by_advice(int64_t position, int64_t size) {
-    const int64_t end = position + size;
     // Many pages in one call may hold up whoever wants this processor: not every kernel is preempted inside.
-    for (int64_t at = position; at < end;) {
-      const int64_t step = std::min(end - at, kAdviceStep - at % kAdviceStep);
+    for (int64_t at = position, step; at < position + size; at += step) {
+      step = std::min(position + size - at, kAdviceStep - at % kAdviceStep);
       (void)::posix_fadvise(descriptor_, at, step, POSIX_FADV_WILLNEED);
-      at += step;
     }
     // The advice alone does not wait; reading does, on a thread that may. A byte here and there will do: to read all costs a copy, and
     // together with the sending it would make the kernel believe that these pages are used again and again.
+    const int64_t end = position + size;
     for (int64_t at = position; at < end;) {
       at += std::min(end - at, kWaitStep);
       uint8_t byte;
@@ -216,14 +152,14 @@ class PosixFile final : public File {
       position += got;
     }
   }
+  // In one call: of a folio that lies in two ranges both would leave all.
+  void drop_from_cache(int64_t position, int64_t size) override { (void)::posix_fadvise(descriptor_, position, size, POSIX_FADV_DONTNEED); }
+  int native_handle() const override { return descriptor_; }
 
-  // Of the pages that the range touches. nullopt: this kernel does not tell.
-  std::optional<int64_t> cached_pages(int64_t position, int64_t size) {
-    CacheStatRange range{static_cast<uint64_t>(position), static_cast<uint64_t>(size)};
-    CacheStat stat{};
-    if (::syscall(kCacheStatCall, descriptor_, &range, &stat, 0) != 0) return std::nullopt;
-    return static_cast<int64_t>(stat.cached);
-  }
+ private:
+  static constexpr int64_t kPage = 4096;
+  static constexpr int64_t kWaitStep = 32 * 1024;
+  static constexpr int64_t kAdviceStep = 128 * 1024;
 
   // Bytes that were written are lost, whatever the reason is: a disk that is full then is no matter of waiting for room.
   tl::unexpected<Error> sync_failure(const char* what, int error) {
@@ -240,9 +176,6 @@ class PosixFile final : public File {
 
   int descriptor_;
   std::string path_;
-  std::array<Ahead, 4> ahead_;  // of as many readers
-  std::atomic<uint32_t> next_ahead_{0};
-  std::atomic<bool> read_ahead_{false};  // whether there was ever one
 };
 
 class PosixFileLock final : public FileLock {

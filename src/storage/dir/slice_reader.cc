@@ -1,7 +1,5 @@
 #include "storage/dir/slice_reader.h"
 
-#include <algorithm>
-
 #include "storage/dir/log_dir.h"
 #include "storage/files/page.h"
 
@@ -11,8 +9,7 @@ int64_t BroughtSlices::add(const base::FileSlice& slice) {
   // Whole pages: parts of pages are never dropped.
   const int64_t position = slice.position - slice.position % kPage;
   const int64_t size = slice.position + slice.size - position;
-  const int64_t drop_from = std::max(start_of_run(slice.file, position), position - kLargestFolio);
-  pieces_.push_back({slice.file, position, size + (kPage - size % kPage) % kPage, drop_from});
+  pieces_.push_back({slice.file, position, size + (kPage - size % kPage) % kPage});
   bytes_ += pieces_.back().size;
   int64_t left = 0;
   while (pieces_.size() > 1 && (bytes_ > max_bytes_ || pieces_.size() > kMaxPieces)) {
@@ -21,21 +18,10 @@ int64_t BroughtSlices::add(const base::FileSlice& slice) {
     bytes_ -= piece.size;
     auto file = piece.file.lock();
     if (file == nullptr) continue;
-    file->file().drop_from_cache(piece.drop_from, piece.position + piece.size - piece.drop_from);
+    file->file().drop_from_cache(piece.position, piece.size);
     left += piece.size;
   }
   return left;
-}
-
-// Where what was brought in one go up to `position` begins. Some readers at once are followed, not any number.
-int64_t BroughtSlices::start_of_run(const std::shared_ptr<base::SharedFile>& file, int64_t position) const {
-  const size_t last = pieces_.size();
-  for (size_t back = 1; back <= std::min(last, kReadersFollowed); ++back) {
-    const Piece& piece = pieces_[last - back];
-    const bool same = !piece.file.owner_before(file) && !file.owner_before(piece.file);
-    if (same && piece.position <= position && position <= piece.position + piece.size) return piece.drop_from;
-  }
-  return position;
 }
 
 void SliceReader::start() {

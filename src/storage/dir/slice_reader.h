@@ -27,12 +27,8 @@ class BroughtSlices {
     std::weak_ptr<base::SharedFile> file;  // closed meanwhile: the kernel sees to its pages
     int64_t position;
     int64_t size;
-    int64_t drop_from;  // at most `position`: begins here to be sure of the first folio of the piece
   };
   static constexpr size_t kMaxPieces = 1 << 16;
-  static constexpr size_t kReadersFollowed = 64;
-
-  int64_t start_of_run(const std::shared_ptr<base::SharedFile>& file, int64_t position) const;
 
   const int64_t max_bytes_;
   int64_t bytes_ = 0;

@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include "storage/files/page.h"
-
 namespace odradek::storage::testing {
 namespace {
 
@@ -48,18 +46,7 @@ TEST(BroughtSlices, LeaveInTheirOrderWhenTooManyBytesAreThere) {
   EXPECT_THAT(one.dropped, ElementsAre(Part(0, 1 << 20)));
   EXPECT_EQ(brought.add({one.file, 3 << 20, 2 << 20}), 2 << 20);
   EXPECT_THAT(two.dropped, ElementsAre(Part(5 << 20, 1 << 20)));
-  EXPECT_THAT(one.dropped, ElementsAre(Part(0, 1 << 20), Part(0, 2 << 20))) << "with what was brought just before it: the kernel keeps a folio that lies in both";
-}
-
-TEST(BroughtSlices, AreDroppedWithNothingBesideWhatWasBrought) {
-  File file;
-  BroughtSlices brought(0);
-  brought.add({file.file, 10 << 20, 1 << 20});
-  brought.add({file.file, 30 << 20, 1 << 20});
-  for (int mib = 31; mib < 50; ++mib) brought.add({file.file, mib << 20, 1 << 20});
-  EXPECT_EQ(file.dropped.front(), Part(10 << 20, 1 << 20));
-  EXPECT_EQ(file.dropped[1], Part(30 << 20, 1 << 20)) << "another place of the same file";
-  EXPECT_EQ(file.dropped.back(), Part((48 << 20) - kLargestFolio, (1 << 20) + kLargestFolio)) << "a folio is no larger";
+  EXPECT_THAT(one.dropped, ElementsAre(Part(0, 1 << 20), Part(1 << 20, 1 << 20)));
 }
 
 TEST(BroughtSlices, AreDroppedAsWholePages) {

@@ -10,6 +10,7 @@
 #include "storage/files/leader_epoch_cache.h"
 #include "storage/files/meta_properties.h"
 #include "storage/files/partition_metadata.h"
+#include "storage/files/passing_read.h"
 
 namespace odradek::storage {
 namespace {
@@ -159,6 +160,29 @@ TEST(FileCache, ClosesFilesThatWereNotUsedLatelyAndNoOthers) {
   EXPECT_TRUE(clients[4].open) << "just opened";
   for (Client& client : clients) cache.closed(client);
   EXPECT_EQ(cache.size(), 0u);
+}
+
+TEST(PassingRead, LeavesThePageCacheAsItWas) {
+  constexpr int64_t kPiece = 256 << 10, kSize = 24 << 20, kKnown = 12 << 20;
+  std::string directory = "/tmp/odradek-passing-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  auto file = base::posix_files().open(directory + "/a", base::OpenMode::kCreate);
+  ASSERT_TRUE(file);
+  const Bytes text(kSize, 7);
+  ASSERT_TRUE((*file)->pwrite(0, text));
+  ASSERT_TRUE((*file)->sync_all());
+  (*file)->drop_from_cache(0, kSize);
+  if ((*file)->resident(0, kPiece)) GTEST_SKIP() << "this file system drops nothing";
+  (*file)->load_into_cache(kKnown, kPiece);  // somebody else's
+  PassingRead passing;
+  Bytes piece(kPiece);
+  for (int64_t at = 0; at < kSize; at += kPiece) {
+    passing.begin(**file, at, kPiece);
+    ASSERT_EQ(*(*file)->pread(at, piece), static_cast<size_t>(kPiece));
+    passing.end(**file, at, kPiece);
+  }
+  for (int64_t at = 0; at < kSize; at += kPiece) EXPECT_EQ((*file)->resident(at, kPiece), at == kKnown) << at;
+  ASSERT_TRUE(base::posix_files().remove_all(directory));
 }
 
 }  // namespace
