@@ -33,9 +33,9 @@ def raise_limits():
 
 
 def fits(kind, partitions, segments):
-    """Apache Kafka keeps the .log file of every segment open: whether it may have so many."""
+    """Apache Kafka keeps the .log file of every segment open, also of the one that a further record begins: whether it may have so many."""
     raise_limits()
-    return kind == "odradek" or partitions * segments + 2000 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return kind == "odradek" or partitions * (segments + 1) + 2000 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def write_one_each(port, partitions):
