@@ -12,6 +12,7 @@
 #include <charconv>
 #include <map>
 
+#include "protocol/messages/create_partitions.h"
 #include "protocol/messages/create_topics.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/metadata.h"
@@ -104,13 +105,25 @@ Result<Bytes> Socket::exchange(ByteView frame) {
   return answer;
 }
 
+// Kafka's KRaft controller takes no request that makes more than 10,000 records.
+constexpr int kPartitionsAtOnce = 5'000;
+
 Result<std::vector<PartitionLeader>> find_leaders(const std::string& bootstrap, const std::string& topic, int partitions, int replication_factor) {
   auto address = parse_address(bootstrap);
   if (!address) return fail(address.error());
   auto socket = Socket::connect(*address);
   if (!socket) return fail(socket.error());
+  // Only the controller makes topics.
+  auto controller_of = [&](const protocol::MetadataResponse& metadata) {
+    auto controller = Socket::connect(*address);
+    for (const auto& broker : metadata.brokers) {
+      if (broker.node_id == metadata.controller_id) controller = Socket::connect({broker.host, broker.port});
+    }
+    return controller;
+  };
   std::string last;
-  int64_t deadline = now_ns() + 30'000'000'000;
+  int64_t deadline = now_ns() + 120'000'000'000;
+  int made_partitions = 0;  // of a topic that did not exist
   while (now_ns() < deadline) {
     protocol::MetadataRequest question;
     question.topics.emplace();
@@ -125,14 +138,11 @@ Result<std::vector<PartitionLeader>> find_leaders(const std::string& bootstrap, 
       protocol::CreateTopicsRequest creation;
       auto& made = creation.topics.emplace_back();
       made.name = topic;
-      made.num_partitions = partitions;
+      made.num_partitions = std::min(partitions, kPartitionsAtOnce);
       made.replication_factor = static_cast<int16_t>(replication_factor);
       creation.timeout_ms = 30'000;
-      // Only the controller makes topics.
-      auto controller = Socket::connect(*address);
-      for (const auto& broker : answer->brokers) {
-        if (broker.node_id == answer->controller_id) controller = Socket::connect({broker.host, broker.port});
-      }
+      made_partitions = made.num_partitions;
+      auto controller = controller_of(*answer);
       if (!controller) return fail(controller.error());
       auto created = controller->ask<protocol::CreateTopicsResponse>(creation, 4);
       if (!created) return fail(created.error());
@@ -159,7 +169,19 @@ Result<std::vector<PartitionLeader>> find_leaders(const std::string& bootstrap, 
             last = range.error().what;
           }
         }
-        if (serving) return leaders;
+        if (serving && made_partitions > 0 && made_partitions < partitions) {
+          protocol::CreatePartitionsRequest more;
+          more.topics.emplace_back().name = topic;
+          more.topics.back().assignments.reset();
+          more.topics.back().count = made_partitions = std::min(partitions, made_partitions + kPartitionsAtOnce);
+          more.timeout_ms = 30'000;
+          auto controller = controller_of(*answer);
+          auto grown = controller ? controller->ask<protocol::CreatePartitionsResponse>(more, 1) : fail(controller.error());
+          if (!grown) return fail(grown.error());
+          if (grown->results.empty() || grown->results.front().error_code != 0) return fail(ErrorCode::kUnknownServerError, "topic " + topic + " gets no more partitions");
+        } else if (serving && (made_partitions == 0 || leaders.size() >= static_cast<size_t>(partitions))) {
+          return leaders;
+        }
       }
     } else if (error == ErrorCode::kLeaderNotAvailable) {
       last = named(found.error_code);
