@@ -43,7 +43,9 @@ def write_one_each(port, partitions):
         batch = wire.batch([b"x" * 100], timestamp=int(time.time() * 1000))
         for i in range(TOPICS):
             for partition in range(partitions // TOPICS):
-                error, _ = wire.produce(sock, f"many-{i}", partition, batch)
+                until = time.monotonic() + 60
+                while (error := wire.produce(sock, f"many-{i}", partition, batch)[0]) == 3 and time.monotonic() < until:
+                    time.sleep(0.2)  # Kafka leads it, and has not been told of the topic yet
                 if error:
                     raise RuntimeError(f"many-{i}-{partition}: error {error}")
 
