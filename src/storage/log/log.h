@@ -198,6 +198,8 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   Error fail_for_good(Error error) REQUIRES(mutex_);
   tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, bool privileged, AppendInfo info)
       REQUIRES(mutex_);
+  // Looks for the batches of a producer that no snapshot told of, once for all producers of the log. True: it looked.
+  Result<bool> recall_batches(const record::BatchHeader& batch) REQUIRES(mutex_);
   Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> roll_to(Offset base, const LogConfig& config) REQUIRES(mutex_);

@@ -771,7 +771,7 @@ Result<std::optional<Offset>> Segment::find_next_offset() {
   return next;
 }
 
-Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
+Result<void> Segment::for_each_batch(Offset from, const Visit& visit, Offset upto) {
   if (auto ready = ensure_indexes(); !ready) return ready;
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
@@ -783,6 +783,7 @@ Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
       if (!*next) return {};
       const BatchMeta& batch = **next;
       if (batch.last < from) continue;
+      if (batch.base >= upto) return {};
       Bytes body;
       record::BatchView whole;
       if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
@@ -794,6 +795,17 @@ Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
       if (auto seen = visit(batch, whole); !seen) return seen;
     }
   });
+}
+
+Result<Segment::Tail> Segment::tail_below(Offset offset, int64_t bytes) {
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  auto end = offset_index_.lookup(offset);
+  if (!end) return fail(std::move(end.error()));
+  Result<std::optional<OffsetPosition>> start;
+  if (end->position > bytes) start = offset_index_.batch_before(end->position - bytes, false);
+  if (!start) return fail(std::move(start.error()));
+  if (!*start) return Tail{base_, end->position};
+  return Tail{(*start)->offset, end->position - (*start)->position};
 }
 
 }  // namespace odradek::storage

@@ -128,8 +128,14 @@ class Segment : private FileCache::Client {
   Result<Recovered> recover(Offset check_crc_from, const LogConfig& config, const Visit& visit);
   // Offset behind the last batch, found from the last index entry. nullopt: the file does not end with a whole good batch.
   Result<std::optional<Offset>> find_next_offset();
-  // Batches that reach to or beyond `from`, in order.
-  Result<void> for_each_batch(Offset from, const Visit& visit);
+  // Batches that reach to or beyond `from` and begin below `upto`, in order.
+  Result<void> for_each_batch(Offset from, const Visit& visit, Offset upto = {INT64_MAX});
+  // Where a walk begins that sees about the last `bytes` below `offset`, and how many it sees; fewer: the segment does not have them.
+  struct Tail {
+    Offset from{0};
+    int64_t bytes = 0;
+  };
+  Result<Tail> tail_below(Offset offset, int64_t bytes);
   bool has_offset_index() const { return found_offset_index_; }
 
  private:
