@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "record/frame.h"
 #include "record/record.h"
+#include "record/walk.h"
 #include "storage/dir/log_dir.h"
 #include "storage/files/page.h"
 
@@ -51,9 +52,33 @@ Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   return bytes;
 }
 
+// Sees the records of a batch pass by.
+struct FirstRecord {
+  record::BatchHeader batch;
+  int64_t timestamp;
+  Offset lowest;
+  std::optional<TimestampOffset> found;
+
+  void operator()(const record::RawRecord& record) {
+    if (found) return;
+    const int64_t time = batch.timestamp_type() == record::TimestampType::kLogAppendTime
+                             ? batch.max_timestamp()
+                             : record::wrapping_add(batch.base_timestamp(), record.timestamp_delta);
+    const Offset offset{record::wrapping_add(batch.base_offset().value, record.offset_delta)};
+    if (time >= timestamp && offset >= lowest) found = TimestampOffset{time, offset, batch.leader_epoch()};
+  }
+};
+
 // The first record at or above `lowest` whose timestamp is at or after the given one.
 Result<std::optional<TimestampOffset>> first_record(const record::Frame& frame, int64_t timestamp, Offset lowest) {
   static thread_local record::Decompressor decompressor;
+  // In pieces: a small batch may hold as much as the broker has memory.
+  if (frame.is_batch() && frame.batch().is_compressed() && frame.batch().count() > 0) {
+    if (auto started = decompressor.start(frame.batch().codec(), frame.batch().records()); !started) return fail(std::move(started.error()));
+    FirstRecord search{frame.batch(), timestamp, lowest, std::nullopt};
+    if (auto walked = record::RecordStream(decompressor).walk(frame.batch().count(), search); !walked) return fail(std::move(walked.error()));
+    return search.found;
+  }
   auto search = [&](auto reader, auto record) -> Result<std::optional<TimestampOffset>> {
     if (!reader) return fail(std::move(reader.error()));
     for (;;) {
