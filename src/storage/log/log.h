@@ -270,6 +270,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::vector<Offset> snapshots_ GUARDED_BY(mutex_);  // files that exist, rising
   bool closed_ GUARDED_BY(mutex_) = false;            // no appends any more
   int64_t roll_jitter_ms_ GUARDED_BY(mutex_) = 0;
+  int64_t last_append_time_ms_ GUARDED_BY(mutex_) = 0;  // of a LogAppendTime batch
   // Lowered since the checkpoint was last written for that.
   bool recovery_point_lowered_ GUARDED_BY(mutex_) = false, cleaned_lowered_ GUARDED_BY(mutex_) = false, log_start_lowered_ GUARDED_BY(mutex_) = false;
 

@@ -94,6 +94,15 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   }
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
+  if (config->timestamp_type == record::TimestampType::kLogAppendTime) {
+    // An append that came later may have overtaken this one since it took its time; times rise all the same, unless the clock does not.
+    if (now_ms < last_append_time_ms_ && last_append_time_ms_ <= dir_->clock().wall_ms()) {
+      info.log_append_time_ms = info.max_timestamp = last_append_time_ms_;
+      record::set_max_timestamp(valid->bytes, config->timestamp_type, last_append_time_ms_);
+    } else {
+      last_append_time_ms_ = now_ms;
+    }
+  }
   auto written = write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
   if (!written) producers_.note_refused(batch);
   return written;
