@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "config/topic_config.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {
@@ -17,6 +18,17 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr int64_t kNow = base::ManualRuntime::kStartMs;
+
+TEST(LogConfig, TheOldTimestampLimitCountsWhereTheNewOnesAreNotSet) {
+  const auto broker = config::BrokerConfig::defaults();
+  auto made = [&](const config::Properties& topic) { return make_log_config(config::effective_topic_config(*broker, topic)); };
+  const LogConfig both = made({{"message.timestamp.difference.max.ms", "5"}, {"message.timestamp.after.max.ms", "7"}});
+  EXPECT_EQ(both.timestamp_before_max_ms, 5);
+  EXPECT_EQ(both.timestamp_after_max_ms, 7);
+  const LogConfig none = made({});
+  EXPECT_EQ(none.timestamp_before_max_ms, INT64_MAX);
+  EXPECT_EQ(none.timestamp_after_max_ms, INT64_MAX);
+}
 
 // --- append and read --------------------------------------------------------------------------------------------------------
 
