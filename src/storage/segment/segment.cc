@@ -109,6 +109,7 @@ Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset 
       known_from_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
+      found_time_index_(found.time_index),
       created_ms_(dir_->clock().wall_ms()),
       offset_index_(dir_->files(), dir_->cache(), path_ + ".index" + suffix, base, found.offset_index),
       time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
@@ -288,6 +289,8 @@ Result<void> Segment::ensure_indexes() {
   if (indexes_checked_.load(std::memory_order_acquire)) return {};
   auto sound = offset_index_.check(size());
   if (sound) sound = time_index_.check();
+  // Without it no time would be found here (a Kafka of before 0.10.1 did not write any).
+  if (sound && !found_time_index_ && size() > 0) sound = fail(ErrorCode::kCorruptMessage, "there is no time index");
   if (!sound) {
     if (sound.error().code != ErrorCode::kCorruptMessage) return sound;
     log::warn("storage", "{}: {}: the indexes are built again", segment_name(base_), sound.error().what);

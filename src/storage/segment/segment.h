@@ -142,7 +142,7 @@ class Segment : private FileCache::Client {
   bool try_close_file() override;
   Result<void> open(base::OpenMode mode = base::OpenMode::kReadWrite) REQUIRES(file_mutex_);
   Result<void> load_times() REQUIRES(times_mutex_);
-  // The indexes were found on the disk: believed if they are sound, else built again from the log.
+  // The indexes were found on the disk: believed if they are there and sound, else built again from the log.
   Result<void> ensure_indexes();
   // What that reads, and what a lookup needs first, is in the page cache.
   Result<bool> indexes_are_cached();
@@ -176,7 +176,7 @@ class Segment : private FileCache::Client {
   std::atomic<int64_t> modified_ms_;
   std::atomic<bool> indexes_checked_{false};
   base::Mutex check_mutex_;  // one check of the indexes at a time
-  const bool found_offset_index_;
+  const bool found_offset_index_, found_time_index_;
   int64_t created_ms_;
 
   OffsetIndex offset_index_;
