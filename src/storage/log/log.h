@@ -282,6 +282,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::atomic<int64_t> cleaned_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
   std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
+  std::atomic<bool> has_aborted_{false};  // a transaction was aborted in some segment that is, or was, here
   std::atomic<bool> epoch_may_be_empty_{false};         // epoch_file_ is kLacksEmptyEpoch: the next append makes it kOld
 
   base::Mutex flush_mutex_;  // one flush at a time; taken before the others

@@ -229,6 +229,7 @@ Result<void> Log::note_written(const record::BatchView& batch, int64_t now_ms, c
       Offset stable = producers_.last_stable_after(*ended);
       producers_.end_transaction(*ended);
       if (ended->aborted) {
+        has_aborted_.store(true, std::memory_order_release);  // before the last stable offset tells of it
         auto noted = active_->note_aborted({ended->producer_id, ended->first_offset, ended->last_offset, stable});
         if (!noted) return noted;
       }
