@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "api/data/old_fetch.h"
 #include "api/dispatcher.h"
 #include "api/table.h"
 #include "base/check.h"
@@ -480,7 +481,11 @@ TEST_F(DataPath, AcksAllIsSettledWhileItWaitsForFollowers) {
   EXPECT_EQ(response.responses.at(0).partition_responses.at(0).error_code, 0);
   Outcome& late = send(produce_request("t", 0, make_batch(1)), 9);
   disk.runtime.advance(1000);
-  EXPECT_EQ(answer_to<ProduceResponse>(late).responses.at(0).partition_responses.at(0).error_code, wire_code(ErrorCode::kRequestTimedOut));
+  auto timed_out = answer_to<ProduceResponse>(late);
+  const auto& partition = timed_out.responses.at(0).partition_responses.at(0);
+  EXPECT_EQ(partition.error_code, wire_code(ErrorCode::kRequestTimedOut));
+  EXPECT_EQ(partition.base_offset, 1);  // it was appended
+  EXPECT_EQ(partition.log_start_offset, 0);
 }
 
 TEST_F(DataPath, BadRecordsAreListedFromVersionEight) {
@@ -618,6 +623,23 @@ TEST_F(DataPath, AnOldFetchReadsOnBehindControlBatches) {
     auto response = ask<FetchResponse>(request, version);
     EXPECT_EQ(messages_of(response.responses.at(0).partitions.at(0).records.bytes, version <= 1 ? 0 : 1), (std::vector<std::string>{"3=vvv"}));
   }
+}
+
+TEST_F(DataPath, AnOldFetchSkipsNothingWhereTheLogWasCutMeanwhile) {
+  auto log = disk.logs->find({"t", 0});
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(produce("t", 0, make_batch(1, 3)), ErrorCode::kNone);
+  auto read = log->read({0}, 300, {10}, true);
+  ASSERT_TRUE(read);
+  replication::ReadResult found;
+  found.records = read->slice;
+  found.next_offset = read->next_offset;
+  found.upper_bound = {10};
+  ASSERT_LT(found.next_offset.value, 10);
+  ASSERT_TRUE(log->truncate_to({0}));
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(produce("t", 0, make_batch(1, 3)), ErrorCode::kNone);
+  auto converted = OldFetchAnswer(2).convert(*log, {0}, 300, found);
+  ASSERT_TRUE(converted);
+  EXPECT_TRUE(converted->empty());
 }
 
 TEST_F(DataPath, OldFetchesAreRefusedWhereTheTopicForbidsThemOrZstdStands) {

@@ -135,7 +135,7 @@ TEST(Recovery, ChecksNoCrcBelowTheRecoveryPoint) {
 }
 
 TEST(Recovery, BuildsIndexesAgainThatAreMissingOrNotSound) {
-  for (int damage = 0; damage < 4; ++damage) {
+  for (int damage = 0; damage < 5; ++damage) {
     Disk disk;
     LogConfig config;
     config.segment_bytes = 20'000;
@@ -150,6 +150,9 @@ TEST(Recovery, BuildsIndexesAgainThatAreMissingOrNotSound) {
     if (damage == 1) write_at(disk, index, static_cast<int64_t>(good.size()), "odd");
     if (damage == 2) ASSERT_TRUE((*disk.files.open(index, base::OpenMode::kReadWrite))->truncate(4096));  // a tail of zeros
     if (damage == 3) ASSERT_TRUE((*disk.files.open(times, base::OpenMode::kReadWrite))->truncate(1200));
+    if (damage == 4) {
+      ASSERT_TRUE(disk.files.remove(times));
+    }
     disk.manager.reset();
     disk.start();
     log = disk.log();
@@ -163,6 +166,7 @@ TEST(Recovery, BuildsIndexesAgainThatAreMissingOrNotSound) {
       EXPECT_EQ(disk.content(times), good_times);
     }
     EXPECT_EQ(disk.content(index).size() % 8, 0u);
+    EXPECT_EQ(disk.content(times).size() % 12, 0u);
   }
 }
 

@@ -13,7 +13,7 @@ class SliceReader {
  public:
   explicit SliceReader(const base::FileSlice& slice) : slice_(slice), left_(slice.size), position_(slice.position) {}
 
-  // False: the end, or the file was truncated meanwhile. Valid until the next call.
+  // False: the end, or the file was truncated meanwhile (then some is left). Valid until the next call.
   Result<record::Frame> next() {
     for (;;) {
       ByteView rest = ByteView(buffer_).subspan(taken_);
@@ -30,6 +30,7 @@ class SliceReader {
       if (!*grown) return record::Frame();
     }
   }
+  bool has_left() const { return left_ > 0; }
 
  private:
   static constexpr int64_t kPiece = 256 * 1024;
@@ -83,10 +84,14 @@ Result<Bytes> OldFetchAnswer::convert(const storage::Log& log, Offset from, int3
       next = read->next_offset;
     }
     SliceReader reader(slice);
+    bool truncated = false;
     for (;;) {
       auto frame = reader.next();
       if (!frame) return fail(std::move(frame.error()));
-      if (!*frame) break;
+      if (!*frame) {
+        truncated = reader.has_left();
+        break;
+      }
       auto whole = converter.convert(*frame, out, limit);
       if (!whole) {
         // What stands before it is an answer; the next one tells of the error.
@@ -95,7 +100,7 @@ Result<Bytes> OldFetchAnswer::convert(const storage::Log& log, Offset from, int3
       }
       if (!*whole || out.size() >= limit) break;
     }
-    if (!out.empty() || next >= found.upper_bound) break;
+    if (truncated || !out.empty() || next >= found.upper_bound) break;
     slice = {};
   }
   if (cuts_ && out.size() > most) out.resize(most);

@@ -44,13 +44,13 @@ ProduceResponse make_response(Services& services, const request::RequestContext&
       auto& entry = answered.partition_responses.emplace_back();
       entry.index = data.index;
       entry.error_code = wire(result.error);
-      entry.base_offset = -1;
-      if (result.error == ErrorCode::kNone) {
-        entry.base_offset = result.info.first_offset.value;
+      entry.base_offset = result.info.first_offset.value;
+      // As in Kafka also of what was appended but is not acknowledged: replicas are missing, or the time is over.
+      if (result.error == ErrorCode::kNone || entry.base_offset >= 0) {
         entry.log_append_time_ms = result.info.log_append_time_ms;
         entry.log_start_offset = result.info.log_start_offset.value;
-        continue;
       }
+      if (result.error == ErrorCode::kNone) continue;
       if (!result.message.empty()) entry.error_message = std::move(result.message);
       for (auto& record : result.record_errors) {
         auto& listed = entry.record_errors.emplace_back();

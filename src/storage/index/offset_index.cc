@@ -22,12 +22,12 @@ Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
 
-Result<std::optional<OffsetPosition>> OffsetIndex::batch_before(int64_t position) {
+Result<std::optional<OffsetPosition>> OffsetIndex::batch_before(int64_t position, bool only_cached) {
   uint8_t entry[kEntrySize];
   // The entry above it says where the batch has ended at the latest.
-  auto above = file_.last_at_or_below(position, [](const uint8_t* at, int64_t key) { return file_position(at) <= key; }, true);
+  auto above = file_.last_at_or_below(position, [](const uint8_t* at, int64_t key) { return file_position(at) <= key; }, only_cached);
   Result<void> got;
-  if (above && *above > 0) got = file_.read(static_cast<uint32_t>(*above - 1), entry, true);
+  if (above && *above > 0) got = file_.read(static_cast<uint32_t>(*above - 1), entry, only_cached);
   if (!above) got = fail(std::move(above.error()));
   if (!got && got.error().os_error == EAGAIN) return std::nullopt;
   if (!got) return fail(std::move(got.error()));

@@ -26,9 +26,9 @@ class OffsetIndex {
 
   // Greatest entry at or below `target`; {base offset, 0} if there is none. Errors: as IndexFile::last_at_or_below.
   Result<OffsetPosition> lookup(Offset target, bool only_cached = false);
-  // The last entry but one at or below a position of the file: the batch there ends at or below it too. nullopt: there is none, or the disk
-  // would have to be waited for.
-  Result<std::optional<OffsetPosition>> batch_before(int64_t position);
+  // The last entry but one at or below a position of the file: the batch there ends at or below it too. nullopt: there is none, or
+  // (`only_cached`) the disk would have to be waited for.
+  Result<std::optional<OffsetPosition>> batch_before(int64_t position, bool only_cached = true);
   // The last entry, {base offset, 0} if there is none.
   Result<OffsetPosition> last();
   // `max_bytes`: segment.index.bytes. Does nothing if it is full.

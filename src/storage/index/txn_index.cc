@@ -79,10 +79,7 @@ Result<bool> TxnIndex::is_sound(Offset base) {
 }
 
 Result<bool> TxnIndex::collect(Offset from, Offset upto, std::vector<AbortedTransaction>& into) {
-  {
-    base::MutexLock lock(mutex_);
-    if (!exists_ && pending_.empty()) return true;
-  }
+  if (empty()) return true;
   auto all = read_all(Offset{INT64_MIN});
   if (!all) return fail(std::move(all.error()));
   for (const AbortedTransaction& aborted : *all) {

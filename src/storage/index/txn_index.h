@@ -21,6 +21,10 @@ class TxnIndex {
   TxnIndex(base::FileSystem& files, std::string path, bool exists) : files_(files), path_(std::move(path)), exists_(exists) {}
 
   Result<void> append(const AbortedTransaction& aborted);
+  bool empty() {
+    base::MutexLock lock(mutex_);
+    return !exists_ && pending_.empty();
+  }
   // Adds those whose records may stand in [from, upto). False: none in later segments can (the search may end).
   Result<bool> collect(Offset from, Offset upto, std::vector<AbortedTransaction>& into);
   // All. Errors: kCorruptMessage: another version, last offsets that do not rise or lie below `base`.

@@ -34,6 +34,7 @@ Log::Log(std::shared_ptr<LogDir> dir, TopicPartition name, std::string path, std
       flushed_(loaded.recovery_point.value),
       recovery_point_(loaded.recovery_point.value),
       cleaned_(loaded.cleaned.value),
+      has_aborted_(std::any_of(segments_.begin(), segments_.end(), [](const auto& segment) { return !segment->txn_index().empty(); })),
       directory_changed_(loaded.directory_changed),
       folder_is_new_(is_new) {
   set_debt_limits(*config_);
@@ -196,6 +197,7 @@ void Log::expire_producers(int64_t now_ms) {
 
 Result<std::vector<AbortedTransaction>> Log::aborted_transactions(Offset from, Offset upto) const {
   std::vector<AbortedTransaction> aborted;
+  if (!has_aborted_.load(std::memory_order_acquire)) return aborted;  // no look at each segment up to the end
   for (auto segment = segment_for(from); segment != nullptr; segment = segment_after(segment->base_offset())) {
     auto more = segment->txn_index().collect(from, upto, aborted);
     if (!more && !is_listed(*segment)) {

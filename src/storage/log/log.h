@@ -198,6 +198,8 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   Error fail_for_good(Error error) REQUIRES(mutex_);
   tl::expected<AppendInfo, AppendError> write_batches(ByteView bytes, LeaderEpoch epoch, int64_t now_ms, const LogConfig& config, bool privileged, AppendInfo info)
       REQUIRES(mutex_);
+  // Looks for the batches of a producer that no snapshot told of, once for all producers of the log. True: it looked.
+  Result<bool> recall_batches(const record::BatchHeader& batch) REQUIRES(mutex_);
   Result<void> note_written(const record::BatchView& batch, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> maybe_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t now_ms, const LogConfig& config) REQUIRES(mutex_);
   Result<void> roll_to(Offset base, const LogConfig& config) REQUIRES(mutex_);
@@ -268,6 +270,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::vector<Offset> snapshots_ GUARDED_BY(mutex_);  // files that exist, rising
   bool closed_ GUARDED_BY(mutex_) = false;            // no appends any more
   int64_t roll_jitter_ms_ GUARDED_BY(mutex_) = 0;
+  int64_t last_append_time_ms_ GUARDED_BY(mutex_) = 0;  // of a LogAppendTime batch
   // Lowered since the checkpoint was last written for that.
   bool recovery_point_lowered_ GUARDED_BY(mutex_) = false, cleaned_lowered_ GUARDED_BY(mutex_) = false, log_start_lowered_ GUARDED_BY(mutex_) = false;
 
@@ -279,6 +282,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::atomic<int64_t> cleaned_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
   std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
+  std::atomic<bool> has_aborted_{false};  // a transaction was aborted in some segment that is, or was, here
   std::atomic<bool> epoch_may_be_empty_{false};         // epoch_file_ is kLacksEmptyEpoch: the next append makes it kOld
 
   base::Mutex flush_mutex_;  // one flush at a time; taken before the others

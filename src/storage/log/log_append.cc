@@ -71,14 +71,22 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   const record::BatchView batch = valid->batch();
   if (batch.has_producer()) {
     const bool client = options.origin == record::AppendOrigin::kClient;
-    if (const ProducerBatch* before = client ? producers_.find_duplicate(batch) : nullptr) {
+    const ProducerBatch* before = client ? producers_.find_duplicate(batch) : nullptr;
+    Result<void> legal;
+    if (before == nullptr) legal = producers_.check(batch, !client, options.earlier_may_be_on_the_way);
+    if (!legal && client && legal.error().code == ErrorCode::kOutOfOrderSequenceNumber) {
+      auto recalled = recall_batches(batch);
+      if (!recalled) return refuse(std::move(recalled.error()));
+      if (*recalled) before = producers_.find_duplicate(batch);
+    }
+    if (before != nullptr) {
       info.first_offset = before->first_offset();
       info.last_offset = before->last_offset;
       info.log_append_time_ms = before->timestamp;
       info.duplicate = true;
       return info;
     }
-    if (auto legal = producers_.check(batch, !client, options.earlier_may_be_on_the_way); !legal) return refuse(std::move(legal.error()));
+    if (!legal) return refuse(std::move(legal.error()));
   }
   if (full) {
     producers_.note_refused(batch);
@@ -86,9 +94,28 @@ tl::expected<AppendInfo, AppendError> Log::append_as_leader(MutableByteView reco
   }
   info.last_offset = info.first_offset + batch.last_offset_delta();
   record::set_base_offset(valid->bytes, info.first_offset);
+  if (config->timestamp_type == record::TimestampType::kLogAppendTime) {
+    // An append that came later may have overtaken this one since it took its time; times rise all the same, unless the clock does not.
+    if (now_ms < last_append_time_ms_ && last_append_time_ms_ <= dir_->clock().wall_ms()) {
+      info.log_append_time_ms = info.max_timestamp = last_append_time_ms_;
+      record::set_max_timestamp(valid->bytes, config->timestamp_type, last_append_time_ms_);
+    } else {
+      last_append_time_ms_ = now_ms;
+    }
+  }
   auto written = write_batches(valid->bytes, epoch, now_ms, *config, privileged, std::move(info));
   if (!written) producers_.note_refused(batch);
   return written;
+}
+
+Result<bool> Log::recall_batches(const record::BatchHeader& batch) {
+  const auto end = producers_.untold_below(batch);
+  if (!end) return false;
+  ProducerStateManager told;
+  auto replayed = replay_tail(segments(), *end, told);
+  producers_.recall(replayed ? told : ProducerStateManager());
+  if (!replayed) return fail(fail_dir(std::move(replayed.error())));
+  return true;
 }
 
 tl::expected<AppendInfo, AppendError> Log::append_as_follower(ByteView records) {
@@ -202,6 +229,7 @@ Result<void> Log::note_written(const record::BatchView& batch, int64_t now_ms, c
       Offset stable = producers_.last_stable_after(*ended);
       producers_.end_transaction(*ended);
       if (ended->aborted) {
+        has_aborted_.store(true, std::memory_order_release);  // before the last stable offset tells of it
         auto noted = active_->note_aborted({ended->producer_id, ended->first_offset, ended->last_offset, stable});
         if (!noted) return noted;
       }

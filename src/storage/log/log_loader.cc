@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kNameDigits = 20;
 constexpr int64_t kLargestSnapshot = 1 << 30;
 constexpr int64_t kLargestEpochFile = 64 << 20;
+constexpr int64_t kReplayedTail = 16 << 20;
+constexpr size_t kMostTailSegments = 32;
 
 // "00000000000000000042.log.swap" → base 42, kind ".log", state ".swap".
 struct SegmentFile {
@@ -506,6 +508,31 @@ Result<void> load_producers(LogDir& dir, const std::string& folder, const std::v
     if (!replayed) return replayed;
   }
   producers.set_end(upto);
+  return {};
+}
+
+Result<void> replay_tail(const std::vector<std::shared_ptr<Segment>>& segments, Offset end, ProducerStateManager& producers) {
+  std::vector<std::pair<Segment*, Offset>> parts;  // where each is read from; the newest first
+  int64_t left = kReplayedTail;
+  for (size_t i = segments.size(); i-- > 0 && left > 0 && parts.size() < kMostTailSegments;) {
+    if (segments[i]->base_offset() >= end || segments[i]->size() == 0) continue;
+    auto tail = segments[i]->tail_below(end, left);
+    if (!tail) return fail(std::move(tail.error()));
+    parts.emplace_back(segments[i].get(), tail->from);
+    left -= tail->bytes;
+  }
+  for (; !parts.empty(); parts.pop_back()) {
+    auto [segment, from] = parts.back();
+    auto visit = [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
+      if (whole) {
+        producers.update(whole);
+      } else if (batch.header) {
+        producers.update(batch.header, std::nullopt);
+      }
+      return {};
+    };
+    if (auto replayed = segment->for_each_batch(from, visit, end); !replayed) return replayed;
+  }
   return {};
 }
 

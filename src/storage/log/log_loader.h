@@ -50,6 +50,8 @@ Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::stri
 // removed, from the disk too.
 Result<void> load_producers(LogDir& dir, const std::string& folder, const std::vector<std::shared_ptr<Segment>>& segments, Offset log_start,
                             Offset upto, std::vector<Offset>& snapshots, ProducerStateManager& producers);
+// Updates `producers` with the batches in the last 16 MiB or so below `end`. Errors: kCorruptMessage, kKafkaStorageError.
+Result<void> replay_tail(const std::vector<std::shared_ptr<Segment>>& segments, Offset end, ProducerStateManager& producers);
 // The state as `<offset>.snapshot`; not synced.
 Result<void> write_snapshot(LogDir& dir, const std::string& folder, Offset offset, const ProducerStateManager& producers,
                             std::vector<Offset>& snapshots);

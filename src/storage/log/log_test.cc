@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 #include <thread>
 
+#include "config/topic_config.h"
 #include "storage/test_support.h"
 
 namespace odradek::storage {
@@ -16,6 +18,17 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr int64_t kNow = base::ManualRuntime::kStartMs;
+
+TEST(LogConfig, TheOldTimestampLimitCountsWhereTheNewOnesAreNotSet) {
+  const auto broker = config::BrokerConfig::defaults();
+  auto made = [&](const config::Properties& topic) { return make_log_config(config::effective_topic_config(*broker, topic)); };
+  const LogConfig both = made({{"message.timestamp.difference.max.ms", "5"}, {"message.timestamp.after.max.ms", "7"}});
+  EXPECT_EQ(both.timestamp_before_max_ms, 5);
+  EXPECT_EQ(both.timestamp_after_max_ms, 7);
+  const LogConfig none = made({});
+  EXPECT_EQ(none.timestamp_before_max_ms, INT64_MAX);
+  EXPECT_EQ(none.timestamp_after_max_ms, INT64_MAX);
+}
 
 // --- append and read --------------------------------------------------------------------------------------------------------
 
@@ -565,6 +578,85 @@ TEST(Log, FindsTimesThatDoNotRise) {
   }
   auto max = log->max_timestamp_offset();
   EXPECT_EQ((*max)->offset.value, std::max_element(times.begin(), times.end()) - times.begin());
+}
+
+TEST(Log, FindsTimesInCompressedBatches) {
+  constexpr int kRecords = 400;
+  for (record::Codec codec : {record::Codec::kGzip, record::Codec::kSnappy, record::Codec::kLz4, record::Codec::kZstd}) {
+    Disk disk;
+    auto log = disk.log();
+    ASSERT_TRUE(append(*log, {.records = 10, .timestamp = kNow - 1000}));
+    record::BatchBuilder builder({.codec = codec});
+    std::vector<int64_t> times(10, kNow - 1000);
+    for (int i = 0; i < kRecords; ++i) {
+      times.push_back(kNow + i * 7 % kRecords);
+      std::string value;
+      for (size_t byte = 0; byte < 1500; ++byte) value.push_back(static_cast<char>(disk.runtime.random().below(256)));  // several pieces
+      builder.append(times.back(), std::nullopt, as_bytes(value));
+    }
+    Bytes batch = builder.build();
+    ASSERT_TRUE(log->append_as_leader(batch, {4}, {}));
+    log->update_high_watermark(log->log_end_offset());
+    for (int64_t start : {0, 200}) {
+      ASSERT_TRUE(log->maybe_advance_start_offset({start}));
+      for (int64_t t = kNow - 1; t < kNow + kRecords + 2; t += 3) {
+        auto found = log->offset_for_timestamp(t, log->log_end_offset());
+        ASSERT_TRUE(found) << found.error().what;
+        auto expected = std::find_if(times.begin() + start, times.end(), [&](int64_t time) { return time >= t; });
+        ASSERT_EQ(found->has_value(), expected != times.end());
+        if (!*found) continue;
+        EXPECT_EQ((*found)->offset.value, expected - times.begin());
+        EXPECT_EQ((*found)->timestamp, *expected);
+        EXPECT_EQ((*found)->leader_epoch.value, 4);
+      }
+    }
+    // A leader's time is that of all records.
+    LogConfig append_time;
+    append_time.timestamp_type = record::TimestampType::kLogAppendTime;
+    disk.configure(append_time);
+    disk.runtime.advance(1000);
+    for (int i = 0; i < 3; ++i) builder.append(i, std::nullopt, as_bytes("v"));
+    batch = builder.build();
+    ASSERT_TRUE(log->append_as_leader(batch, {4}, {}));
+    auto found = log->offset_for_timestamp(kNow + 500, log->log_end_offset());
+    ASSERT_TRUE(found && *found);
+    EXPECT_EQ((*found)->offset.value, 10 + kRecords);
+    EXPECT_EQ((*found)->timestamp, kNow + 1000);
+  }
+}
+
+// A batch is judged before it has its place: who took its time first may come second.
+TEST(Log, GivesAppendTimesThatRiseWithTheOffsets) {
+  Disk disk;
+  LogConfig config;
+  config.timestamp_type = record::TimestampType::kLogAppendTime;
+  disk.configure(config);
+  auto log = disk.log();
+  std::atomic<int> left{3};
+  std::vector<std::thread> producers;
+  for (int t = 0; t < 3; ++t) {
+    producers.emplace_back([&] {
+      for (int i = 0; i < 300; ++i) {
+        auto appended = append(*log, {.value_size = i % 2 == 0 ? 20'000u : 20u});
+        EXPECT_TRUE(appended);
+        auto read = log->read(appended->first_offset, 1, log->log_end_offset(), true);
+        EXPECT_TRUE(read);
+        Bytes bytes = bytes_of(read->slice);
+        EXPECT_EQ(batches_of(bytes).at(0).max_timestamp(), appended->log_append_time_ms);
+      }
+      --left;
+    });
+  }
+  while (left > 0) disk.runtime.advance(1);
+  for (std::thread& producer : producers) producer.join();
+  auto read = log->read({0}, 100 << 20, log->log_end_offset(), true);
+  ASSERT_TRUE(read);
+  Bytes bytes = bytes_of(read->slice);
+  int64_t last = 0;
+  for (const auto& batch : batches_of(bytes)) {
+    EXPECT_GE(batch.max_timestamp(), last) << batch.base_offset().value;
+    last = batch.max_timestamp();
+  }
 }
 
 TEST(Log, ListsSegmentStartsForTheOldestClients) {

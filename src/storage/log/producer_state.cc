@@ -32,6 +32,30 @@ const ProducerBatch* Producer::find(int32_t first_sequence, int32_t last_sequenc
   return nullptr;
 }
 
+void Producer::recall(const Producer& told) {
+  if (empty() || told.empty() || told.epoch != epoch || told.newest().last_offset != oldest().last_offset) return;
+  const size_t taken = std::min<size_t>(told.count_ - 1u, kBatches - count_);
+  std::move_backward(batches_.begin(), batches_.begin() + count_, batches_.begin() + count_ + taken);
+  std::copy_n(told.batches_.begin() + (told.count_ - 1u - taken), taken, batches_.begin());
+  count_ = static_cast<uint8_t>(count_ + taken);
+}
+
+std::optional<Offset> ProducerStateManager::untold_below(const record::BatchHeader& batch) const {
+  if (!snapshot_) return std::nullopt;
+  auto found = producers_.find(batch.producer_id().value);
+  if (found == producers_.end()) return std::nullopt;
+  const Producer& producer = found->second;
+  const bool complete = producer.epoch != batch.producer_epoch() || producer.empty() || producer.full() || producer.oldest().last_offset >= *snapshot_;
+  return complete ? std::nullopt : snapshot_;
+}
+
+void ProducerStateManager::recall(const ProducerStateManager& told) {
+  for (const auto& [id, producer] : told.producers_) {
+    if (auto found = producers_.find(id); found != producers_.end()) found->second.recall(producer);
+  }
+  snapshot_.reset();
+}
+
 const ProducerBatch* ProducerStateManager::find_duplicate(const record::BatchHeader& batch) const {
   if (!batch.has_producer()) return nullptr;
   auto found = producers_.find(batch.producer_id().value);
@@ -168,6 +192,7 @@ void ProducerStateManager::clear() {
   refused_.clear();
   open_.clear();
   unreplicated_.clear();
+  snapshot_.reset();
 }
 
 void ProducerStateManager::truncate_start(Offset start) {
@@ -241,6 +266,7 @@ Result<void> ProducerStateManager::load_snapshot(ByteView content, Offset end) {
     producers_[id] = producer;
   }
   end_ = end;
+  snapshot_ = end;
   return {};
 }
 

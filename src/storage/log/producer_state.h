@@ -46,6 +46,10 @@ class Producer {
   Offset last_offset() const { return empty() ? Offset{-1} : newest().last_offset; }
   void add(const ProducerBatch& batch);
   void forget_batches() { count_ = 0; }
+  bool full() const { return count_ == kBatches; }
+  const ProducerBatch& oldest() const { return batches_[0]; }
+  // Puts the batches that stand before the newest one of `told` in front of the oldest one here, if they are the same.
+  void recall(const Producer& told);
   // The one with exactly these sequences, if it is remembered.
   const ProducerBatch* find(int32_t first_sequence, int32_t last_sequence) const;
 
@@ -99,6 +103,13 @@ class ProducerStateManager {
   Offset end() const { return end_; }
   void set_end(Offset end) { end_ = end; }
 
+  // A snapshot tells of the last batch of a producer only. The offset below which the log may hold others that count as one of the last five
+  // of the header's producer and epoch; nullopt: none.
+  std::optional<Offset> untold_below(const record::BatchHeader& batch) const;
+  // `told`: what update() made of the batches just below untold_below(). Those of them that are missing here are known from now on, and
+  // nothing is untold any more.
+  void recall(const ProducerStateManager& told);
+
   Bytes encode_snapshot() const;
   // Replaces the state. Errors: kCorruptMessage: version, CRC or length wrong; then the state is unchanged.
   Result<void> load_snapshot(ByteView content, Offset end);
@@ -115,6 +126,7 @@ class ProducerStateManager {
   std::map<int64_t, int64_t> open_;                            // first offset → producer id
   std::map<int64_t, CompletedTransaction> unreplicated_;       // by first offset
   Offset end_{0};
+  std::optional<Offset> snapshot_;  // what is known below it comes from the snapshot of that offset
 };
 
 }  // namespace odradek::storage

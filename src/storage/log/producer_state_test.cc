@@ -119,6 +119,92 @@ TEST(ProducerState, TakesItsStateBackWhenTheLogIsTruncated) {
   EXPECT_TRUE(append(*log, from_producer(12)));
 }
 
+// A snapshot tells of the last batch only; the other four are in the log, in this test in several segments.
+TEST(ProducerState, KnowsTheLastFiveBatchesAfterEveryKindOfStopAndCut) {
+  enum { kStop, kKill, kPowerCut, kCut, kCutAtASegment, kEnd };
+  for (int kind = 0; kind < kEnd; ++kind) {
+    Disk disk;
+    LogConfig config;
+    config.segment_bytes = 350;
+    disk.configure(config);
+    auto log = disk.log();
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_TRUE(append(*log, from_producer(i)));
+      ASSERT_TRUE(append(*log, {.producer = {100 + i}, .epoch = 0, .sequence = 0}));
+    }
+    ASSERT_TRUE(log->flush());
+    if (kind == kCutAtASegment) {
+      ASSERT_TRUE(log->roll());
+      for (int i = 20; i < 22; ++i) ASSERT_TRUE(append(*log, from_producer(i)));
+      ASSERT_TRUE(log->truncate_to({40}));
+    }
+    if (kind == kCut) {
+      for (int i = 20; i < 29; ++i) ASSERT_TRUE(append(*log, from_producer(i)));
+      ASSERT_TRUE(log->truncate_to({40}));
+    }
+    disk.runtime.run_until_idle();
+    if (kind == kStop) disk.stop_and_start();
+    if (kind == kKill) disk.kill_and_start();
+    if (kind == kPowerCut) disk.cut_power_and_start();
+    log = disk.log();
+    ASSERT_EQ(log->log_end_offset().value, 40);
+    for (int sequence : {17, 15, 16, 18, 19}) {
+      auto again = append(*log, from_producer(sequence));
+      ASSERT_TRUE(again) << kind << " " << sequence;
+      EXPECT_TRUE(again->duplicate);
+      EXPECT_EQ(again->first_offset.value, 2 * sequence);
+      EXPECT_EQ(again->last_offset.value, 2 * sequence);
+      EXPECT_EQ(again->log_append_time_ms, kNow);
+    }
+    for (int sequence : {14, 21}) EXPECT_EQ(code_of(append(*log, from_producer(sequence))), ErrorCode::kOutOfOrderSequenceNumber) << kind;
+    EXPECT_EQ(log->log_end_offset().value, 40);
+    ASSERT_TRUE(append(*log, from_producer(20)));
+    EXPECT_TRUE(append(*log, from_producer(16))->duplicate);
+    EXPECT_EQ(code_of(append(*log, from_producer(15))), ErrorCode::kOutOfOrderSequenceNumber);
+  }
+}
+
+TEST(ProducerState, LooksForOlderBatchesOnceAndOnlyForWhoMayHaveSome) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(append(*log, from_producer(i)));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(append(*log, from_producer(i, 1, 1)));
+  disk.stop_and_start();
+  log = disk.log();
+  auto reads_of = [&](const BatchOptions& batch, ErrorCode expected) {
+    const int64_t before = disk.files.calls(base::FileCall::kRead);
+    EXPECT_EQ(code_of(append(*log, batch)), expected);
+    return disk.files.calls(base::FileCall::kRead) - before;
+  };
+  // Whose state began here lacks nothing.
+  ASSERT_TRUE(append(*log, {.producer = {8}, .epoch = 0, .sequence = 0}));
+  EXPECT_EQ(reads_of({.producer = {8}, .epoch = 0, .sequence = 5}, ErrorCode::kOutOfOrderSequenceNumber), 0);
+  EXPECT_EQ(reads_of(from_producer(4, 1, 2), ErrorCode::kOutOfOrderSequenceNumber), 0);
+  EXPECT_GT(reads_of(from_producer(7, 1, 1), ErrorCode::kOutOfOrderSequenceNumber), 0);
+  EXPECT_EQ(reads_of(from_producer(7, 1, 1), ErrorCode::kOutOfOrderSequenceNumber), 0);
+  // Those of an earlier epoch are no repetition.
+  EXPECT_TRUE(append(*log, from_producer(0, 1, 1))->duplicate);
+  EXPECT_EQ(append(*log, from_producer(0, 1, 1))->first_offset.value, 3);
+  EXPECT_EQ(code_of(append(*log, from_producer(2, 1, 0))), ErrorCode::kInvalidProducerEpoch);
+  EXPECT_FALSE(append(*log, from_producer(2, 1, 1))->duplicate);
+}
+
+TEST(ProducerState, LooksForOlderBatchesOnlyInTheTailOfALargeLog) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log, from_producer(0)));
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(append(*log, {.value_size = 1'000'000}));
+  for (int i = 1; i < 4; ++i) ASSERT_TRUE(append(*log, from_producer(i)));
+  disk.stop_and_start();
+  log = disk.log();
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(append(*log, {.value_size = 1'000'000}));
+  const int64_t before = disk.files.calls(base::FileCall::kRead);
+  EXPECT_TRUE(append(*log, from_producer(2))->duplicate);
+  EXPECT_TRUE(append(*log, from_producer(1))->duplicate);
+  EXPECT_LT(disk.files.calls(base::FileCall::kRead) - before, 40);
+  EXPECT_EQ(code_of(append(*log, from_producer(0))), ErrorCode::kOutOfOrderSequenceNumber);
+}
+
 // --- transactions -----------------------------------------------------------------------------------------------------------
 
 TEST(ProducerState, HoldsTheLastStableOffsetAtOpenTransactions) {

@@ -67,10 +67,8 @@ LogConfig make_log_config(const config::TopicConfigValues& values) {
   config.timestamp_type = values.get_string("message.timestamp.type") == record::name_of(record::TimestampType::kLogAppendTime)
                               ? record::TimestampType::kLogAppendTime
                               : record::TimestampType::kCreateTime;
-  // The older key of both limits counts where it is the tighter one.
-  const int64_t difference = values.get_long("message.timestamp.difference.max.ms");
-  config.timestamp_before_max_ms = std::min(values.get_long("message.timestamp.before.max.ms"), difference);
-  config.timestamp_after_max_ms = std::min(values.get_long("message.timestamp.after.max.ms"), difference);
+  config.timestamp_before_max_ms = values.timestamp_before_max_ms();
+  config.timestamp_after_max_ms = values.timestamp_after_max_ms();
   config.preallocate = values.get_bool("preallocate");
   config.file_delete_delay_ms = values.get_long("file.delete.delay.ms");
   config.min_insync_replicas = values.get_int("min.insync.replicas");

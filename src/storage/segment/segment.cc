@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "record/frame.h"
 #include "record/record.h"
+#include "record/walk.h"
 #include "storage/dir/log_dir.h"
 #include "storage/files/page.h"
 
@@ -51,9 +52,33 @@ Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   return bytes;
 }
 
+// Sees the records of a batch pass by.
+struct FirstRecord {
+  record::BatchHeader batch;
+  int64_t timestamp;
+  Offset lowest;
+  std::optional<TimestampOffset> found;
+
+  void operator()(const record::RawRecord& record) {
+    if (found) return;
+    const int64_t time = batch.timestamp_type() == record::TimestampType::kLogAppendTime
+                             ? batch.max_timestamp()
+                             : record::wrapping_add(batch.base_timestamp(), record.timestamp_delta);
+    const Offset offset{record::wrapping_add(batch.base_offset().value, record.offset_delta)};
+    if (time >= timestamp && offset >= lowest) found = TimestampOffset{time, offset, batch.leader_epoch()};
+  }
+};
+
 // The first record at or above `lowest` whose timestamp is at or after the given one.
 Result<std::optional<TimestampOffset>> first_record(const record::Frame& frame, int64_t timestamp, Offset lowest) {
   static thread_local record::Decompressor decompressor;
+  // In pieces: a small batch may hold as much as the broker has memory.
+  if (frame.is_batch() && frame.batch().is_compressed() && frame.batch().count() > 0) {
+    if (auto started = decompressor.start(frame.batch().codec(), frame.batch().records()); !started) return fail(std::move(started.error()));
+    FirstRecord search{frame.batch(), timestamp, lowest, std::nullopt};
+    if (auto walked = record::RecordStream(decompressor).walk(frame.batch().count(), search); !walked) return fail(std::move(walked.error()));
+    return search.found;
+  }
   auto search = [&](auto reader, auto record) -> Result<std::optional<TimestampOffset>> {
     if (!reader) return fail(std::move(reader.error()));
     for (;;) {
@@ -84,6 +109,7 @@ Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset 
       known_from_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
+      found_time_index_(found.time_index),
       created_ms_(dir_->clock().wall_ms()),
       offset_index_(dir_->files(), dir_->cache(), path_ + ".index" + suffix, base, found.offset_index),
       time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
@@ -263,6 +289,8 @@ Result<void> Segment::ensure_indexes() {
   if (indexes_checked_.load(std::memory_order_acquire)) return {};
   auto sound = offset_index_.check(size());
   if (sound) sound = time_index_.check();
+  // Without it no time would be found here (a Kafka of before 0.10.1 did not write any).
+  if (sound && !found_time_index_ && size() > 0) sound = fail(ErrorCode::kCorruptMessage, "there is no time index");
   if (!sound) {
     if (sound.error().code != ErrorCode::kCorruptMessage) return sound;
     log::warn("storage", "{}: {}: the indexes are built again", segment_name(base_), sound.error().what);
@@ -771,7 +799,7 @@ Result<std::optional<Offset>> Segment::find_next_offset() {
   return next;
 }
 
-Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
+Result<void> Segment::for_each_batch(Offset from, const Visit& visit, Offset upto) {
   if (auto ready = ensure_indexes(); !ready) return ready;
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
@@ -783,6 +811,7 @@ Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
       if (!*next) return {};
       const BatchMeta& batch = **next;
       if (batch.last < from) continue;
+      if (batch.base >= upto) return {};
       Bytes body;
       record::BatchView whole;
       if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
@@ -794,6 +823,17 @@ Result<void> Segment::for_each_batch(Offset from, const Visit& visit) {
       if (auto seen = visit(batch, whole); !seen) return seen;
     }
   });
+}
+
+Result<Segment::Tail> Segment::tail_below(Offset offset, int64_t bytes) {
+  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  auto end = offset_index_.lookup(offset);
+  if (!end) return fail(std::move(end.error()));
+  Result<std::optional<OffsetPosition>> start;
+  if (end->position > bytes) start = offset_index_.batch_before(end->position - bytes, false);
+  if (!start) return fail(std::move(start.error()));
+  if (!*start) return Tail{base_, end->position};
+  return Tail{(*start)->offset, end->position - (*start)->position};
 }
 
 }  // namespace odradek::storage

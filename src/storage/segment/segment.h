@@ -128,15 +128,21 @@ class Segment : private FileCache::Client {
   Result<Recovered> recover(Offset check_crc_from, const LogConfig& config, const Visit& visit);
   // Offset behind the last batch, found from the last index entry. nullopt: the file does not end with a whole good batch.
   Result<std::optional<Offset>> find_next_offset();
-  // Batches that reach to or beyond `from`, in order.
-  Result<void> for_each_batch(Offset from, const Visit& visit);
+  // Batches that reach to or beyond `from` and begin below `upto`, in order.
+  Result<void> for_each_batch(Offset from, const Visit& visit, Offset upto = {INT64_MAX});
+  // Where a walk begins that sees about the last `bytes` below `offset`, and how many it sees; fewer: the segment does not have them.
+  struct Tail {
+    Offset from{0};
+    int64_t bytes = 0;
+  };
+  Result<Tail> tail_below(Offset offset, int64_t bytes);
   bool has_offset_index() const { return found_offset_index_; }
 
  private:
   bool try_close_file() override;
   Result<void> open(base::OpenMode mode = base::OpenMode::kReadWrite) REQUIRES(file_mutex_);
   Result<void> load_times() REQUIRES(times_mutex_);
-  // The indexes were found on the disk: believed if they are sound, else built again from the log.
+  // The indexes were found on the disk: believed if they are there and sound, else built again from the log.
   Result<void> ensure_indexes();
   // What that reads, and what a lookup needs first, is in the page cache.
   Result<bool> indexes_are_cached();
@@ -170,7 +176,7 @@ class Segment : private FileCache::Client {
   std::atomic<int64_t> modified_ms_;
   std::atomic<bool> indexes_checked_{false};
   base::Mutex check_mutex_;  // one check of the indexes at a time
-  const bool found_offset_index_;
+  const bool found_offset_index_, found_time_index_;
   int64_t created_ms_;
 
   OffsetIndex offset_index_;
