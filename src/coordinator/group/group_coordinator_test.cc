@@ -527,6 +527,30 @@ TEST_F(GroupDurability, GroupsAndOffsetsAreBackAfterAMove) {
   EXPECT_EQ(describe().group_state, "Empty") << "sessions run from the load on";
 }
 
+// A follower that goes away is put out of the ISR in a new epoch of the same leader.
+TEST_F(GroupDurability, GroupsGoOnWhenTheirLeaderGoesOnInANewEpoch) {
+  std::string member = stable_member();
+  auto rebalancing = join("", 3);
+  log.commit_at_once = false;
+  auto committed = commit("t", 1, member, 1);
+  log.go_on_leading();
+  groups->on_leader(tp, log.leader_epoch);
+  EXPECT_EQ(heartbeat(member, 1), wire(ErrorCode::kRebalanceInProgress));
+  EXPECT_FALSE(rebalancing.answered() || committed.answered());
+  log.commit_all();
+  log.commit_at_once = true;
+  runtime.run_until_idle();
+  EXPECT_EQ(error_of(committed), 0);
+  EXPECT_EQ(error_of(commit("t", 2, member, 1)), 0);
+  auto again = join(member, 3);
+  EXPECT_EQ(again->generation_id, 2);
+  EXPECT_EQ(rebalancing->generation_id, 2);
+  groups->on_follower(tp, {log.leader_epoch.value - 1});
+  EXPECT_EQ(offset_of("t"), 2) << "news of an older epoch";
+  reload();
+  EXPECT_EQ(offset_of("t"), 2);
+}
+
 TEST_F(GroupDurability, StaticMemberKeepsItsPlaceOverAMove) {
   auto first = join("", 9, "instance");
   runtime.advance(1);
