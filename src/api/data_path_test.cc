@@ -14,13 +14,18 @@
 #include "metadata/registration.h"
 #include "metadata/store/embedded_store.h"
 #include "protocol/messages/api_versions.h"
+#include "protocol/messages/delete_groups.h"
 #include "protocol/messages/delete_records.h"
+#include "protocol/messages/describe_groups.h"
 #include "protocol/messages/describe_log_dirs.h"
 #include "protocol/messages/describe_producers.h"
 #include "protocol/messages/fetch.h"
 #include "protocol/messages/find_coordinator.h"
+#include "protocol/messages/join_group.h"
 #include "protocol/messages/leader_and_isr.h"
 #include "protocol/messages/list_offsets.h"
+#include "protocol/messages/offset_commit.h"
+#include "protocol/messages/offset_fetch.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "protocol/messages/produce.h"
 #include "protocol/messages/sasl_authenticate.h"
@@ -259,6 +264,71 @@ TEST_F(DataPath, WhatIsNotServedOrCannotBeReadClosesTheConnection) {
   Bytes too_long = encode_body(ListOffsetsRequest{}, 5);
   too_long.push_back(0);
   EXPECT_EQ(send_bytes(ApiKey::kListOffsets, 5, too_long).end, Outcome::End::kAnswer);  // what is behind is ignored, as in Kafka
+}
+
+TEST_F(DataPath, RequestsThatNameMoreGroupsOrPartitionsThanThereAreAnywhereAreRefused) {
+  OffsetFetchRequest fetch;
+  fetch.group_id = "g";
+  auto& topic = fetch.topics->emplace_back();
+  topic.name = "t";
+  topic.partition_indexes.resize(1'000'001);
+  EXPECT_EQ(send(fetch, 0).end, Outcome::End::kClosed);
+  EXPECT_EQ(send(fetch, 5).end, Outcome::End::kClosed);
+  OffsetFetchRequest grouped;
+  auto& group = grouped.groups.emplace_back();
+  group.group_id = "g";
+  group.topics->emplace_back().partition_indexes.resize(1'000'001);
+  EXPECT_EQ(send(grouped, 8).end, Outcome::End::kClosed);
+  DescribeGroupsRequest describe;
+  describe.groups.resize(1'000'001);
+  EXPECT_EQ(send(describe, 5).end, Outcome::End::kClosed);
+  DeleteGroupsRequest remove;
+  remove.groups_names.resize(1'000'001);
+  EXPECT_EQ(send(remove, 2).end, Outcome::End::kClosed);
+  FindCoordinatorRequest find;
+  find.coordinator_keys.resize(1'000'001);
+  EXPECT_EQ(send(find, 4).end, Outcome::End::kClosed);
+}
+
+// A record would keep the first 32,767 bytes: of two groups that have these in common one had the other's offsets after a restart.
+TEST_F(DataPath, NamesOfGroupsAndMembersThatNoRecordHasRoomForAreRefused) {
+  const std::string too_long(32'731, 'n');
+  JoinGroupRequest join;
+  join.group_id = too_long;
+  EXPECT_EQ(send(join, 9).end, Outcome::End::kClosed);
+  join.group_id = "g";
+  join.group_instance_id = too_long;
+  EXPECT_EQ(send(join, 9).end, Outcome::End::kClosed);
+  join.group_instance_id.reset();
+  join.protocols.emplace_back().name = too_long;
+  EXPECT_EQ(send(join, 9).end, Outcome::End::kClosed);
+  join.protocols.clear();
+  EXPECT_EQ(send(join, 9, too_long).end, Outcome::End::kClosed);
+  OffsetCommitRequest commit;
+  commit.group_id = too_long;
+  EXPECT_EQ(send(commit, 8).end, Outcome::End::kClosed);
+}
+
+TEST_F(DataPath, OffsetsInTheTreeAreWrittenAndReadAHundredTimesARequestAtMost) {
+  OffsetCommitRequest commit;
+  commit.group_id = "g";
+  auto& committed = commit.topics.emplace_back();
+  committed.name = "t";
+  committed.partitions.resize(103);
+  for (auto& partition : committed.partitions) partition.committed_offset = 7;
+  auto written = ask<OffsetCommitResponse>(commit, 0);
+  OffsetFetchRequest fetch;
+  fetch.group_id = "g";
+  auto& topic = fetch.topics->emplace_back();
+  topic.name = "t";
+  topic.partition_indexes.assign(103, 0);
+  auto read = ask<OffsetFetchResponse>(fetch, 0);
+  ASSERT_EQ(written.topics.at(0).partitions.size(), 103u);
+  ASSERT_EQ(read.topics.at(0).partitions.size(), 103u);
+  for (size_t i = 0; i < 103; ++i) {
+    EXPECT_EQ(written.topics[0].partitions[i].error_code, i < 100 ? 0 : wire_code(ErrorCode::kInvalidRequest)) << i;
+    EXPECT_EQ(read.topics[0].partitions[i].committed_offset, i < 100 ? 7 : -1) << i;
+  }
 }
 
 TEST_F(DataPath, WhileClientsWaitForTheClusterItsControllerIsHeard) {

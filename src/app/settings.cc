@@ -1,5 +1,6 @@
 #include "app/settings.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -13,6 +14,8 @@ coordinator::GroupConfig group_config(const config::BrokerConfig& config) {
   group.max_session_timeout_ms = config.get_int("group.max.session.timeout.ms");
   group.initial_rebalance_delay_ms = config.get_int("group.initial.rebalance.delay.ms");
   group.max_size = config.get_int("group.max.size");
+  // As much as requests may take.
+  group.membership_max_bytes = std::max(group.membership_max_bytes, config.queued_max_request_bytes());
   group.offset_metadata_max_bytes = config.get_int("offset.metadata.max.bytes");
   group.offsets_retention_ms = config.get_int("offsets.retention.minutes") * 60'000ll;
   group.retention_check_interval_ms = config.get_long("offsets.retention.check.interval.ms");

@@ -263,5 +263,26 @@ TEST_F(ClusterTest, TellsProducersToTryAgainWhileThereAreNoIds) {
   EXPECT_EQ(result.error().code, ErrorCode::kCoordinatorLoadInProgress);
 }
 
+TEST_F(ClusterTest, AsksAgainForProducerIdsOnlyWhileSomebodyWants) {
+  Blocks blocks;
+  ProducerIds ids(runtime_, {1}, blocks);
+  std::vector<int64_t> given;
+  auto note = [&](Result<ProducerId> id) { given.push_back(id ? id->value : -1); };
+  ids.next(note);
+  blocks.answer(0);  // the controller refuses
+  EXPECT_EQ(blocks.asked, 1);
+  runtime_.advance(100);
+  EXPECT_EQ(blocks.asked, 2) << "one waits";
+  runtime_.advance(1000);
+  EXPECT_EQ(given, (std::vector<int64_t>{-1}));
+  blocks.answer(0);
+  runtime_.advance(10'000);
+  EXPECT_EQ(blocks.asked, 2) << "nobody waits any more";
+  ids.next(note);
+  EXPECT_EQ(blocks.asked, 3);
+  blocks.answer(10);
+  EXPECT_EQ(given.back(), 0);
+}
+
 }  // namespace
 }  // namespace odradek::metadata

@@ -56,11 +56,12 @@ struct ProducerIds::State : std::enable_shared_from_this<ProducerIds::State> {
 
   void on_answer(Result<protocol::AllocateProducerIdsResponse> response) {
     std::vector<std::pair<Waiting, ProducerId>> served;
-    bool again = false;
+    bool again = false, given = false;
     {
       base::MutexLock lock(mutex);
       asking = false;
       if (response && response->error_code == 0 && response->producer_id_len > 0) {
+        given = true;
         size = response->producer_id_len;
         upcoming = Block{response->producer_id_start, response->producer_id_start + response->producer_id_len};
         while (!waiting.empty()) {
@@ -79,8 +80,8 @@ struct ProducerIds::State : std::enable_shared_from_this<ProducerIds::State> {
     }
     if (again) {
       runtime.timers().after(std::chrono::milliseconds(kRetryMs), [state = shared_from_this()] { state->ask(); });
-    } else {
-      ask();
+    } else if (given) {
+      ask();  // those who waited may have used most of it; after an error the next producer asks
     }
   }
 

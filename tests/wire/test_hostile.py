@@ -190,6 +190,16 @@ with Broker({"num.partitions": "2"}) as broker:
     answer = asked("one partition very often", wire.FETCH, 4, struct.pack(">iiiib", -1, 0, 1, 1 << 20, 0) + struct.pack(">i", 1) + wire.string(topic)
                    + count + struct.pack(">iqi", 0, 0, 1 << 20) * many)
     assert struct.unpack(">i", answer[10 + len(topic):14 + len(topic)])[0] == 1, answer[:40]
+    # The group's name would stand 80,000 times in one batch of more than 2 GiB.
+    long_name = "g" * 30_000
+    wait_until(lambda: asked("a coordinator", 10, 0, wire.string(long_name))[:2] == b"\0\0"
+               and asked("a heartbeat", 12, 0, wire.string(long_name) + struct.pack(">i", 1) + wire.string("x")) == b"\0\x19",
+               what="a coordinator of a group with a long name")
+    answer = asked("a commit of 80,000 offsets", 8, 2, wire.string(long_name) + struct.pack(">i", -1) + wire.string("") + struct.pack(">qi", -1, 1)
+                   + wire.string(topic) + struct.pack(">i", 80_000) + struct.pack(">iqh", 0, 1, 0) * 80_000)
+    assert answer[-2:] == b"\0\x1c", answer[-10:]
+    expect_close(broker, "offsets of 1,000,001 partitions",
+                 wire.request(9, 1, 1, wire.string("many") + struct.pack(">i", 1) + wire.string(topic) + struct.pack(">i", 1_000_001) + b"\0\0\0\0" * 1_000_001))
     expect_close(broker, "groups of three bytes", wire.request(9, 8, 1, b"\x81\x92\xf4\x01" + b"\1\0\0" * 4_000_000 + b"\0\0", flexible=True))
     grown = resident_mib(broker) - before
     assert grown < 400, f"many names took {grown:.0f} MiB"

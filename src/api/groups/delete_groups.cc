@@ -9,7 +9,7 @@ namespace odradek::api {
 
 void handle_delete_groups(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::DeleteGroupsRequest>(request);
-  if (!asked) return;
+  if (!asked || names_too_many(request, asked->groups_names.size())) return;
   request->release_body();
   const coordinator::ClientInfo client = client_info(*request);
   services.groups.delete_groups(std::move(*asked), client, [request = std::move(request)](protocol::DeleteGroupsResponse response) { request->finish(response); });

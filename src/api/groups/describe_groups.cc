@@ -16,7 +16,7 @@ constexpr int32_t kAllGroupOperations = 1 << 3 | 1 << 6 | 1 << 8;
 
 void handle_describe_groups(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::DescribeGroupsRequest>(request);
-  if (!asked) return;
+  if (!asked || names_too_many(request, asked->groups.size())) return;
   const bool with_operations = asked->include_authorized_operations;
   const coordinator::ClientInfo client = client_info(*request);
   services.groups.describe_groups(std::move(*asked), client,

@@ -1,5 +1,6 @@
 // FindCoordinator: the leader of the partition of __consumer_offsets that a group belongs to; the topic is made at the first look-up.
 // Transactions are not served: their coordinator is refused with words, and with an error that the client that asks takes as final.
+#include "api/groups/group_client.h"
 #include "api/groups/handlers.h"
 #include "api/handler/addresses.h"
 #include "api/handler/answer.h"
@@ -54,7 +55,7 @@ Found find(Services& services, const request::ConnectionInfo& client, const meta
 
 void handle_find_coordinator(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<FindCoordinatorRequest>(request);
-  if (!asked) return;
+  if (!asked || names_too_many(request, asked->coordinator_keys.size())) return;
   const auto image = services.image.current();
   if (asked->key_type == 0 && image->find_topic(kGroupMetadataTopic) == nullptr) {
     // The answer does not wait: the client asks again.

@@ -6,7 +6,15 @@
 #include <algorithm>
 #include <array>
 
+#include "api/handler/answer.h"
+
 namespace odradek::api {
+
+bool names_too_many(request::RequestPtr& request, size_t named) {
+  if (named <= kMostNamed) return false;
+  refuse(std::move(request), Error{ErrorCode::kInvalidRequest, fmt::format("a request that names {} groups or partitions", named)});
+  return true;
+}
 
 std::string java_address(const std::string& numeric_host) {
   std::array<uint8_t, 16> bytes{};

@@ -6,6 +6,16 @@
 
 namespace odradek::api {
 
+// Groups, or partitions of groups, that one request may name. A name of some bytes becomes a hundred times as much in the answer; no
+// cluster has as many.
+inline constexpr size_t kMostNamed = 1'000'000;
+// True: too many; `request` is refused, and its connection closed.
+bool names_too_many(request::RequestPtr& request, size_t named);
+
+// Whether the group's records have room for `text`, and for `text` as the head of a member id: 32,767 bytes. The compact strings of
+// requests have no such limit, and the rest would be cut off. (Kafka reads no longer ones either, and closes the connection.)
+inline bool is_storable(std::string_view text) { return text.size() <= 32'767 - 37; }
+
 // The address as Java's InetAddress prints it: "/127.0.0.1", "/0:0:0:0:0:0:0:1".
 std::string java_address(const std::string& numeric_host);
 coordinator::ClientInfo client_info(const request::RequestContext& request);

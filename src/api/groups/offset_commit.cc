@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "coordinator/group/group_coordinator.h"
 #include "metadata/image/image.h"
+#include "model/repeats.h"
 #include "protocol/messages/offset_commit.h"
 
 namespace odradek::api {
@@ -34,6 +35,7 @@ void commit_to_tree(Services& services, request::RequestPtr request, const proto
   const auto limit = static_cast<size_t>(services.config.current()->get_int("offset.metadata.max.bytes"));
   auto commit = std::make_shared<TreeCommit>();  // shared: by the replies
   commit->request = std::move(request);
+  Repeats<std::pair<std::string_view, int32_t>> repeats;
   auto& topics = commit->response.topics;
   topics.resize(asked.topics.size());
   for (size_t t = 0; t < topics.size(); ++t) {
@@ -51,6 +53,8 @@ void commit_to_tree(Services& services, request::RequestPtr request, const proto
         to.error_code = wire(ErrorCode::kOffsetMetadataTooLarge);
       } else if (!path) {
         to.error_code = wire(ErrorCode::kInvalidGroupId);
+      } else if (repeats.too_often({from.name, partition.partition_index})) {
+        to.error_code = wire(ErrorCode::kInvalidRequest);
       } else {
         commit->left.fetch_add(1, std::memory_order_relaxed);
         write_consumer_offset(services.store, std::move(*path), partition.committed_offset, [commit, &to](ErrorCode error) {
@@ -69,6 +73,7 @@ void handle_offset_commit(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::OffsetCommitRequest>(request);
   if (!asked) return;
   if (request->version() == 0) return commit_to_tree(services, std::move(request), *asked);
+  if (!is_storable(asked->group_id)) return refuse(std::move(request), Error{ErrorCode::kInvalidRequest, "OffsetCommit with a group id that is too long to be stored"});
 
   const auto image = services.image.current();
   std::vector<Topic> unknown = take_unknown_partitions<Topic>(*image, asked->topics);

@@ -7,6 +7,7 @@
 #include "api/handler/answer.h"
 #include "coordinator/group/group_coordinator.h"
 #include "metadata/image/image.h"
+#include "model/repeats.h"
 #include "protocol/messages/offset_fetch.h"
 
 namespace odradek::api {
@@ -28,6 +29,7 @@ void fetch_from_tree(Services& services, request::RequestPtr request, const prot
   const auto image = services.image.current();
   auto fetch = std::make_shared<TreeFetch>();  // shared: by the replies
   fetch->request = std::move(request);
+  Repeats<std::pair<std::string_view, int32_t>> repeats;
   auto& topics = fetch->response.topics;
   topics.resize(asked.topics->size());  // null only from v2 on
   for (size_t t = 0; t < topics.size(); ++t) {
@@ -41,6 +43,10 @@ void fetch_from_tree(Services& services, request::RequestPtr request, const prot
       auto path = consumer_offset_path(asked.group_id, from.name, to.partition_index);
       if (image->find_partition(from.name, to.partition_index) == nullptr || !path) {
         to.error_code = wire(ErrorCode::kUnknownTopicOrPartition);
+        continue;
+      }
+      if (repeats.too_often({from.name, to.partition_index})) {
+        to.error_code = wire(ErrorCode::kInvalidRequest);
         continue;
       }
       fetch->left.fetch_add(1, std::memory_order_relaxed);
@@ -59,6 +65,14 @@ void fetch_from_tree(Services& services, request::RequestPtr request, const prot
 void handle_offset_fetch(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::OffsetFetchRequest>(request);
   if (!asked) return;
+  size_t named = 0;
+  auto count = [&](const auto& topics) {
+    if (!topics) return;
+    for (const auto& topic : *topics) named += topic.partition_indexes.size();
+  };
+  count(asked->topics);
+  for (const auto& group : asked->groups) count(group.topics);
+  if (names_too_many(request, named + asked->groups.size())) return;
   if (request->version() == 0) return fetch_from_tree(services, std::move(request), *asked);
   const coordinator::ClientInfo client = client_info(*request);
   services.groups.fetch_offsets(std::move(*asked), client,

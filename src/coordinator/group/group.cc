@@ -12,8 +12,23 @@ namespace odradek::coordinator {
 namespace {
 
 // The least that members have for their SyncGroup. Some clients send no rebalance timeout (kafkajs where it joins by hand), and
-// whether Kafka then takes their sync is a race of its timer with the network.
-constexpr int32_t kLeastSyncTimeMs = 1'000;
+// whether Kafka then takes their sync is a race of its timer with the network. Also the least time between two looks whether static
+// members that are all away have come back.
+constexpr int32_t kLeastWaitMs = 1'000;
+
+// Sessions end up to this much late: all that end close together cost one look at the members, not one each.
+constexpr int64_t kBetweenLooksMs = 100;
+
+// About what a member, one of its protocols, an id that was given out and a subscribed topic take beside their texts and bytes.
+constexpr size_t kMemberBytes = 1'024, kProtocolBytes = 192, kPendingBytes = 1'024, kTopicBytes = 64;
+
+size_t pending_bytes(std::string_view id) { return kPendingBytes + 2 * id.size(); }
+
+size_t member_bytes(size_t id, const std::optional<std::string>& instance, const std::string& client_id, const std::vector<MemberProtocol>& protocols) {
+  size_t bytes = kMemberBytes + 3 * id + (instance ? 2 * instance->size() : 0) + client_id.size();
+  for (const MemberProtocol& protocol : protocols) bytes += kProtocolBytes + 2 * protocol.name.size() + protocol.metadata.size();
+  return bytes;
+}
 
 void answer_join(Answers& out, JoinAnswer to, JoinResult result) {
   out.push_back([to = std::move(to), result = std::move(result)](ErrorCode lost) mutable {
@@ -71,6 +86,8 @@ Group::Group(std::string id, const GroupConfig& config, Stored stored)
     by_id_.emplace(owned->id, owned.get());
     if (owned->instance_id) static_members_[*owned->instance_id] = owned->id;
     index_protocols(*owned, 1);
+    weigh(*owned);
+    assigned_bytes_ += owned->assignment.size();
     members_.push_back(std::move(owned));
   }
   if (!members_.empty() && (!leader_ || !by_id_.contains(*leader_))) leader_ = members_.front()->id;
@@ -121,6 +138,7 @@ void Group::join_as_new(JoinRequest request, JoinAnswer answer, Now now, GroupJo
   if (request.require_known_member_id) {
     int64_t deadline = now.monotonic_ms + request.session_timeout_ms;
     pending_[new_id] = deadline;
+    held_bytes_ += pending_bytes(new_id);
     session_bound_ms_ = std::min(session_bound_ms_, deadline);
     return fail_join(out, std::move(answer), std::move(new_id), ErrorCode::kMemberIdRequired);
   }
@@ -176,6 +194,7 @@ void Group::add_member(std::string member_id, JoinRequest request, JoinAnswer an
   if (member.instance_id) static_members_[*member.instance_id] = member.id;
   members_.push_back(std::move(owned));
   index_protocols(member, 1);
+  weigh(member);
   wait_for_join(member, std::move(answer), out);
   // It cannot send heartbeats while its join waits, and its connection is not read, so a lost client shows only by this limit.
   set_deadline(member, now.monotonic_ms + config_.new_member_join_timeout_ms);
@@ -295,6 +314,7 @@ void Group::sync(SyncRequest request, SyncAnswer answer, Now now, GroupJournal& 
   for (auto& [member_id, assignment] : request.assignments) {
     if (Member* assigned = find_member(member_id)) assigned->assignment = std::move(assignment);
   }
+  for (const auto& each : members_) assigned_bytes_ += each->assignment.size();
   if (ErrorCode refused = journal.append(*this); refused != ErrorCode::kNone) {
     clear_assignments();
     answer_syncs(refused, now, out);
@@ -351,12 +371,12 @@ ErrorCode Group::check_commit(std::string_view member_id, int32_t generation, co
 void Group::on_time(Now now, GroupJournal& journal, Answers& out) {
   if (state_ == GroupState::kDead) return;
   if (now.monotonic_ms >= session_bound_ms_) {
-    std::vector<std::string> expired;
-    bool pending_expired = false;
+    bool any_expired = false, pending_expired = false;
     int64_t bound = kNever;
     for (auto it = pending_.begin(); it != pending_.end();) {
       if (it->second <= now.monotonic_ms) {
         pending_expired = true;
+        held_bytes_ -= pending_bytes(it->first);
         pending_.erase(it++);
       } else {
         bound = std::min(bound, it->second);
@@ -367,16 +387,18 @@ void Group::on_time(Now now, GroupJournal& journal, Answers& out) {
       // Who waits for an answer of ours cannot send heartbeats. A new member is bound by its first deadline even then.
       if (!member->is_new && (member->join || member->sync)) continue;
       if (member->deadline_ms <= now.monotonic_ms) {
-        expired.push_back(member->id);
+        answer_member(*member, ErrorCode::kUnknownMemberId, out);
+        member->is_leaving = any_expired = true;
       } else {
         bound = std::min(bound, member->deadline_ms);
       }
     }
-    session_bound_ms_ = bound;
-    for (const std::string& id : expired) {
-      if (find_member(id)) remove_member(id, now, journal, out);  // the removal of one may have completed a join that dropped another
+    session_bound_ms_ = bound == kNever ? kNever : std::max(bound, now.monotonic_ms + kBetweenLooksMs);
+    if (any_expired) {
+      erase_leaving();
+      if (state_ == GroupState::kStable || state_ == GroupState::kCompletingRebalance) prepare_rebalance(now, out);
     }
-    if (pending_expired) check_join_complete(now, journal, out);
+    if (any_expired || pending_expired) check_join_complete(now, journal, out);
   }
   if (now.monotonic_ms >= join_deadline_ms_) {
     if (initial_rebalance_ && member_added_in_initial_ && initial_remaining_ms_ > 0) {
@@ -435,16 +457,13 @@ void Group::check_join_complete(Now now, GroupJournal& journal, Answers& out) {
 }
 
 void Group::complete_join(Now now, GroupJournal& journal, Answers& out) {
-  std::vector<std::string> absent;
-  for (const auto& member : members_) {
-    if (!member->join && !member->instance_id) absent.push_back(member->id);
-  }
-  for (const std::string& id : absent) erase_member(id);
+  for (const auto& member : members_) member->is_leaving = !member->join && !member->instance_id;
+  erase_leaving();
 
   if (!members_.empty() && !elect_leader_among_joined()) {
     // Only static members, none of them back: their sessions decide.
     initial_rebalance_ = false;
-    join_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), 1);
+    join_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), kLeastWaitMs);
     return;
   }
   join_deadline_ms_ = kNever;
@@ -475,7 +494,7 @@ void Group::complete_join(Now now, GroupJournal& journal, Answers& out) {
     ++awaiting_sync_;
     touch(*member, now);
   }
-  sync_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), kLeastSyncTimeMs);
+  sync_deadline_ms_ = now.monotonic_ms + std::max(rebalance_timeout_ms(), kLeastWaitMs);
 }
 
 bool Group::elect_leader_among_joined() {
@@ -493,16 +512,14 @@ bool Group::elect_leader_among_joined() {
 }
 
 void Group::expire_syncs(Now now, Answers& out) {
-  std::vector<std::string> absent;
-  for (const auto& member : members_) {
-    if (member->awaits_sync) absent.push_back(member->id);
-  }
   sync_deadline_ms_ = kNever;
-  if (absent.empty()) return;
-  for (const std::string& id : absent) {
-    answer_member(*find_member(id), ErrorCode::kUnknownMemberId, out);
-    erase_member(id);
+  if (awaiting_sync_ == 0) return;
+  for (const auto& member : members_) {
+    if (!member->awaits_sync) continue;
+    answer_member(*member, ErrorCode::kUnknownMemberId, out);
+    member->is_leaving = true;
   }
+  erase_leaving();
   prepare_rebalance(now, out);
 }
 
@@ -589,6 +606,7 @@ void Group::update_member(Member& member, JoinRequest request) {
   member.session_timeout_ms = request.session_timeout_ms;
   member.client_id = std::move(request.client_id);
   member.client_host = std::move(request.client_host);
+  weigh(member);
 }
 
 void Group::wait_for_join(Member& member, JoinAnswer answer, Answers& out) {
@@ -623,20 +641,37 @@ void Group::erase_member(std::string_view member_id) {
   const Member* wanted = find_member(member_id);
   auto found = std::find_if(members_.begin(), members_.end(), [&](const auto& member) { return member.get() == wanted; });
   CHECK(found != members_.end());
-  std::unique_ptr<Member> member = std::move(*found);
-  CHECK(!member->join && !member->sync);
+  unlink(**found);
   members_.erase(found);
-  by_id_.erase(member->id);
-  index_protocols(*member, -1);
-  if (member->awaits_sync && --awaiting_sync_ == 0) sync_deadline_ms_ = kNever;
-  if (member->instance_id) {
-    auto known = static_members_.find(*member->instance_id);
-    if (known != static_members_.end() && known->second == member->id) static_members_.erase(known);
+  if (!leader_ && !members_.empty()) leader_ = members_.front()->id;
+}
+
+void Group::erase_leaving() {
+  for (const auto& member : members_) {
+    if (member->is_leaving) unlink(*member);
   }
-  if (leader_ == member->id) {
-    leader_.reset();
-    if (!members_.empty()) leader_ = members_.front()->id;
+  std::erase_if(members_, [](const auto& member) { return member->is_leaving; });
+  if (!leader_ && !members_.empty()) leader_ = members_.front()->id;
+}
+
+void Group::unlink(const Member& member) {
+  CHECK(!member.join && !member.sync);
+  by_id_.erase(member.id);
+  index_protocols(member, -1);
+  held_bytes_ -= member.held_bytes;
+  assigned_bytes_ -= member.assignment.size();
+  if (member.awaits_sync && --awaiting_sync_ == 0) sync_deadline_ms_ = kNever;
+  if (member.instance_id) {
+    auto known = static_members_.find(*member.instance_id);
+    if (known != static_members_.end() && known->second == member.id) static_members_.erase(known);
   }
+  if (leader_ == member.id) leader_.reset();
+}
+
+void Group::weigh(Member& member) {
+  held_bytes_ -= member.held_bytes;
+  member.held_bytes = member_bytes(member.id.size(), member.instance_id, member.client_id, member.protocols);
+  held_bytes_ += member.held_bytes;
 }
 
 void Group::remove_member(std::string_view member_id, Now now, GroupJournal& journal, Answers& out) {
@@ -647,7 +682,11 @@ void Group::remove_member(std::string_view member_id, Now now, GroupJournal& jou
   check_join_complete(now, journal, out);
 }
 
-bool Group::remove_pending(std::string_view member_id) { return pending_.erase(member_id) != 0; }
+bool Group::remove_pending(std::string_view member_id) {
+  if (pending_.erase(member_id) == 0) return false;
+  held_bytes_ -= pending_bytes(member_id);
+  return true;
+}
 
 void Group::answer_member(Member& member, ErrorCode error, Answers& out) {
   if (member.join) {
@@ -672,13 +711,15 @@ void Group::answer_syncs(ErrorCode error, Now now, Answers& out) {
 }
 
 void Group::clear_assignments() {
-  for (auto& member : members_) member->assignment.clear();
+  for (auto& member : members_) member->assignment = {};
+  assigned_bytes_ = 0;
 }
 
 bool Group::is_subscribed_to(std::string_view topic) const { return !subscribed_topics_ || subscribed_topics_->contains(topic); }
 
 void Group::compute_subscribed_topics() {
   subscribed_topics_.reset();
+  subscribed_bytes_ = 0;
   if (protocol_type_ != "consumer") return;
   if (members_.empty()) {
     subscribed_topics_.emplace();
@@ -689,6 +730,7 @@ void Group::compute_subscribed_topics() {
   for (const auto& member : members_) {
     if (!add_subscribed_topics(member->metadata(*protocol_name_), topics)) return;
   }
+  for (const std::string& topic : topics) subscribed_bytes_ += kTopicBytes + topic.size();
   subscribed_topics_ = std::move(topics);
 }
 
@@ -697,6 +739,21 @@ void Group::compute_subscribed_topics() {
 std::optional<int64_t> Group::deadline() const {
   int64_t first = std::min({join_deadline_ms_, sync_deadline_ms_, session_bound_ms_});
   return first == kNever ? std::nullopt : std::optional(first);
+}
+
+size_t Group::bytes_of(const JoinRequest& request) {
+  const size_t id = request.member_id.empty() ? request.instance_id.value_or(request.client_id).size() + 1 + request.uuid.size() : request.member_id.size();
+  return member_bytes(id, request.instance_id, request.client_id, request.protocols);
+}
+
+size_t Group::bytes_freed_by(const JoinRequest& request) const {
+  const Member* known = find(request.member_id);
+  if (known == nullptr && request.member_id.empty() && request.instance_id) {
+    auto by_instance = static_members_.find(*request.instance_id);
+    if (by_instance != static_members_.end()) known = find(by_instance->second);
+  }
+  if (known != nullptr) return known->held_bytes;
+  return pending_.contains(request.member_id) ? pending_bytes(request.member_id) : 0;
 }
 
 JoinResult Group::current_generation_for(const Member& member) const {

@@ -120,6 +120,8 @@ class Group {
     SyncAnswer sync;  // set while it waits for its assignment
     bool is_new = false;        // its first join is not answered yet
     bool awaits_sync = false;   // its join is answered, its sync has not come
+    bool is_leaving = false;    // erase_leaving() takes it out
+    size_t held_bytes = 0;      // its share of Group::held_bytes()
     int64_t deadline_ms = 0;    // monotonic; removed when it passes without a sign of life
 
     const Bytes& metadata(std::string_view protocol) const;  // empty if it does not know the protocol
@@ -170,6 +172,11 @@ class Group {
   const std::vector<std::unique_ptr<Member>>& members() const { return members_; }
   const Member* find(std::string_view member_id) const;
   size_t pending_members() const { return pending_.size(); }
+  // About what members and ids that were given out take in memory.
+  size_t held_bytes() const { return held_bytes_ + assigned_bytes_ + subscribed_bytes_; }
+  // What `request` would add to it at most, and what it would free: the share of the member, or of the id, whose place it takes.
+  static size_t bytes_of(const JoinRequest& request);
+  size_t bytes_freed_by(const JoinRequest& request) const;
   // Topics that members of a consumer group are subscribed to; nullopt: unknown.
   const std::optional<base::StringSet>& subscribed_topics() const { return subscribed_topics_; }
   // True if unknown.
@@ -210,7 +217,11 @@ class Group {
   void touch(Member& member, Now now);
   void set_deadline(Member& member, int64_t deadline_ms);
   void index_protocols(const Member& member, int delta);
-  void erase_member(std::string_view member_id);  // its waiting answers are gone already
+  // The waiting answers of who is erased are gone already.
+  void erase_member(std::string_view member_id);
+  void erase_leaving();  // all that are marked, in one pass
+  void unlink(const Member& member);
+  void weigh(Member& member);
   void remove_member(std::string_view member_id, Now now, GroupJournal& journal, Answers& out);
   bool remove_pending(std::string_view member_id);
   void answer_member(Member& member, ErrorCode error, Answers& out);  // join and sync, if it waits for them
@@ -235,6 +246,9 @@ class Group {
   base::StringMap<std::string> static_members_;  // instance id → member id
   base::StringMap<int64_t> pending_;             // ids given out and not used yet → deadline, monotonic ms
   base::StringMap<size_t> protocol_counts_;      // protocol name → members that know it
+  size_t held_bytes_ = 0;        // of members and pending ids
+  size_t assigned_bytes_ = 0;    // of assignments
+  size_t subscribed_bytes_ = 0;  // of subscribed_topics_
   std::optional<base::StringSet> subscribed_topics_;
 
   size_t waiting_for_join_ = 0;  // members with `join` set

@@ -10,6 +10,10 @@ struct GroupConfig {
   int32_t max_session_timeout_ms = 1'800'000;      // group.max.session.timeout.ms
   int32_t initial_rebalance_delay_ms = 3'000;      // group.initial.rebalance.delay.ms
   int32_t max_size = INT32_MAX;                    // group.max.size
+  // What the members of all groups and the ids given out to new ones may take in memory together; a join beyond it has to wait.
+  int64_t membership_max_bytes = 256ll << 20;
+  // The same for one group; it can never be stored if it brings more, for its state is one record.
+  int64_t group_max_bytes = 256ll << 20;
   int32_t new_member_join_timeout_ms = 300'000;    // a member whose first join is not answered is dropped after this (fixed in Kafka)
   int32_t offset_metadata_max_bytes = 4'096;       // offset.metadata.max.bytes
   int64_t offsets_retention_ms = 7ll * 86'400'000; // offsets.retention.minutes

@@ -167,6 +167,12 @@ struct GroupCoordinator::Impl {
   void begin_load(const SlotPtr& slot, LeaderEpoch epoch, bool log_is_ready) {
     const bool awaited = slot->awaits_log && epoch == slot->epoch;
     if ((epoch <= slot->epoch && !awaited) || stopped.load(std::memory_order_acquire)) return;
+    if (slot->shard && log_is_ready) {
+      // The leadership goes on in a new epoch, because a follower went away. The log is as this broker wrote it, and takes what the shard
+      // appends in the epoch that it began with (log_access.h): its groups go on too, as in Kafka.
+      slot->epoch = epoch;
+      return;
+    }
     drop(*slot, ErrorCode::kNotCoordinator);
     slot->epoch = epoch;
     slot->loading = true;

@@ -298,6 +298,34 @@ TEST_F(GroupLife, StateThatTheLogDoesNotTakeSendsTheMembersBack) {
   EXPECT_EQ(sync(first->member_id, 2, {{first->member_id, text("x")}})->error_code, 0);
 }
 
+TEST_F(GroupLife, WhatMembersTakeInMemoryIsBounded) {
+  config.membership_max_bytes = 40'000;
+  config.group_max_bytes = 20'000;
+  groups.reset();
+  make();
+  lead();
+  std::string member = stable_member("first", 60'000);
+  // Ids for new members of one group, then of many: none is ever used.
+  auto flood = [&](auto&& group_of) {
+    for (int i = 0; i < 1'000; ++i) {
+      auto asked = join("", 9, std::nullopt, group_of(i));
+      if (asked->error_code != wire(ErrorCode::kMemberIdRequired)) return static_cast<ErrorCode>(asked->error_code);
+    }
+    return ErrorCode::kNone;
+  };
+  EXPECT_EQ(flood([](int) { return std::string("one"); }), ErrorCode::kGroupMaxSizeReached);
+  EXPECT_EQ(flood([](int i) { return "many" + std::to_string(i); }), ErrorCode::kCoordinatorNotAvailable);
+  EXPECT_EQ(join("", 3, std::nullopt, "other")->error_code, wire(ErrorCode::kCoordinatorNotAvailable));
+  EXPECT_LT(list()->groups.size(), 40u) << "who is refused leaves no group behind";
+  // Who is in stays in, and may join again.
+  EXPECT_EQ(heartbeat(member, 1, "first"), 0);
+  EXPECT_EQ(join(member, 3, std::nullopt, "first", 60'000)->generation_id, 2);
+  EXPECT_EQ(sync(member, 2, {{member, text("all")}}, "first")->error_code, 0);
+  runtime.advance(10'200);
+  EXPECT_EQ(list()->groups.size(), 1u);
+  EXPECT_EQ(flood([](int) { return std::string("one"); }), ErrorCode::kGroupMaxSizeReached) << "there is room again";
+}
+
 // --- offsets -----------------------------------------------------------------------------------------------------------------
 
 TEST_F(GroupOffsetsApi, CommittedOffsetIsFetched) {
@@ -359,6 +387,58 @@ TEST_F(GroupOffsetsApi, MetadataThatIsTooLongIsRefusedForItsPartitionOnly) {
   EXPECT_EQ(answer->topics.at(0).partitions.at(0).error_code, 0);
   EXPECT_EQ(answer->topics[0].partitions.at(1).error_code, wire(ErrorCode::kOffsetMetadataTooLarge));
   EXPECT_EQ(answer->topics[0].partitions.at(2).error_code, 0) << "characters are counted, not bytes";
+  EXPECT_EQ(log.records().size(), 2u);
+}
+
+TEST_F(GroupOffsetsApi, MetadataThatARecordHasNoRoomForIsTooLongWhateverTheLimit) {
+  config.offset_metadata_max_bytes = 100'000;
+  groups.reset();
+  make();
+  lead();
+  EXPECT_EQ(error_of(commit("t", 1, "", -1, std::string(32'767, 'x'))), 0);
+  EXPECT_EQ(error_of(commit("t", 2, "", -1, std::string(32'768, 'x'))), wire(ErrorCode::kOffsetMetadataTooLarge));
+  EXPECT_EQ(offset_of("t"), 1);
+}
+
+// A megabyte of partitions, each with the group's name in its record, would be a batch of gigabytes.
+TEST_F(GroupOffsetsApi, ACommitThatNoLogWouldTakeIsRefusedBeforeItIsMade) {
+  OffsetCommitRequest request;
+  request.group_id = std::string(30'000, 'g');
+  auto& topic = request.topics.emplace_back();
+  topic.name = "t";
+  topic.partitions.resize(2'500);
+  auto answer = call(&GroupCoordinator::commit_offsets, std::move(request), int16_t{9});
+  ASSERT_EQ(answer->topics.at(0).partitions.size(), 2'500u);
+  for (const auto& partition : answer->topics[0].partitions) ASSERT_EQ(partition.error_code, wire(ErrorCode::kInvalidCommitOffsetSize));
+  EXPECT_TRUE(log.batches.empty());
+  EXPECT_TRUE(list()->groups.empty());
+}
+
+TEST_F(GroupOffsetsApi, APartitionThatIsNamedTooOftenIsNotToldEachTimeAndRemovedOnce) {
+  commit("t", 5, "", -1, "note");
+  OffsetFetchRequest request;
+  request.group_id = "g";
+  for (int i = 0; i < 2; ++i) {
+    auto& topic = request.topics->emplace_back();
+    topic.name = "t";
+    topic.partition_indexes.assign(60, 0);
+    topic.partition_indexes.push_back(7);
+  }
+  auto fetched = call(&GroupCoordinator::fetch_offsets, std::move(request), int16_t{7});
+  int told = 0;
+  for (const auto& topic : fetched->topics) {
+    for (const auto& partition : topic.partitions) {
+      told += partition.metadata == "note";
+      EXPECT_EQ(partition.error_code, partition.metadata == "note" || partition.partition_index == 7 ? 0 : wire(ErrorCode::kInvalidRequest));
+    }
+  }
+  EXPECT_EQ(told, 100);
+  OffsetDeleteRequest removal;
+  removal.group_id = "g";
+  auto& topic = removal.topics.emplace_back();
+  topic.name = "t";
+  topic.partitions.resize(1'000);
+  EXPECT_EQ(call(&GroupCoordinator::delete_offsets, std::move(removal), int16_t{0})->topics.at(0).partitions.size(), 1'000u);
   EXPECT_EQ(log.records().size(), 2u);
 }
 
@@ -525,6 +605,30 @@ TEST_F(GroupDurability, GroupsAndOffsetsAreBackAfterAMove) {
   EXPECT_EQ(error_of(commit("t", 8, member, 1)), 0);
   runtime.advance(10'001);
   EXPECT_EQ(describe().group_state, "Empty") << "sessions run from the load on";
+}
+
+// A follower that goes away is put out of the ISR in a new epoch of the same leader.
+TEST_F(GroupDurability, GroupsGoOnWhenTheirLeaderGoesOnInANewEpoch) {
+  std::string member = stable_member();
+  auto rebalancing = join("", 3);
+  log.commit_at_once = false;
+  auto committed = commit("t", 1, member, 1);
+  log.go_on_leading();
+  groups->on_leader(tp, log.leader_epoch);
+  EXPECT_EQ(heartbeat(member, 1), wire(ErrorCode::kRebalanceInProgress));
+  EXPECT_FALSE(rebalancing.answered() || committed.answered());
+  log.commit_all();
+  log.commit_at_once = true;
+  runtime.run_until_idle();
+  EXPECT_EQ(error_of(committed), 0);
+  EXPECT_EQ(error_of(commit("t", 2, member, 1)), 0);
+  auto again = join(member, 3);
+  EXPECT_EQ(again->generation_id, 2);
+  EXPECT_EQ(rebalancing->generation_id, 2);
+  groups->on_follower(tp, {log.leader_epoch.value - 1});
+  EXPECT_EQ(offset_of("t"), 2) << "news of an older epoch";
+  reload();
+  EXPECT_EQ(offset_of("t"), 2);
 }
 
 TEST_F(GroupDurability, StaticMemberKeepsItsPlaceOverAMove) {
@@ -824,10 +928,30 @@ TEST_F(GroupAdmin, OffsetsOfSubscribedTopicsCannotBeDeleted) {
   EXPECT_EQ(offset_of("topic"), 1);
   EXPECT_EQ(offset_of("other"), -1);
   leave({member});
-  EXPECT_EQ(remove_offset("topic")->topics.at(0).partitions.at(0).error_code, 0);
   EXPECT_EQ(remove_offset("never")->topics.at(0).partitions.at(0).error_code, 0);
+  EXPECT_EQ(remove_offset("topic")->topics.at(0).partitions.at(0).error_code, 0);
   reload();
   EXPECT_EQ(offset_of("topic"), -1);
+}
+
+TEST_F(GroupAdmin, GroupWithoutMembersGoesWithItsLastOffset) {
+  std::string member = stable_member();
+  commit("topic", 1, member, 1);
+  commit("u", 2, member, 1);
+  leave({member});
+  EXPECT_EQ(remove_offset("u")->topics.at(0).partitions.at(0).error_code, 0);
+  EXPECT_EQ(describe().group_state, "Empty");
+  EXPECT_EQ(remove_offset("topic")->topics.at(0).partitions.at(0).error_code, 0);
+  EXPECT_EQ(describe().group_state, "Dead");
+  EXPECT_EQ(log.records().back(), (std::pair<Bytes, std::optional<Bytes>>(group_key("g"), std::nullopt)));
+  member = stable_member();
+  commit("topic", 1, member, 1);
+  leave({member});
+  groups->on_partitions_deleted({{"topic", 0}});
+  runtime.run_until_idle();
+  EXPECT_EQ(describe().group_state, "Dead");
+  reload();
+  EXPECT_TRUE(list()->groups.empty());
 }
 
 TEST_F(GroupAdmin, OffsetsOfDeletedTopicsGoFromEveryGroup) {
@@ -929,6 +1053,20 @@ TEST_F(GroupExpiry, ExplicitExpiryIsTakenAtItsWord) {
   EXPECT_EQ(offset_of("short"), -1);
   runtime.advance(10 * kDay);
   EXPECT_EQ(offset_of("long"), 2);
+}
+
+TEST_F(GroupExpiry, TheTimeOfACommitMayBeAnyNumber) {
+  record::BatchBuilder builder{record::BuilderOptions{}};
+  for (auto [topic, ms] : {std::pair("first", INT64_MIN), {"last", INT64_MAX}}) {
+    builder.append(1, offset_key("g", topic, 0), offset_value({.offset = {1}, .commit_timestamp_ms = ms}));
+  }
+  log.put(builder.build());
+  reload();
+  EXPECT_EQ(offset_of("first"), 1);
+  runtime.advance(600'000);
+  EXPECT_EQ(offset_of("first"), -1);
+  runtime.advance(8 * kDay);
+  EXPECT_EQ(offset_of("last"), 1);
 }
 
 TEST_F(GroupExpiry, GroupsBeyondOneStepAreLookedAtToo) {

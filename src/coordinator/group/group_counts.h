@@ -12,6 +12,7 @@ namespace odradek::coordinator {
 struct GroupCounts {
   std::array<std::atomic<int64_t>, 5> groups{};  // by GroupState
   std::atomic<int64_t> offsets{0};
+  std::atomic<int64_t> held_bytes{0};            // what memberships take in memory: GroupConfig::membership_max_bytes bounds it
   std::atomic<uint64_t> commits{0};              // offsets committed
   std::atomic<uint64_t> expirations{0};          // offsets expired
   std::atomic<uint64_t> rebalances{0};           // completed

@@ -189,6 +189,7 @@ struct Simulation : GroupFixture {
       }
       for (auto& [id, count] : owners) ASSERT_EQ(count, 1) << "two clients own what was given to " << id;
     }
+    ASSERT_TRUE(group->held_bytes() >= 1'000 * (group->members().size() + group->pending_members()) && group->held_bytes() < 100'000);
     for (auto& answers : all_joins) ASSERT_LE(answers->size(), 1u);
     for (auto& answers : all_syncs) ASSERT_LE(answers->size(), 1u);
   }
@@ -202,6 +203,7 @@ struct Simulation : GroupFixture {
     EXPECT_EQ(group->state(), GroupState::kEmpty);
     EXPECT_EQ(group->pending_members(), 0u);
     EXPECT_FALSE(group->deadline());
+    EXPECT_EQ(group->held_bytes(), 0u);
     for (auto& answers : all_joins) EXPECT_EQ(answers->size(), 1u) << "every join is answered";
     for (auto& answers : all_syncs) EXPECT_EQ(answers->size(), 1u) << "every sync is answered";
   }

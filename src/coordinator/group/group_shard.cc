@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <set>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/group/group_records.h"
+#include "model/repeats.h"
 #include "record/batch_builder.h"
 
 namespace odradek::coordinator {
@@ -16,6 +18,10 @@ namespace {
 
 constexpr size_t kRemovalBatchBytes = 256 * 1024;  // far below any sensible max.message.bytes
 constexpr size_t kExpiryStep = 256;                // groups looked at in one turn of the strand
+// One request may name the same partition any number of times, and its group's name stands in each record: no log takes a batch of this size.
+constexpr size_t kMostCommitBytes = size_t{64} << 20;
+constexpr size_t kGroupBytes = 1'024;  // about what an empty group takes, beside its name
+constexpr int64_t kSayNoRoomEachMs = 60'000;
 
 // Java's String.length() of UTF-8 text.
 size_t utf16_units(std::string_view text) {
@@ -33,7 +39,9 @@ int64_t expiry_of(int64_t now_ms, int64_t retention_ms) {
   return retention_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + retention_ms;
 }
 
+// Whatever the limit: a record has no room for a longer text than 32,767 bytes.
 bool too_large(std::string_view metadata, int32_t limit) {
+  if (metadata.size() > INT16_MAX) return true;
   return metadata.size() > static_cast<size_t>(limit) && utf16_units(metadata) > static_cast<size_t>(limit);
 }
 
@@ -81,6 +89,7 @@ struct GroupShard::Entry {
   int64_t timer_at_ms = 0;
   std::optional<GroupState> counted_state;
   size_t counted_offsets = 0;
+  size_t counted_bytes = 0;
   uint64_t timer_token = 0;  // of the timer that is set: an older one may still be on its way
 };
 
@@ -146,8 +155,11 @@ void GroupShard::join(const std::string& group_id, JoinRequest request, JoinAnsw
     if (!request.member_id.empty()) {
       return answer(JoinResult{.error = ErrorCode::kUnknownMemberId, .member_id = std::move(request.member_id)});
     }
-    entry = &create(group_id);
   }
+  if (ErrorCode error = room_for(entry, group_id, request); error != ErrorCode::kNone) {
+    return answer(JoinResult{.error = error, .member_id = error == ErrorCode::kGroupMaxSizeReached ? "" : std::move(request.member_id)});
+  }
+  if (entry == nullptr) entry = &create(group_id);
   Answers answers;
   Journal journal(*this, *entry);
   entry->group.join(std::move(request), std::move(answer), now(), journal, answers);
@@ -237,6 +249,10 @@ void GroupShard::commit(protocol::OffsetCommitRequest request, Reply<protocol::O
                             .commit_timestamp_ms = partition.commit_timestamp,
                             .expire_timestamp_ms = expiry_of(now_ms, request.retention_time_ms)};
       builder.append(now_ms, offset_key(request.group_id, topic.name, partition.partition_index), offset_value(value));
+      if (builder.size_in_bytes() > kMostCommitBytes) {
+        set_all(response, ErrorCode::kInvalidCommitOffsetSize);
+        return reply(std::move(response));
+      }
     }
   }
   if (builder.empty()) return reply(std::move(response));
@@ -278,6 +294,7 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
   protocol::OffsetFetchResponse::OffsetFetchResponseGroup response;
   response.group_id = request.group_id;
   Entry* entry = find(request.group_id);
+  Repeats<std::pair<std::string_view, int32_t>> repeats;
   auto describe_partition = [&](std::string_view topic, int32_t partition, auto& to) {
     to.partition_index = partition;
     to.committed_offset = -1;
@@ -287,6 +304,11 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
     if (require_stable && entry->offsets.has_pending(topic, partition)) {
       to.error_code = static_cast<int16_t>(ErrorCode::kUnstableOffsetCommit);
     } else if (const CommittedOffset* offset = entry->offsets.find(topic, partition)) {
+      // (A partition without an offset costs no more than its name.)
+      if (repeats.too_often({topic, partition})) {
+        to.error_code = static_cast<int16_t>(ErrorCode::kInvalidRequest);
+        return;
+      }
       to.committed_offset = offset->offset.value;
       to.committed_leader_epoch = offset->leader_epoch.value;
       to.metadata = offset->metadata;
@@ -298,7 +320,7 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
       auto& to = response.topics.emplace_back();
       to.partitions.resize(topic.partition_indexes.size());
       for (size_t p = 0; p < to.partitions.size(); ++p) describe_partition(topic.name, topic.partition_indexes[p], to.partitions[p]);
-      to.name = std::move(topic.name);
+      to.name = topic.name;  // `repeats` looks at the request's
       to.topic_id = topic.topic_id;
     }
   } else if (entry != nullptr) {
@@ -395,7 +417,8 @@ void GroupShard::remove_offsets(protocol::OffsetDeleteRequest request, Reply<pro
     response.error_code = static_cast<int16_t>(ErrorCode::kNonEmptyGroup);
     return reply(std::move(response));
   }
-  std::vector<TopicPartition> removed;
+  std::set<TopicPartition> removed;  // each once, however often it is named
+  bool any = false;
   for (auto& topic : request.topics) {
     auto& to = response.topics.emplace_back();
     const bool subscribed = !empty && entry->group.is_subscribed_to(topic.name);
@@ -404,13 +427,14 @@ void GroupShard::remove_offsets(protocol::OffsetDeleteRequest request, Reply<pro
       result.partition_index = partition.partition_index;
       if (subscribed) {
         result.error_code = static_cast<int16_t>(ErrorCode::kGroupSubscribedToTopic);
-      } else if (entry->offsets.find(topic.name, partition.partition_index) != nullptr) {
-        removed.push_back({topic.name, partition.partition_index});
+        continue;
       }
+      any = true;
+      if (entry->offsets.find(topic.name, partition.partition_index) != nullptr) removed.insert({topic.name, partition.partition_index});
     }
     to.name = std::move(topic.name);
   }
-  auto appended = append_removals(*entry, removed, false);
+  auto appended = append_removals(*entry, {removed.begin(), removed.end()}, false);
   auto fail_all = [](protocol::OffsetDeleteResponse& to, ErrorCode error) {
     to.topics.clear();
     to.error_code = static_cast<int16_t>(error);
@@ -420,8 +444,7 @@ void GroupShard::remove_offsets(protocol::OffsetDeleteRequest request, Reply<pro
     return reply(std::move(response));
   }
   const uint64_t stands_on = std::max(*appended, entry->last_append);
-  settle(*entry, {});
-  send_after(stands_on, [reply = std::move(reply), response = std::move(response), fail_all](ErrorCode lost) mutable {
+  send_after(std::max(stands_on, any ? settle_removal(*entry) : 0), [reply = std::move(reply), response = std::move(response), fail_all](ErrorCode lost) mutable {
     if (lost != ErrorCode::kNone) fail_all(response, lost);
     reply(std::move(response));
   });
@@ -440,7 +463,7 @@ void GroupShard::remove_partitions(const std::vector<TopicPartition>& partitions
     if (auto appended = append_removals(entry, known, false); !appended) {
       log::warn("group", "{}: offsets of deleted topics stay in group {}: {}", tp_.to_string(), id, appended.error().what);
     }
-    settle(entry, {});
+    settle_removal(entry);
   }
 }
 
@@ -524,12 +547,55 @@ void GroupShard::settle(Entry& entry, Answers answers) {
   for (Answer& answer : answers) send_after(stands_on, std::move(answer));
 }
 
+uint64_t GroupShard::settle_removal(Entry& entry) {
+  const Group& group = entry.group;
+  const bool over = group.state() == GroupState::kEmpty && group.pending_members() == 0 && entry.offsets.empty();
+  if (over) {
+    auto appended = append_removals(entry, {}, true);
+    if (appended) {
+      const uint64_t stands_on = entry.last_append;
+      forget(std::string(group.id()));
+      return stands_on;
+    }
+    // The next look for expired offsets tries again.
+    log::warn("group", "{}: group {} stays, without offsets: {}", tp_.to_string(), group.id(), appended.error().what);
+  }
+  const uint64_t stands_on = entry.last_append;
+  settle(entry, {});
+  return stands_on;
+}
+
+ErrorCode GroupShard::room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request) {
+  const size_t comes = Group::bytes_of(request) + (entry == nullptr ? kGroupBytes + 3 * group_id.size() : 0);
+  const size_t goes = entry == nullptr ? 0 : entry->group.bytes_freed_by(request);
+  if (comes <= goes) return ErrorCode::kNone;
+  const auto more = static_cast<int64_t>(comes - goes);
+  const bool group_is_full = more + static_cast<int64_t>(entry == nullptr ? 0 : entry->group.held_bytes()) > config_.group_max_bytes;
+  if (!group_is_full && counts_.held_bytes.load(std::memory_order_relaxed) + more <= config_.membership_max_bytes) return ErrorCode::kNone;
+  if (const int64_t now_ms = now().monotonic_ms; no_room_said_ms_ == INT64_MIN || now_ms - no_room_said_ms_ >= kSayNoRoomEachMs) {
+    no_room_said_ms_ = now_ms;
+    log::warn("group", "{}: a member from {} is refused at group {}: {}", tp_.to_string(), request.client_host, group_id,
+              group_is_full ? "what its members bring is more than a group can hold" : "the members of all groups take all memory that they may have");
+  }
+  // The second passes when others have left.
+  return group_is_full ? ErrorCode::kGroupMaxSizeReached : ErrorCode::kCoordinatorNotAvailable;
+}
+
+// Offsets are on the disk first, and as many as the clients commit; what else a group takes is bounded.
+size_t GroupShard::held_by(const Entry& entry) {
+  return entry.group.held_bytes() + (entry.offsets.empty() ? kGroupBytes + 3 * entry.group.id().size() : 0);
+}
+
 void GroupShard::count(Entry& entry, bool gone) {
   const std::optional<GroupState> state = gone ? std::nullopt : std::optional(entry.group.state());
   const size_t offsets = gone ? 0 : entry.offsets.size();
   if (offsets != entry.counted_offsets) {
     counts_.offsets.fetch_add(static_cast<int64_t>(offsets) - static_cast<int64_t>(entry.counted_offsets), std::memory_order_relaxed);
     entry.counted_offsets = offsets;
+  }
+  if (const size_t bytes = gone ? 0 : held_by(entry); bytes != entry.counted_bytes) {
+    counts_.held_bytes.fetch_add(static_cast<int64_t>(bytes) - static_cast<int64_t>(entry.counted_bytes), std::memory_order_relaxed);
+    entry.counted_bytes = bytes;
   }
   if (state == entry.counted_state) return;
   if (entry.counted_state == GroupState::kCompletingRebalance && state == GroupState::kStable) counts_.rebalances.fetch_add(1, std::memory_order_relaxed);

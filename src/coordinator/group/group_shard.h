@@ -1,7 +1,7 @@
-// The groups of one partition of __consumer_offsets, while this broker leads it in one leader epoch. State in memory changes when its
-// record is appended; what stands on that record, writes as well as reads that saw it, is answered when the high watermark has passed
-// it, or with COORDINATOR_NOT_AVAILABLE after offsets.commit.timeout.ms. When leadership goes the shard dies; nothing is patched back,
-// the next leader loads the log.
+// The groups of one partition of __consumer_offsets, while this broker leads it without a break, from one leader epoch on. State in
+// memory changes when its record is appended; what stands on that record, writes as well as reads that saw it, is answered when the high
+// watermark has passed it, or with COORDINATOR_NOT_AVAILABLE after offsets.commit.timeout.ms. When leadership goes the shard dies; nothing
+// is patched back, the next leader loads the log.
 // Thread: the strand it is made with; every method runs on it.
 #pragma once
 
@@ -80,6 +80,11 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   // After an event on the group: answers leave or wait, its timer is set, a group without content is forgotten.
   void settle(Entry& entry, Answers answers);
   void send_after(uint64_t append, Answer answer);
+  // After offsets were removed: a group that has neither members nor offsets is removed too. Returns what the removal stands on.
+  uint64_t settle_removal(Entry& entry);
+  // kNone: there is memory for what the request brings.
+  ErrorCode room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request);
+  static size_t held_by(const Entry& entry);
   // Brings the counts up to date; `gone`: the entry is on its way out.
   void count(Entry& entry, bool gone = false);
   void arm_group_timer(Entry& entry);
@@ -105,6 +110,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   base::StringMap<std::unique_ptr<Entry>> groups_;
   Outbox outbox_;
   uint64_t last_removal_ = 0;  // append that the absence of a group stands on
+  int64_t no_room_said_ms_ = INT64_MIN;  // monotonic
   base::TimerId outbox_timer_ = 0;
   uint64_t timers_armed_ = 0;
   bool dead_ = false;

@@ -497,6 +497,33 @@ TEST_F(GroupTime, IdleGroupWakesUpOnlyForSessions) {
   EXPECT_LE(wakeups, 20);
 }
 
+TEST_F(GroupTime, SessionsThatEndCloseTogetherCostOneLook) {
+  for (int i = 0; i < 200; ++i) join({.session_timeout_ms = 10'000 + i, .require_known_member_id = true});
+  ASSERT_EQ(group->pending_members(), 200u);
+  int looks = 0;
+  while (auto deadline = group->deadline()) {
+    ++looks;
+    now.monotonic_ms = *deadline;
+    Answers out;
+    group->on_time(now, journal, out);
+  }
+  EXPECT_LE(looks, 3);
+  EXPECT_EQ(group->pending_members(), 0u);
+}
+
+TEST_F(GroupTime, MembersThatExpireTogetherAreOutBeforeTheOthersGoOn) {
+  auto joined = stable(4, {.session_timeout_ms = 10'000});
+  pass(5'000);
+  heartbeat(joined.members[2], 1);
+  pass(5'000);
+  ASSERT_EQ(group->members().size(), 1u);
+  EXPECT_EQ(group->leader(), joined.members[2]);
+  EXPECT_EQ(group->state(), GroupState::kPreparingRebalance);
+  auto again = join({.member_id = joined.members[2]});
+  EXPECT_EQ(again->generation, 2);
+  EXPECT_EQ(again->members.size(), 1u);
+}
+
 // --- leave -------------------------------------------------------------------------------------------------------------------
 
 TEST_F(GroupLeave, OthersRebalanceWithoutTheLeaver) {
@@ -651,6 +678,22 @@ TEST_F(GroupStatic, WhenNobodyComesBackTheRebalanceIsPutOffUntilSessionsEnd) {
   EXPECT_EQ(group->state(), GroupState::kEmpty);
 }
 
+TEST_F(GroupStatic, WhileNobodyComesBackAGroupWithoutRebalanceTimeoutIsLookedAtOnceASecond) {
+  stable(2, {.instance_id = "x", .session_timeout_ms = 25'000, .rebalance_timeout_ms = 0});
+  join({.instance_id = "third", .session_timeout_ms = 25'000, .rebalance_timeout_ms = 0});
+  leave("", "third");
+  int looks = 0;
+  while (group->state() == GroupState::kPreparingRebalance) {
+    ++looks;
+    now.monotonic_ms = *group->deadline();
+    Answers out;
+    group->on_time(now, journal, out);
+    run(out);
+  }
+  EXPECT_LE(looks, 40);
+  EXPECT_EQ(group->state(), GroupState::kEmpty);
+}
+
 TEST_F(GroupStatic, AdministratorRemovesByInstanceAlone) {
   stable(2, {.instance_id = "x"});
   EXPECT_EQ(leave("", "instance1"), ErrorCode::kNone);
@@ -705,6 +748,36 @@ TEST_F(GroupStored, UnreadableSubscriptionMeansAnyTopic) {
   completing(1, {.protocols = {{"range", text("?")}}});
   EXPECT_FALSE(group->subscribed_topics());
   EXPECT_TRUE(group->is_subscribed_to("anything"));
+}
+
+TEST_F(GroupStored, SubscriptionToMoreTopicsThanAnyoneReadsMeansAnyTopic) {
+  std::vector<std::string> topics;
+  for (int i = 0; i < 50'001; ++i) topics.push_back("t" + std::to_string(i));
+  completing(1, {.protocols = {{"range", subscription(topics)}}});
+  EXPECT_FALSE(group->subscribed_topics());
+  EXPECT_TRUE(group->is_subscribed_to("anything"));
+}
+
+TEST_F(GroupStored, WhatMembersBringIsCountedAndGivenBack) {
+  EXPECT_EQ(group->held_bytes(), 0u);
+  auto asked = join({.require_known_member_id = true});
+  const size_t pending = group->held_bytes();
+  EXPECT_GT(pending, 0u);
+  leave(asked->member_id);
+  EXPECT_EQ(group->held_bytes(), 0u);
+  auto joined = stable(2, {.protocols = {{"range", Bytes(100'000)}, {"sticky", Bytes(50'000)}}});
+  EXPECT_GT(group->held_bytes(), 300'000u);
+  EXPECT_LT(group->held_bytes(), 310'000u);
+  JoinRequest request;
+  request.member_id = joined.leader;
+  request.client_id = "client";
+  request.protocols = {{"range", Bytes(100'000)}, {"sticky", Bytes(50'000)}};
+  EXPECT_EQ(group->bytes_freed_by(request), Group::bytes_of(request)) << "who joins again with the same needs no room";
+  join({.member_id = joined.leader, .protocols = {{"range", Bytes(10)}}});
+  EXPECT_LT(group->held_bytes(), 160'000u);
+  leave(joined.leader);
+  leave(joined.members[1]);
+  EXPECT_EQ(group->held_bytes(), 0u);
 }
 
 TEST_F(GroupStored, RestoredGroupIsStableAndItsSessionsRun) {

@@ -66,9 +66,10 @@ std::vector<TopicPartition> GroupOffsets::expired(const Group& group, int64_t no
   for (const auto& [topic, partitions] : topics_) {
     if (rule == Rule::kSinceCommitUnlessSubscribed && group.is_subscribed_to(topic)) continue;
     for (const auto& [partition, offset] : partitions) {
+      // (Clients of v1 name the time of their commit themselves: any number.)
       bool due = offset.expire_timestamp_ms >= 0
                      ? now_wall_ms >= offset.expire_timestamp_ms
-                     : now_wall_ms - (rule == Rule::kSinceEmpty ? group.state_timestamp_ms() : offset.commit_timestamp_ms) >= retention_ms;
+                     : (rule == Rule::kSinceEmpty ? group.state_timestamp_ms() : offset.commit_timestamp_ms) <= now_wall_ms - retention_ms;
       if (due && !has_pending(topic, partition)) result.push_back({topic, partition});
     }
   }

@@ -15,6 +15,7 @@ bool add_subscribed_topics(ByteView metadata, base::StringSet& topics) {
     int16_t length = base::load_be<int16_t>(rest.data());
     if (length < 0 || rest.size() - 2 < static_cast<size_t>(length)) return false;
     topics.emplace(as_text(rest.subspan(2, static_cast<size_t>(length))));
+    if (topics.size() > kMostSubscribedTopics) return false;
     rest = rest.subspan(2 + static_cast<size_t>(length));
   }
   return true;

@@ -42,6 +42,7 @@ class FakeLog : public LogAccess {
   // Leadership goes; what is not committed may be cut off by the next leader.
   void lose_leadership(bool truncate) {
     leads = false;
+    leading_since_.reset();
     auto all = std::exchange(waiting_, {});
     for (auto& each : all) each.committed(ErrorCode::kNotLeaderOrFollower);
     if (!truncate) return;
@@ -54,6 +55,11 @@ class FakeLog : public LogAccess {
     leader_epoch.value += 1;
     high_watermark_ = end_;
   }
+  // It goes on leading, in a new epoch: what is on its way stays so.
+  void go_on_leading() {
+    if (!leading_since_) leading_since_ = leader_epoch;
+    leader_epoch.value += 1;
+  }
   // As another broker would have written it.
   Offset put(Bytes batch) {
     Offset first = end_;
@@ -65,7 +71,8 @@ class FakeLog : public LogAccess {
   }
 
   Result<Offset> append(const TopicPartition& tp, LeaderEpoch epoch, Bytes batch, UniqueFunction<void(ErrorCode)> committed) override {
-    if (auto error = check(tp, epoch)) {
+    const bool led_then = leads && leading_since_ && epoch >= *leading_since_ && epoch <= leader_epoch;
+    if (auto error = check(tp, epoch); error && !led_then) {
       committed(error->code);
       return fail(*error);
     }
@@ -123,6 +130,7 @@ class FakeLog : public LogAccess {
     if (leads && epoch == leader_epoch) return std::nullopt;
     return Error{ErrorCode::kNotLeaderOrFollower, tp.to_string()};
   }
+  std::optional<LeaderEpoch> leading_since_;  // set by go_on_leading()
   Offset end_{0};
   Offset high_watermark_{0};
   std::deque<Waiting> waiting_;

@@ -22,7 +22,8 @@ class LogAccess {
  public:
   virtual ~LogAccess() = default;
 
-  // Appends one v2 batch in `epoch` and returns its first offset; on an error nothing was appended. `committed` runs exactly once:
+  // Appends one v2 batch as the leader of `epoch`, or of a later one if the leadership went on unbroken since, and returns its first offset;
+  // on an error nothing was appended. `committed` runs exactly once:
   // with the same error, or kNone when the high watermark has passed the batch, or kNotEnoughReplicasAfterAppend (it is in the log
   // and the high watermark passed it, but with too few replicas), or kNotLeaderOrFollower / kKafkaStorageError when leadership is
   // gone. It may run before append() returns, and on any thread; no lock is held.
