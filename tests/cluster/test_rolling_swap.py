@@ -69,7 +69,13 @@ with Cluster(dict.fromkeys((1, 2, 3), "kafka"), {"zookeeper.session.timeout.ms":
         for producer in producers:
             producer.wait_acked(MORE)
         seen = [len(reader.seen) for reader in readers]
-        cluster.wait(lambda: all(len(reader.seen) > before for reader, before in zip(readers, seen)), "every reader reads on", 120)
+        try:
+            cluster.wait(lambda: all(len(reader.seen) > before for reader, before in zip(readers, seen)), "every reader reads on", 120)
+        except AssertionError:
+            for reader, before in zip(readers, seen):
+                if len(reader.seen) <= before:
+                    say(f"{reader.kind} of {reader.group} does not read on, ended with {reader.process.poll()}: {reader.errors[-2000:]}")
+            raise
         say(f"{what}: acknowledged {[producer.acknowledged() for producer in producers]}, read {[len(reader.seen) for reader in readers]}")
 
     def replace(program, kill):
