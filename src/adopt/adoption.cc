@@ -66,6 +66,7 @@ class Execution {
       : runtime_(runtime), files_(runtime.files()), config_(config), logs_(logs), plan_(plan) {}
 
   Result<void> run() {
+    if (auto made = files_.create_directories(plan_.mark_file.substr(0, plan_.mark_file.rfind('/'))); !made) return made;
     if (auto done = base::write_file_atomically(files_, plan_.mark_file, as_bytes(plan_.kraft ? "kraft\n" : "zookeeper\n")); !done) return done;
     if (auto done = keep_properties(); !done) return done;
     if (auto done = rename_strays(); !done) return done;

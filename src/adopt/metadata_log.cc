@@ -83,8 +83,9 @@ Result<void> take(MetadataImage& image, protocol::PartitionRecord& record) {
   auto topic = image.topics.find(record.topic_id);
   if (topic == image.topics.end()) return contradiction("a partition of a topic that was never made");
   if (record.partition_id < 0) return contradiction("a partition with a negative number");
-  topic->second.partitions[record.partition_id] = {std::move(record.replicas), std::move(record.isr), record.leader, record.leader_epoch,
-                                                   record.partition_epoch};
+  topic->second.partitions[record.partition_id] = {.replicas = std::move(record.replicas), .isr = std::move(record.isr),
+                                                   .elr = std::move(record.eligible_leader_replicas).value_or(std::vector<int32_t>()), .leader = record.leader,
+                                                   .leader_epoch = record.leader_epoch, .partition_epoch = record.partition_epoch};
   return {};
 }
 Result<void> take(MetadataImage& image, protocol::PartitionChangeRecord& record) {
@@ -95,12 +96,20 @@ Result<void> take(MetadataImage& image, protocol::PartitionChangeRecord& record)
   if (found == topic->second.partitions.end()) return contradiction("a change of a partition that was never made");
   MetadataImage::Partition& partition = found->second;
   if (record.isr) partition.isr = std::move(*record.isr);
+  if (record.eligible_leader_replicas) partition.elr = std::move(*record.eligible_leader_replicas);
   if (record.replicas) partition.replicas = std::move(*record.replicas);
   if (record.leader != kNoLeaderChange) {
     partition.leader = record.leader;
     ++partition.leader_epoch;
   }
   ++partition.partition_epoch;
+  return {};
+}
+Result<void> take(MetadataImage& image, protocol::ClearElrRecord& record) {
+  for (auto& [id, topic] : image.topics) {
+    if (!record.topic_name.empty() && topic.name != record.topic_name) continue;  // no name: all
+    for (auto& [number, partition] : topic.partitions) partition.elr.clear();
+  }
   return {};
 }
 Result<void> take(MetadataImage& image, protocol::ConfigRecord& record) {
@@ -186,14 +195,14 @@ template <class... M>
 struct Types {};
 
 // What has a place in the tree.
-using Taken = Types<protocol::TopicRecord, protocol::RemoveTopicRecord, protocol::PartitionRecord, protocol::PartitionChangeRecord, protocol::ConfigRecord,
-                    protocol::FeatureLevelRecord, protocol::RegisterBrokerRecord, protocol::UnregisterBrokerRecord, protocol::ProducerIdsRecord,
+using Taken = Types<protocol::TopicRecord, protocol::RemoveTopicRecord, protocol::PartitionRecord, protocol::PartitionChangeRecord, protocol::ClearElrRecord,
+                    protocol::ConfigRecord, protocol::FeatureLevelRecord, protocol::RegisterBrokerRecord, protocol::UnregisterBrokerRecord, protocol::ProducerIdsRecord,
                     protocol::AccessControlEntryRecord, protocol::RemoveAccessControlEntryRecord, protocol::UserScramCredentialRecord,
                     protocol::RemoveUserScramCredentialRecord, protocol::ClientQuotaRecord, protocol::DelegationTokenRecord,
                     protocol::RemoveDelegationTokenRecord>;
 // States of a running cluster: who is fenced, which controllers there are.
 using Passing = Types<protocol::FenceBrokerRecord, protocol::UnfenceBrokerRecord, protocol::BrokerRegistrationChangeRecord, protocol::NoOpRecord,
-                      protocol::ZkMigrationStateRecord, protocol::RegisterControllerRecord, protocol::ClearElrRecord, protocol::UnregisterControllerRecord>;
+                      protocol::ZkMigrationStateRecord, protocol::RegisterControllerRecord, protocol::UnregisterControllerRecord>;
 
 template <class M>
 bool is(uint32_t type) {
@@ -326,6 +335,10 @@ Result<MetadataImage> read_metadata_log(base::FileSystem& files, const std::stri
     return taken;
   });
   if (!read) return fail(read.error());
+  // A torn end was never acknowledged; what a damaged segment in the middle hides was.
+  if (!bases->empty() && bases->back() > image.end_offset) {
+    return fail(ErrorCode::kCorruptMessage, fmt::format("{}: the log is damaged at offset {}, and goes on at {}", folder, image.end_offset, bases->back()));
+  }
   return std::move(image);
 }
 

@@ -26,6 +26,7 @@ inline constexpr int8_t kBrokerResource = 4;
 struct MetadataImage {
   struct Partition {
     std::vector<int32_t> replicas, isr;
+    std::vector<int32_t> elr;  // with everything up to the high watermark although not in the ISR, which may be empty (4.x; KIP-966)
     int32_t leader = -1;
     int32_t leader_epoch = 0;
     int32_t partition_epoch = 0;
@@ -73,7 +74,7 @@ class MetadataReplay {
   std::vector<Bytes> held_;
 };
 
-// Errors: those of apply; kCorruptMessage: a damaged checkpoint, or records missing between it and the log.
+// Errors: those of apply; kCorruptMessage: a damaged checkpoint, records missing between it and the log, or a damaged segment before the last.
 Result<MetadataImage> read_metadata_log(base::FileSystem& files, const std::string& folder);
 
 }  // namespace odradek::adopt

@@ -2,15 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include "adopt/log_files.h"
+#include "base/memory_files.h"
 #include "protocol/codec.h"
 #include "protocol/messages/abort_transaction_record.h"
 #include "protocol/messages/begin_transaction_record.h"
+#include "protocol/messages/clear_elr_record.h"
 #include "protocol/messages/config_record.h"
 #include "protocol/messages/end_transaction_record.h"
 #include "protocol/messages/partition_change_record.h"
 #include "protocol/messages/partition_record.h"
 #include "protocol/messages/remove_topic_record.h"
 #include "protocol/messages/topic_record.h"
+#include "record/batch_builder.h"
 
 namespace odradek::adopt {
 namespace {
@@ -75,6 +79,53 @@ TEST_F(MetadataReplayTest, ANewLeaderRaisesItsEpochAndOtherChangesOnlyThatOfTheP
   EXPECT_EQ(partition.leader_epoch, 1);
   EXPECT_EQ(partition.partition_epoch, 2);
   EXPECT_EQ(partition.isr.size(), 2u);
+}
+
+TEST_F(MetadataReplayTest, AReplicaThatLeftTheIsrInOrderIsEligibleUntilThatIsTakenBack) {
+  topic("t", 5);
+  protocol::PartitionChangeRecord change;
+  change.topic_id = make_id(5);
+  change.partition_id = 0;
+  change.leader = -1;
+  change.isr.emplace();
+  change.eligible_leader_replicas = std::vector<int32_t>{1};
+  ASSERT_TRUE(replay_.apply(framed(change, 2)));
+  const auto& partition = image_.topics[make_id(5)].partitions[0];
+  EXPECT_TRUE(partition.isr.empty());
+  EXPECT_EQ(partition.elr, std::vector<int32_t>{1});
+  protocol::ClearElrRecord cleared;
+  cleared.topic_name = "another";
+  ASSERT_TRUE(apply(cleared));
+  EXPECT_EQ(partition.elr.size(), 1u);
+  cleared.topic_name = "";
+  ASSERT_TRUE(apply(cleared));
+  EXPECT_TRUE(partition.elr.empty());
+}
+
+TEST_F(MetadataReplayTest, ALogIsReadToATornEndAndRefusedWhereItIsDamagedBeforeThat) {
+  base::MemoryFiles files;
+  ASSERT_TRUE(files.create_directories("log"));
+  auto segment = [&](int64_t base) {
+    record::BatchBuilder builder({.base_offset = Offset{base}, .leader_epoch = LeaderEpoch{1}});
+    protocol::TopicRecord record;
+    record.name = "t" + std::to_string(base);
+    record.topic_id = make_id(static_cast<uint8_t>(base));
+    Bytes value = framed(record);
+    builder.append(1000, std::nullopt, ByteView(value));
+    return builder.build();
+  };
+  auto write = [&](int64_t base, const Bytes& bytes) { ASSERT_TRUE(base::write_file_atomically(files, "log/" + segment_file(base, ".log"), bytes)); };
+  Bytes torn = segment(1);
+  torn.pop_back();
+  write(0, segment(0));
+  write(1, torn);
+  auto read = read_metadata_log(files, "log");
+  ASSERT_TRUE(read) << read.error().what;
+  EXPECT_EQ(read->topics.size(), 1u);
+  write(2, segment(2));
+  read = read_metadata_log(files, "log");
+  ASSERT_FALSE(read);
+  EXPECT_NE(read.error().what.find("damaged at offset 1"), std::string::npos) << read.error().what;
 }
 
 TEST_F(MetadataReplayTest, ARemovedTopicTakesItsConfigsAlong) {

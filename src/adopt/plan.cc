@@ -269,7 +269,7 @@ class Inspection {
       auto found = folders_.find(tp);
       if (!is_here(partition.replicas)) {
         refuse("partition {} has no replica on broker {}: its records are elsewhere; move it here before (kafka-reassign-partitions)", tp.to_string(), plan_.broker.value);
-      } else if (!is_here(partition.isr)) {
+      } else if (partition.replicas.size() > 1 && !is_here(partition.isr) && !is_here(partition.elr)) {
         refuse("the replica of {} here was not in sync: it may lack records", tp.to_string());
       } else if (found == folders_.end()) {
         refuse("partition {} has no folder in the log dirs: is a log dir missing in log.dirs?", tp.to_string());
@@ -408,7 +408,7 @@ class Inspection {
     if (!allow_open_) {
       for (const std::string& line : lines) {
         refuse("{}. This release serves no transactions, so nobody would end it and read_committed readers would wait there. Start Kafka and let it end "
-               "(kafka-transactions --abort), or adopt with --allow-open-transactions",
+               "(kafka-transactions.sh abort), or adopt with --allow-open-transactions",
                line);
       }
     } else {

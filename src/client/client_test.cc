@@ -7,9 +7,13 @@
 
 #include "base/manual_runtime.h"
 #include "client/cluster.h"
+#include "client/fetcher.h"
+#include "client/offsets.h"
+#include "client/producer.h"
 #include "protocol/messages/api_versions.h"
 #include "protocol/messages/find_coordinator.h"
 #include "protocol/messages/heartbeat.h"
+#include "protocol/messages/init_producer_id.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/produce.h"
 
@@ -108,19 +112,20 @@ std::optional<Bytes> reply(const RequestHeader& header, const Response& response
   return protocol::encode_response(header.correlation_id, header.request_api_version, response).bytes;
 }
 
-// Two brokers, b1 the controller; topic t with partition 0 led by `leader`.
-void make_cluster(FakeNetwork& network, const int32_t* leader) {
+// Two brokers, b1 the controller; topic t with partitions that `leader` leads. A broker in `gone` is not in the cluster.
+void make_cluster(FakeNetwork& network, const int32_t* leader, int32_t partitions = 1, const std::set<int32_t>* gone = nullptr) {
   for (const char* name : {"b1:9092", "b2:9092"}) {
     FakeBroker& broker = network.brokers[name];
     broker.versions[ApiKey::kListOffsets] = {1, 7};
     broker.versions[ApiKey::kFindCoordinator] = {0, 4};
     broker.versions[ApiKey::kHeartbeat] = {0, 4};
-    broker.handlers[ApiKey::kMetadata] = [leader](const RequestHeader& header, MutableByteView body) {
+    broker.handlers[ApiKey::kMetadata] = [leader, partitions, gone](const RequestHeader& header, MutableByteView body) {
       auto request = protocol::decode_body<protocol::MetadataRequest>(body, header.request_api_version);
       EXPECT_TRUE(request);
       EXPECT_FALSE(request->allow_auto_topic_creation);
       protocol::MetadataResponse response;
       response.brokers = {{.node_id = 1, .host = "b1", .port = 9092}, {.node_id = 2, .host = "b2", .port = 9092}};
+      if (gone != nullptr) std::erase_if(response.brokers, [&](const auto& each) { return gone->contains(each.node_id); });
       response.controller_id = 1;
       response.cluster_id = "c";
       for (const auto& asked : request->topics.value_or(std::vector<protocol::MetadataRequest::MetadataRequestTopic>{})) {
@@ -130,9 +135,12 @@ void make_cluster(FakeNetwork& network, const int32_t* leader) {
           topic.error_code = static_cast<int16_t>(ErrorCode::kUnknownTopicOrPartition);
           continue;
         }
-        auto& partition = topic.partitions.emplace_back();
-        partition.leader_id = *leader;
-        if (*leader < 0) partition.error_code = static_cast<int16_t>(ErrorCode::kLeaderNotAvailable);
+        for (int32_t i = 0; i < partitions; ++i) {
+          auto& partition = topic.partitions.emplace_back();
+          partition.partition_index = i;
+          partition.leader_id = *leader;
+          if (*leader < 0) partition.error_code = static_cast<int16_t>(ErrorCode::kLeaderNotAvailable);
+        }
       }
       return reply(header, response);
     };
@@ -369,6 +377,110 @@ TEST(Cluster, RequestGoesToTheCoordinatorAndFollowsIt) {
     ASSERT_TRUE(answer) << answer.error().what;
     EXPECT_EQ((*answer)->error_code, static_cast<int16_t>(ErrorCode::kRebalanceInProgress));  // not retriable: the caller's
   }
+}
+
+TEST(Cluster, TheSuccessorOfABrokerThatLeftTheClusterIsAsked) {
+  FakeNetwork network;
+  int32_t leader = 1;
+  std::set<int32_t> gone;
+  make_cluster(network, &leader, 1, &gone);
+  for (auto& [name, broker] : network.brokers) broker.handlers[ApiKey::kListOffsets] = offsets_answer(ErrorCode::kNone);
+  auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b2:9092"});
+  ASSERT_TRUE(cluster);
+  ASSERT_TRUE((*cluster)->leader({"t", 0}));
+  leader = 2;
+  gone.insert(1);
+  ASSERT_TRUE((*cluster)->metadata(std::vector<std::string>{}));  // of other topics: who led t is still remembered
+  auto answer = (*cluster)->ask<protocol::ListOffsetsResponse>(TheLeader{{"t", 0}}, protocol::ListOffsetsRequest{}, offsets_error);
+  ASSERT_TRUE(answer) << answer.error().what;
+  auto itself = (*cluster)->ask<protocol::ListOffsetsResponse>(TheBroker{{1}}, protocol::ListOffsetsRequest{});
+  ASSERT_FALSE(itself);
+  EXPECT_EQ(itself.error().code, ErrorCode::kBrokerNotAvailable);
+}
+
+TEST(Offsets, PartitionsWithoutALeaderCostThePatienceOnce) {
+  FakeNetwork network;
+  int32_t leader = -1;
+  make_cluster(network, &leader, 20);
+  auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b1:9092", .patience = std::chrono::milliseconds(5000)});
+  ASSERT_TRUE(cluster);
+  std::map<TopicPartition, int64_t> asked;
+  for (int32_t i = 0; i < 20; ++i) asked[{"t", i}] = kLatestTimestamp;
+  int64_t start = network.clock().monotonic_ms();
+  auto listed = list_offsets(**cluster, asked);
+  ASSERT_TRUE(listed) << listed.error().what;
+  for (const auto& [name, each] : *listed) EXPECT_EQ(each.error, ErrorCode::kLeaderNotAvailable);
+  EXPECT_EQ(listed->size(), 20u);
+  EXPECT_LE(network.clock().monotonic_ms() - start, 6000);
+}
+
+TEST(Producer, ABatchDoesNotOvertakeThoseAtTheFormerLeader) {
+  FakeNetwork network;
+  int32_t leader = 1;
+  make_cluster(network, &leader);
+  std::vector<int32_t> sequences;  // as b2 sees them
+  for (auto& [name, broker] : network.brokers) {
+    broker.versions[ApiKey::kInitProducerId] = {0, 4};
+    broker.versions[ApiKey::kProduce] = {3, 9};
+    broker.handlers[ApiKey::kInitProducerId] = [](const RequestHeader& header, MutableByteView) {
+      protocol::InitProducerIdResponse response;
+      response.producer_id = 7;
+      response.producer_epoch = 0;
+      return reply(header, response);
+    };
+  }
+  network.brokers["b1:9092"].handlers[ApiKey::kProduce] = [](const RequestHeader&, MutableByteView) { return std::nullopt; };
+  network.brokers["b2:9092"].handlers[ApiKey::kProduce] = [&](const RequestHeader& header, MutableByteView body) {
+    auto request = protocol::decode_body<protocol::ProduceRequest>(body, header.request_api_version);
+    EXPECT_TRUE(request);
+    sequences.push_back(record::BatchView(request->topic_data.at(0).partition_data.at(0).records.bytes).base_sequence());
+    protocol::ProduceResponse response;
+    auto& topic = response.responses.emplace_back();
+    topic.name = "t";
+    topic.partition_responses.emplace_back();
+    return reply(header, response);
+  };
+  auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b2:9092", .connection = {.request_timeout = std::chrono::milliseconds(700)}});
+  ASSERT_TRUE(cluster);
+  auto producer = Producer::make(**cluster, network.runtime.random(), {.batch_bytes = 1});
+  ASSERT_TRUE(producer) << producer.error().what;
+  ASSERT_TRUE((*producer)->send("t", {.value = as_bytes("a")}));
+  leader = 2;
+  (*cluster)->forget_leader({"t", 0});
+  ASSERT_TRUE((*producer)->send("t", {.value = as_bytes("b")}));
+  EXPECT_TRUE(sequences.empty());
+  auto flushed = (*producer)->flush();
+  ASSERT_TRUE(flushed) << flushed.error().what;
+  EXPECT_EQ(sequences, (std::vector<int32_t>{0, 1}));
+}
+
+TEST(Fetcher, GoesOnWithTheNextLeaderWhenTheFormerOneIsSilent) {
+  FakeNetwork network;
+  int32_t leader = 1;
+  make_cluster(network, &leader);
+  int fetches = 0;
+  for (auto& [name, broker] : network.brokers) broker.versions[ApiKey::kFetch] = {4, 12};
+  network.brokers["b1:9092"].handlers[ApiKey::kFetch] = [](const RequestHeader&, MutableByteView) { return std::nullopt; };
+  network.brokers["b2:9092"].handlers[ApiKey::kFetch] = [&](const RequestHeader& header, MutableByteView) {
+    ++fetches;
+    protocol::FetchResponse response;
+    auto& topic = response.responses.emplace_back();
+    topic.topic = "t";
+    topic.partitions.emplace_back();
+    return reply(header, response);
+  };
+  auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b2:9092"});
+  ASSERT_TRUE(cluster);
+  Fetcher fetcher(**cluster, {});
+  fetcher.add({"t", 0}, Offset{0});
+  auto nothing = [](const TopicPartition&, const record::RecordView&) { return true; };
+  ASSERT_TRUE(fetcher.poll(nothing));
+  leader = 2;
+  for (int i = 0; i < 100 && fetches == 0; ++i) {
+    auto polled = fetcher.poll(nothing);
+    ASSERT_TRUE(polled) << polled.error().what;
+  }
+  EXPECT_GE(fetches, 1);
 }
 
 TEST(Cluster, BadBootstrapIsRefused) {

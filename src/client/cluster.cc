@@ -34,7 +34,7 @@ Result<protocol::MetadataResponse> Cluster::metadata(const std::optional<std::ve
   }
 }
 
-Result<BrokerId> Cluster::leader(const TopicPartition& partition) {
+Result<BrokerId> Cluster::leader(const TopicPartition& partition, bool wait) {
   for (Attempts attempts = begin();;) {
     if (auto known = leaders_.find(partition); known != leaders_.end()) return known->second;
     Error error{ErrorCode::kLeaderNotAvailable, partition.to_string() + " has no leader"};
@@ -50,6 +50,7 @@ Result<BrokerId> Cluster::leader(const TopicPartition& partition) {
         if (topic.error_code == 0 && missing) error = {ErrorCode::kUnknownTopicOrPartition, partition.to_string() + " does not exist"};
       }
     }
+    if (!wait && error.code == ErrorCode::kLeaderNotAvailable) return fail(std::move(error));
     if (!again(attempts, TheLeader{partition}, error)) return fail(std::move(error));
   }
 }
@@ -99,7 +100,9 @@ int64_t Cluster::backoff_ns(int count) const {
 }
 
 bool Cluster::again(Attempts& attempts, const Target& target, const Error& error) {
-  if (!is_retriable(error.code)) return false;
+  // Who asks for one broker by its id means that one; whoever else left the cluster has a successor.
+  bool found_again = error.code == ErrorCode::kBrokerNotAvailable && !std::holds_alternative<TheBroker>(target);
+  if (!is_retriable(error.code) && !found_again) return false;
   bool unknown_topic = error.code == ErrorCode::kUnknownTopicOrPartition || error.code == ErrorCode::kUnknownTopicId;
   int64_t patience_ms = (unknown_topic ? options_.patience_unknown_topic : options_.patience).count();
   int64_t pause_ns = backoff_ns(attempts.count);

@@ -46,6 +46,10 @@ struct TheCoordinator {
 };
 using Target = std::variant<AnyBroker, TheController, TheBroker, TheLeader, TheCoordinator>;
 
+// Whether to ask again may help: codes that Kafka calls retriable, and that a broker who was found for something is not in the cluster
+// any more; somebody else is found then.
+inline bool may_pass(ErrorCode code) { return is_retriable(code) || code == ErrorCode::kBrokerNotAvailable; }
+
 // Whether a request whose answer was lost with its connection is sent once more. kNo: it might be done twice.
 enum class Resend { kYes, kNo };
 
@@ -65,7 +69,8 @@ class Cluster {
 
   // Asks for Metadata: of these topics, all topics if none are given (nullopt), no topic for an empty list. Topics are not made.
   Result<protocol::MetadataResponse> metadata(const std::optional<std::vector<std::string>>& topics);
-  Result<BrokerId> leader(const TopicPartition& partition);
+  // `wait`: while there is none, until the patience ends.
+  Result<BrokerId> leader(const TopicPartition& partition, bool wait = true);
   Result<BrokerId> coordinator(CoordinatorType type, const std::string& key);
   // An open connection to whom `target` means now; owned by the cluster, valid until the next call.
   Result<Connection*> connect(const Target& target);
@@ -74,6 +79,7 @@ class Cluster {
   Result<std::shared_ptr<Connection>> hold(const Target& target);
   // What the cluster knows about the leader of `partition` is stale.
   void forget_leader(const TopicPartition& partition) { leaders_.erase(partition); }
+  void forget_coordinator(CoordinatorType type, const std::string& key) { coordinators_.erase({type, key}); }
   net::Dialer& dialer() const { return dialer_; }
   // Random factor around 1 for pauses, doubling from backoff_min to backoff_max.
   int64_t backoff_ns(int count) const;

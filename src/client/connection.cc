@@ -98,6 +98,12 @@ bool Connection::arrived(const Ticket& ticket, int64_t deadline_ns) {
   return true;
 }
 
+void Connection::give_up(Error why) {
+  if (broken_) return;
+  broken_ = true;
+  why_broken_ = std::move(why);
+}
+
 Result<void> Connection::take_frame(int64_t deadline_ns) {
   CHECK(!waiting_.empty());  // the ticket is one of this connection, not yet received
   if (auto read = next_frame(deadline_ns); !read) return read;

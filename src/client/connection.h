@@ -101,6 +101,8 @@ class Connection {
   // Whether receive() of this ticket would return at once; waits for it until `deadline_ns` (in the past: looks only). Never breaks
   // the connection by waiting; a broken one says true, for receive() has its error.
   bool arrived(const Ticket& ticket, int64_t deadline_ns);
+  // Nobody waits any longer: the connection is broken, with this error.
+  void give_up(Error why);
   // Requests sent whose answers have not come.
   size_t in_flight() const { return waiting_.size(); }
 

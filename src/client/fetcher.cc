@@ -45,7 +45,8 @@ Result<void> Fetcher::send() {
   std::map<BrokerId, std::vector<TopicPartition>> by_leader;
   for (auto& [name, partition] : partitions_) {
     if (partition.on_the_way || partition.not_before_ns > now_ns()) continue;
-    auto leader = cluster_.leader(name);
+    // The first leader is waited for. Later the others are read meanwhile.
+    auto leader = cluster_.leader(name, partition.failures == 0);
     if (leader) {
       by_leader[*leader].push_back(name);
     } else if (is_retriable(leader.error().code) && leader.error().code != ErrorCode::kUnknownTopicOrPartition && partition.failures > 0) {
@@ -62,7 +63,7 @@ Result<void> Fetcher::send() {
     message.min_bytes = 1;
     message.max_bytes = options_.max_bytes;
     message.isolation_level = static_cast<int8_t>(options_.isolation);
-    Request request{.broker = broker, .connection = nullptr, .ticket = {}, .asked = {}};
+    Request request{.broker = broker, .connection = nullptr, .ticket = {}, .overdue_ns = 0, .asked = {}};
     for (const TopicPartition& name : names) {
       if (message.topics.empty() || message.topics.back().topic != name.topic) message.topics.emplace_back().topic = name.topic;
       Partition& partition = partitions_.at(name);
@@ -75,13 +76,14 @@ Result<void> Fetcher::send() {
     auto connection = cluster_.hold(TheBroker{broker});
     auto ticket = connection ? (*connection)->send(message, kLastWithNames) : Result<Ticket>(fail(std::move(connection.error())));
     if (!ticket) {
-      if (!is_retriable(ticket.error().code)) return fail(std::move(ticket.error()));
+      if (!may_pass(ticket.error().code)) return fail(std::move(ticket.error()));
       for (const TopicPartition& name : names) stumble(name);
       continue;
     }
     for (const TopicPartition& name : names) partitions_.at(name).on_the_way = true;
     request.connection = std::move(*connection);
     request.ticket = *ticket;
+    request.overdue_ns = now_ns() + (int64_t{options_.max_wait_ms} + options_.request_timeout_ms) * 1'000'000;
     in_flight_.push_back(std::move(request));
   }
   return {};
@@ -97,8 +99,17 @@ Result<void> Fetcher::poll(const OnRecord& on_record) {
   int64_t until = now_ns() + int64_t{options_.max_wait_ms} * 1'000'000;
   for (bool any = false; !any && now_ns() < until;) {
     int64_t pause = in_flight_.size() == 1 ? until : now_ns() + 10'000'000;
-    for (size_t i = 0; i < in_flight_.size();) {
-      if (!in_flight_[i].connection->arrived(in_flight_[i].ticket, i == 0 ? pause : now_ns())) {
+    // Each that is on its way now, and not those sent meanwhile: while records keep coming the caller has other things to do too.
+    size_t i = 0;
+    for (size_t left = in_flight_.size(); left > 0; --left) {
+      Connection& connection = *in_flight_[i].connection;
+      bool here = connection.arrived(in_flight_[i].ticket, i == 0 ? pause : now_ns());
+      if (!here && now_ns() > in_flight_[i].overdue_ns) {
+        // Nothing else would find out that its host has lost its power.
+        connection.give_up({ErrorCode::kRequestTimedOut, connection.address().to_string() + " does not answer a fetch"});
+        here = true;
+      }
+      if (!here) {
         ++i;
         continue;
       }

@@ -19,6 +19,7 @@ namespace odradek::client {
 struct FetchOptions {
   IsolationLevel isolation = IsolationLevel::kReadUncommitted;
   int32_t max_wait_ms = 500;  // the long poll
+  int32_t request_timeout_ms = 30'000;  // a leader that is silent for so much longer is given up
   int32_t partition_max_bytes = 1 << 20;
   int32_t max_bytes = 16 << 20;
   std::optional<int64_t> reset;  // timestamp of list_offsets (earliest, latest) for positions outside the log
@@ -52,6 +53,7 @@ class Fetcher {
     BrokerId broker;
     std::shared_ptr<Connection> connection;  // shared: see Cluster::hold
     Ticket ticket;
+    int64_t overdue_ns = 0;  // from when on its answer is not waited for
     std::map<TopicPartition, std::pair<Offset, uint64_t>> asked;  // with the generation
   };
   using Data = protocol::FetchResponse::PartitionData;

@@ -30,24 +30,26 @@ Result<std::map<TopicPartition, ListedOffset>> list_offsets(Cluster& cluster, co
   std::vector<TopicPartition> open;
   for (const auto& [partition, timestamp] : timestamps) open.push_back(partition);
   constexpr int kRounds = 8;
+  bool waited = false;  // the patience is for all together: one partition without a leader has used it up
   for (int round = 0; !open.empty() && round < kRounds; ++round) {
     if (round > 0) cluster.dialer().pause_until(cluster.dialer().clock().monotonic_ns() + cluster.backoff_ns(round));
     std::map<BrokerId, std::vector<TopicPartition>> by_leader;
     std::vector<TopicPartition> again;
     for (const TopicPartition& partition : open) {
-      auto leader = cluster.leader(partition);
+      auto leader = cluster.leader(partition, !waited);
       if (!leader && leader.error().code == ErrorCode::kNetworkException) return fail(std::move(leader.error()));
       if (leader) {
         by_leader[*leader].push_back(partition);
       } else {
         result[partition].error = leader.error().code;
+        waited |= leader.error().code == ErrorCode::kLeaderNotAvailable;
       }
     }
     for (const auto& [leader, partitions] : by_leader) {
       auto connection = cluster.hold(TheBroker{leader});
       auto answer = connection ? (*connection)->ask<ListOffsetsResponse>(request_for(timestamps, partitions, isolation))
                                : Result<Answer<ListOffsetsResponse>>(fail(std::move(connection.error())));
-      if (!answer && !is_retriable(answer.error().code)) return fail(std::move(answer.error()));
+      if (!answer && !may_pass(answer.error().code)) return fail(std::move(answer.error()));
       for (const TopicPartition& partition : partitions) result[partition].error = answer ? ErrorCode::kUnknownServerError : answer.error().code;
       if (answer) {
         for (const auto& topic : answer->message.topics) {
@@ -59,7 +61,7 @@ Result<std::map<TopicPartition, ListedOffset>> list_offsets(Cluster& cluster, co
         }
       }
       for (const TopicPartition& partition : partitions) {
-        if (!is_retriable(result[partition].error)) continue;
+        if (!may_pass(result[partition].error)) continue;
         cluster.forget_leader(partition);
         again.push_back(partition);
       }

@@ -14,7 +14,7 @@ using protocol::ProduceResponse;
 namespace {
 constexpr size_t kMaxRequestBytes = 8 << 20;
 constexpr size_t kMaxWaitingBatches = 64;  // of one partition, before send() waits
-constexpr int16_t kLastWithNames = 12;     // later versions of Produce name topics by id
+constexpr int16_t kFirstWithBatches = 3, kLastWithNames = 12;  // of Produce: earlier versions carry old messages, later ones name topics by id
 
 // Sequence numbers have 31 bits and go round.
 bool comes_before(int32_t a, int32_t b) { return static_cast<int32_t>((static_cast<uint32_t>(b) - static_cast<uint32_t>(a)) << 1) > 0; }
@@ -159,6 +159,8 @@ Result<void> Producer::pump() {
       if (queue.waiting.empty() || (alone && queue.on_the_way > 0) || queue.not_before_ns > now) continue;
       auto leader = cluster_.leader(partition);
       if (leader) {
+        // A batch that overtakes one at the former leader would be out of sequence.
+        if (queue.on_the_way > 0 && queue.broker != *leader) continue;
         by_leader[*leader].push_back(partition);
       } else if (!is_retriable(leader.error().code) || now_ns() - queue.waiting.front().made_ns > options_.delivery_timeout_ms * 1'000'000) {
         failed_ = leader.error();
@@ -189,6 +191,7 @@ Result<bool> Producer::send_to(BrokerId broker, const std::vector<TopicPartition
     request.batches.emplace_back(partition, std::move(from.waiting.front()));
     from.waiting.pop_front();
     ++from.on_the_way;
+    from.broker = broker;
   }
   for (auto& [partition, batch] : request.batches) {
     if (message.topic_data.empty() || message.topic_data.back().name != partition.topic) message.topic_data.emplace_back().name = partition.topic;
@@ -197,7 +200,11 @@ Result<bool> Producer::send_to(BrokerId broker, const std::vector<TopicPartition
     data.records.bytes = batch.bytes;
   }
   auto connection = cluster_.hold(TheBroker{broker});
-  auto ticket = connection ? (*connection)->send(message, kLastWithNames, options_.acks != 0) : Result<Ticket>(fail(std::move(connection.error())));
+  auto ticket = [&]() -> Result<Ticket> {
+    if (!connection) return fail(connection.error());
+    if (auto version = (*connection)->version_for(ProduceRequest::kKey, kFirstWithBatches, kLastWithNames); !version) return fail(version.error());
+    return (*connection)->send(message, kLastWithNames, options_.acks != 0);
+  }();
   if (!ticket || options_.acks == 0) {
     Error error = ticket ? Error{} : ticket.error();
     for (auto& [partition, batch] : request.batches) {
@@ -258,7 +265,7 @@ Result<void> Producer::answered(const TopicPartition& partition, Batch batch, Er
   bool behind_a_failure = error.code == ErrorCode::kOutOfOrderSequenceNumber && from.repeating && !from.waiting.empty() && options_.idempotent &&
                           comes_before(from.waiting.front().sequence, batch.sequence);
   bool late = now_ns() - batch.made_ns > options_.delivery_timeout_ms * 1'000'000;
-  if ((!is_retriable(error.code) && !behind_a_failure) || late) {
+  if ((!may_pass(error.code) && !behind_a_failure) || late) {
     failed_ = error;
     return fail(std::move(error));
   }

@@ -1,7 +1,8 @@
 // Sends records in batches, several requests on the way at once, in order.
 // Per partition: records → open batch (linger, batch_bytes) → queue → request to the leader. Order holds over repetitions: an
 // idempotent producer numbers its batches and, after a failure, sends the partition's batches again one by one from the first
-// unanswered one; without numbers a partition has one batch on its way at a time. The first batch that cannot be delivered ends
+// unanswered one; without numbers a partition has one batch on its way at a time. What is on its way to a former leader is answered before
+// the next batch goes to a new one. The first batch that cannot be delivered ends
 // the producer: every later call fails with its error.
 // Without idempotence a batch whose answer was lost is sent once more and may be there twice.
 // Errors: those of cluster.h and Kafka's codes of Produce. Starts no thread; send() waits when max_in_flight is reached.
@@ -67,6 +68,7 @@ class Producer {
     int32_t next_sequence = 0;
     std::deque<Batch> waiting;  // in order
     int on_the_way = 0;
+    BrokerId broker = kNoBroker;  // where they are on the way to
     bool repeating = false;  // something failed: one at a time until the first answer that is good
     int failures = 0;
     int64_t not_before_ns = 0;

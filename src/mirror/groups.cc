@@ -18,6 +18,13 @@ constexpr int16_t kLastWithNames = 9;  // later versions of OffsetCommit and Off
 
 client::Target coordinator(const std::string& group) { return client::TheCoordinator{client::CoordinatorType::kGroup, group}; }
 ErrorCode code_of(int16_t code) { return static_cast<ErrorCode>(code); }
+
+// The group may have moved: the next round looks for its coordinator again.
+tl::unexpected<Error> refused(client::Cluster& cluster, const std::string& group, Error why) {
+  cluster.forget_coordinator(client::CoordinatorType::kGroup, group);
+  why.what += " (" + std::string(name_of(why.code)) + ")";
+  return fail(std::move(why));
+}
 }  // namespace
 
 GroupCommits commits_to_write(const GroupCommits& source, const GroupCommits& target, const GroupCommits& written,
@@ -62,9 +69,8 @@ Result<GroupCommits> Groups::commits(client::Cluster& cluster, const std::string
   asked.group_id = group;
   asked.topics.reset();
   auto connection = cluster.hold(coordinator(group));
-  if (!connection) return fail(std::move(connection.error()));
-  auto answer = (*connection)->ask<OffsetFetchResponse>(request, kLastWithNames);
-  if (!answer) return fail(std::move(answer.error()));
+  auto answer = connection ? (*connection)->ask<OffsetFetchResponse>(request, kLastWithNames) : Result<client::Answer<OffsetFetchResponse>>(fail(connection.error()));
+  if (!answer) return refused(cluster, group, std::move(answer.error()));
   GroupCommits found;
   auto take = [&](const auto& topics) {
     for (const auto& topic : topics) {
@@ -84,7 +90,7 @@ Result<GroupCommits> Groups::commits(client::Cluster& cluster, const std::string
   } else {
     take(answer->message.topics);
   }
-  if (code != 0 && code_of(code) != ErrorCode::kGroupIdNotFound) return fail(code_of(code), "offsets of group " + group);
+  if (code != 0 && code_of(code) != ErrorCode::kGroupIdNotFound) return refused(cluster, group, {code_of(code), "offsets of group " + group});
   return found;
 }
 
@@ -113,12 +119,11 @@ Result<void> Groups::commit(const std::string& group, const GroupCommits& commit
     to.committed_metadata = commit.metadata;
   }
   auto connection = target_.hold(coordinator(group));
-  if (!connection) return fail(std::move(connection.error()));
-  auto answer = (*connection)->ask<OffsetCommitResponse>(request, kLastWithNames);
-  if (!answer) return fail(std::move(answer.error()));
+  auto answer = connection ? (*connection)->ask<OffsetCommitResponse>(request, kLastWithNames) : Result<client::Answer<OffsetCommitResponse>>(fail(connection.error()));
+  if (!answer) return refused(target_, group, std::move(answer.error()));
   for (const auto& topic : answer->message.topics) {
     for (const auto& partition : topic.partitions) {
-      if (partition.error_code != 0) return fail(code_of(partition.error_code), "commit of group " + group + " for " + topic.name);
+      if (partition.error_code != 0) return refused(target_, group, {code_of(partition.error_code), "commit of group " + group + " for " + topic.name});
     }
   }
   return {};

@@ -187,7 +187,7 @@ void Mirror::leave_group() {
 }
 
 Result<void> Mirror::run() {
-  auto bad = [](const Error& error) { return !is_retriable(error.code) && error.code != ErrorCode::kRebalanceInProgress; };
+  auto bad = [](const Error& error) { return !client::may_pass(error.code) && error.code != ErrorCode::kRebalanceInProgress; };
   // The positions topic must be there before the group can share it out.
   for (;;) {
     auto target = connect(options_.target);
@@ -242,7 +242,9 @@ Result<void> Mirror::begin(Life& life) {
   }
   auto stored = load_positions(*life.target, options_.positions_topic());
   if (!stored) return fail(std::move(stored.error()));
-  if (*stored) life.stored = std::move(**stored);
+  // run() has made the topic. Without what it holds all would be copied a second time, so a broker that does not know it yet is no answer.
+  if (!*stored) return fail(ErrorCode::kUnknownTopicOrPartition, "the target does not show the topic " + options_.positions_topic());
+  life.stored = std::move(**stored);
   if (!life.stored.source_cluster.empty() && life.stored.source_cluster != life.source->cluster_id()) {
     return fail(ErrorCode::kInvalidConfig, "mirror " + options_.name + " copies cluster " + life.stored.source_cluster + ", not " + life.source->cluster_id() +
                                                "; give this one another name");
@@ -283,14 +285,13 @@ Result<void> Mirror::refresh(Life& life) {
   FetchPlanOptions plan{.range_bytes = options_.fetch_range_bytes, .ranges = 4 * options_.fetch_connections, .poll_bytes = 1 << 20};
   std::map<TopicPartition, std::shared_ptr<Partition>> partitions;
   for (const auto& [name, topic] : *topics) {
-    if (!topic.there) {
-      shared_.stale = true;  // it was made just now
-      continue;
-    }
+    if (!topic.there) shared_.stale = true;  // it was made, or given more partitions, just now
     for (const auto& [index, leader] : topic.source_leaders) {
       TopicPartition key{name, index};
+      auto found = life.partitions.find(key);
+      if (!topic.there && (found == life.partitions.end() || !topic.target_leaders.contains(index))) continue;
       auto& partition = partitions[key];
-      if (auto found = life.partitions.find(key); found != life.partitions.end()) {
+      if (found != life.partitions.end()) {
         partition = found->second;
       } else {
         partition = std::make_shared<Partition>(key, plan, options_.isolation, life.identity,
@@ -309,7 +310,9 @@ Result<void> Mirror::refresh(Life& life) {
     if (!topics->contains(key.topic)) gone.insert(key.topic);
   }
   for (const auto& [key, partition] : life.partitions) {
-    if (!partitions.contains(key)) partition->lose(0, "the topic is gone");
+    if (partitions.contains(key)) continue;
+    partition->lose(0, "the topic is gone");
+    life.stored.maps[key] = partition->map();  // it may come back
   }
   if (options_.delete_topics && !gone.empty()) {
     if (auto removed = life.topics->remove(gone); !removed) return removed;
@@ -353,6 +356,17 @@ void Mirror::match_lanes(Life& life) {
         [&](BrokerId id, const net::Endpoint& address, int i) { return std::make_unique<SourceLane>(shared_, id, address, i, client); });
   match(life.target_lanes, *life.target, options_.produce_connections, [](const Partition& partition) { return partition.target_leader.load(); }, "produce",
         [&](BrokerId id, const net::Endpoint& address, int i) { return std::make_unique<TargetLane>(shared_, id, address, i, client); });
+}
+
+Result<void> Mirror::lanes_connected(const Life& life) const {
+  auto check = [](const auto& lanes) -> Result<void> {
+    for (const auto& [key, lane] : lanes) {
+      if (std::string trouble = lane->trouble(); !trouble.empty()) return fail(ErrorCode::kNetworkException, std::move(trouble));
+    }
+    return {};
+  };
+  auto source = check(life.source_lanes);
+  return source ? check(life.target_lanes) : source;
 }
 
 uint64_t Mirror::checkpoint(Life& life) {
@@ -406,17 +420,25 @@ Result<void> Mirror::live() {
   int64_t round_wanted = 0;  // over the groups, begun when everything was copied
   int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
   int64_t last_refresh = 0;
-  bool configs_synced = false;
+  bool configs_synced = false, refreshed = false;
   while (!shared_.stop && held_ && losses_ == losses) {
     int64_t now = shared_.now_ns();
     if (now >= next_refresh || (shared_.stale && now - last_refresh > 250'000'000)) {
       shared_.stale = false;
       auto done = refresh(life);
       note("topics", done);
+      refreshed = done.has_value();
+      if (done) note("topics on the target", life.topics->refusals());
       last_refresh = shared_.now_ns();
       next_refresh = last_refresh + (done ? options_.refresh_topics_ms : 500) * 1'000'000;
     }
     note("placing", life.placing->place(*shared_.partitions()));
+    if (std::string trouble = life.positions->trouble(); trouble.empty()) {
+      note("positions", {});
+    } else {
+      note("positions", fail(ErrorCode::kUnknownServerError, std::move(trouble)));
+    }
+    note("connections", lanes_connected(life));
     missed_ = life.placing->missed();
     shared_.source_alarm.ring();
     if (options_.sync_groups && life.groups == nullptr) {
@@ -437,7 +459,7 @@ Result<void> Mirror::live() {
       checkpoint(life);
       next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
     }
-    bool there = !shared_.stale && last_refresh > 0 && caught_up(life);
+    bool there = !shared_.stale && refreshed && caught_up(life);
     set_phase(there ? MirrorStatus::Phase::kCaughtUp : MirrorStatus::Phase::kCopying);
     if (options_.exit_when_caught_up && there) {
       bool groups_too = !options_.sync_groups || life.partitions.empty();
@@ -460,6 +482,7 @@ Result<void> Mirror::live() {
   shared_.target_alarm.ring();
   life.source_lanes.clear();
   life.target_lanes.clear();
+  for (const char* what : {"topics", "topics on the target", "placing", "positions", "connections", "configs of topics"}) note(what, {});  // they were of this life
   shared_.set_partitions(std::make_shared<PartitionList>());
   for (const auto& [key, partition] : life.partitions) {
     Progress progress = partition->progress();

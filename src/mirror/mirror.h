@@ -53,6 +53,7 @@ class Mirror {
   Result<void> begin(Life& life);
   Result<void> refresh(Life& life);
   void match_lanes(Life& life);
+  Result<void> lanes_connected(const Life& life) const;
   bool caught_up(const Life& life) const;
   uint64_t checkpoint(Life& life);
   void note(const std::string& what, const Result<void>& result);

@@ -1,6 +1,7 @@
 #include "mirror/placing.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "client/offsets.h"
@@ -20,14 +21,32 @@ constexpr int kPatience = 8;
 Result<void> Placing::place(const std::vector<std::shared_ptr<Partition>>& partitions) {
   int64_t now = source_.dialer().clock().monotonic_ns();
   std::vector<Partition*> lost;
+  std::set<std::string> topics;
   std::map<TopicPartition, int64_t> earliest, latest;
   for (const auto& partition : partitions) {
     auto until = partition->lost_until();
     if (!until || *until > now || partition->source_leader < 0 || partition->target_leader < 0) continue;
     lost.push_back(partition.get());
+    topics.insert(partition->name.topic);
     earliest[partition->name] = client::kEarliestTimestamp;
     latest[partition->name] = client::kLatestTimestamp;
   }
+  if (lost.empty()) return {};
+  // What was lost because its topic was deleted and made again goes on where the new one begins, not at the old one's offset.
+  auto metadata = source_.metadata(std::vector<std::string>(topics.begin(), topics.end()));
+  if (!metadata) return fail(ErrorCode::kNetworkException, "source: " + metadata.error().what);
+  std::map<std::string, std::string> ids;
+  for (const auto& topic : metadata->topics) {
+    if (topic.error_code == 0 && topic.name && !topic.topic_id.is_zero()) ids[*topic.name] = topic.topic_id.to_string();
+  }
+  std::erase_if(lost, [&](Partition* partition) {
+    if (auto id = ids.find(partition->name.topic); id != ids.end()) partition->set_topic_id(id->second);
+    auto until = partition->lost_until();
+    if (until && *until <= now) return false;
+    earliest.erase(partition->name);
+    latest.erase(partition->name);
+    return true;
+  });
   if (lost.empty()) return {};
   auto target_ends = client::list_offsets(target_, latest);
   auto target_starts = target_ends ? client::list_offsets(target_, earliest) : Result<std::map<TopicPartition, client::ListedOffset>>(fail(Error{}));

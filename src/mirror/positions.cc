@@ -109,7 +109,16 @@ Result<std::optional<StoredPositions>> load_positions(client::Cluster& cluster, 
   std::vector<std::pair<std::string, std::optional<std::string>>> records;
   client::Fetcher fetcher(cluster, {.max_wait_ms = 100, .partition_max_bytes = 8 << 20, .max_bytes = 8 << 20, .reset = client::kEarliestTimestamp});
   fetcher.add(partition, starts->at(partition).offset);
-  while (fetcher.position(partition) < ends->at(partition).offset) {
+  constexpr int64_t kPatience_ns = 60'000'000'000;
+  Offset seen{-1};
+  for (int64_t until = 0; fetcher.position(partition) < ends->at(partition).offset;) {
+    int64_t now = cluster.dialer().clock().monotonic_ns();
+    if (fetcher.position(partition) > seen) {
+      seen = fetcher.position(partition);
+      until = now + kPatience_ns;
+    } else if (now > until) {
+      return fail(ErrorCode::kRequestTimedOut, topic + " cannot be read on behind offset " + std::to_string(seen.value));
+    }
     auto polled = fetcher.poll([&](const TopicPartition&, const record::RecordView& record) {
       if (record.key) records.emplace_back(as_text(*record.key), record.value ? std::optional(std::string(as_text(*record.value))) : std::nullopt);
       return true;

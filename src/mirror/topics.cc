@@ -25,19 +25,30 @@ void Topics::say_once(const std::string& what) {
   if (said_.insert(what).second) log::warn("mirror", "{}", what);
 }
 
+Result<void> Topics::refusals() const {
+  if (refusals_.empty()) return {};
+  return fail(ErrorCode::kPolicyViolation, refusals_.begin()->second + (refusals_.size() == 1 ? "" : " (and " + std::to_string(refusals_.size() - 1) + " more topics)"));
+}
+
 Result<std::map<std::string, MirroredTopic>> Topics::refresh() {
+  refusals_.clear();
   auto of_source = source_.metadata(std::nullopt);
   if (!of_source) return fail(of_source.error().code, "source: " + of_source.error().what);
   auto of_target = target_.metadata(std::nullopt);
   if (!of_target) return fail(of_target.error().code, "target: " + of_target.error().what);
+  // A broker that started a moment ago may know of no broker and no topic yet: then it says nothing about what there is.
+  for (client::Cluster* cluster : {&source_, &target_}) {
+    if (cluster->brokers().empty()) return fail(ErrorCode::kLeaderNotAvailable, std::string(cluster == &source_ ? "source" : "target") + ": the broker that was asked knows of no brokers");
+  }
   std::map<std::string, const MetadataResponse::MetadataResponseTopic*> there;
   for (const auto& topic : of_target->topics) there[topic.name.value_or("")] = &topic;
   std::map<std::string, MirroredTopic> topics;
   std::vector<std::string> missing;
   for (const auto& topic : of_source->topics) {
     std::string name = topic.name.value_or("");
-    if (topic.error_code != 0 || topic.is_internal || topic.partitions.empty() || !options_.topics.allows(name)) continue;
+    if (topic.is_internal || !options_.topics.allows(name)) continue;
     MirroredTopic& mirrored = topics[name];
+    if (topic.error_code != 0 || topic.partitions.empty()) continue;  // it is there, more is not known now
     if (!topic.topic_id.is_zero()) mirrored.id = topic.topic_id.to_string();
     for (const auto& partition : topic.partitions) mirrored.source_leaders[partition.partition_index] = {partition.leader_id};
     auto found = there.find(name);
@@ -99,7 +110,7 @@ Result<void> Topics::create(const std::string& name, int32_t partitions, Configs
   if (answer->first == ErrorCode::kNone) {
     log::info("mirror", "made topic {} with {} partitions on the target", name, partitions);
   } else if (answer->first != ErrorCode::kTopicAlreadyExists) {
-    say_once("topic " + name + " cannot be made on the target: " + std::string(name_of(answer->first)) + " " + answer->second);
+    say_once(refusals_[name] = "topic " + name + " cannot be made on the target: " + std::string(name_of(answer->first)) + " " + answer->second);
   }
   return {};
 }
@@ -117,7 +128,8 @@ Result<void> Topics::grow(const std::string& name, int32_t partitions) {
     if (result.error_code == 0) {
       log::info("mirror", "topic {} has {} partitions on the target now", name, partitions);
     } else if (!is_retriable(code_of(result.error_code))) {
-      say_once("partitions of " + name + " cannot be added on the target: " + std::string(name_of(code_of(result.error_code))) + " " + result.error_message.value_or(""));
+      say_once(refusals_[name] = "partitions of " + name + " cannot be added on the target: " + std::string(name_of(code_of(result.error_code))) + " " +
+                                 result.error_message.value_or(""));
     }
   }
   return {};
@@ -198,8 +210,23 @@ Result<void> Topics::sync_configs(const std::map<std::string, MirroredTopic>& to
   return {};
 }
 
+// By the word of the controller, the first one to know: what a list lacked may only have been unknown to the broker that gave it.
+Result<bool> Topics::is_gone(const std::string& name) {
+  MetadataRequest request;
+  request.topics.emplace().emplace_back().name = name;
+  request.allow_auto_topic_creation = false;
+  auto answer = source_.ask<MetadataResponse>(client::TheController{}, request);
+  if (!answer) return fail(answer.error().code, "source: " + answer.error().what);
+  const MetadataResponse& metadata = answer->message;
+  if (metadata.controller_id < 0 || metadata.brokers.empty() || metadata.topics.size() != 1) return false;
+  return code_of(metadata.topics[0].error_code) == ErrorCode::kUnknownTopicOrPartition;
+}
+
 Result<void> Topics::remove(const std::set<std::string>& names) {
   for (const std::string& name : names) {
+    auto gone = is_gone(name);
+    if (!gone) return fail(std::move(gone.error()));
+    if (!*gone) continue;
     DeleteTopicsRequest request;
     request.timeout_ms = kTimeout_ms;
     request.topic_names = {name};

@@ -59,7 +59,20 @@ def round_trip(version, folder, server):
     print(f"{version}: adopted, and Apache Kafka 3.9.2 goes on with them", flush=True)
 
 
+def stopped_in_order(version, folder):
+    """From 4.1 on a broker that stops in order leaves the ISR empty and stands in the eligible leader replicas."""
+    with apache.Kafka(version, dirs=[folder / "data"]) as kafka:
+        run([BIN / "odradek", "topic", "create", "t", "-b", kafka.address, "--partitions", "2"])
+        run([BIN / "odradek", "produce", "t", "-b", kafka.address], input="one\ntwo\n")
+        kafka.stop()
+    print(adopt(kafka.dirs, "--yes"), flush=True)
+    with Broker({**OWN, "log.dirs": str(kafka.dirs[0])}) as broker:
+        assert sorted(run([BIN / "odradek", "consume", "t", "-b", broker.address, "--exit-at-end"]).split()) == ["one", "two"]
+
+
 with zookeeper.Server() as server:
+    with tempfile.TemporaryDirectory(prefix="odradek-adopt-") as folder:
+        stopped_in_order("4.3.1", pathlib.Path(folder))
     for version in ("4.3.1", "3.9.2") if FULL else ("4.3.1",):
         with tempfile.TemporaryDirectory(prefix="odradek-adopt-") as folder:
             round_trip(version, pathlib.Path(folder), server)

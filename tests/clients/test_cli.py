@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from broker import BIN, Broker, need, wait_until
@@ -54,6 +56,9 @@ def topics():
     assert len(described["partitions"]) == 5 and described["configs"] == {"max.message.bytes": "2000000"}, described
     assert "INVALID_PARTITIONS" in complaint("topic", "alter", "orders", "--partitions", "2")
     assert "orders" in [each["topic"] for each in answer("topic", "list")]
+    plan = broker.directory / "plan.json"
+    out("topic", "reassign", "plan", "--topic", "orders", "--file", plan)
+    assert out("topic", "reassign", "execute", plan) == b"nothing has to move\n"
     assert b"orders" in out("topic", "list") and b"LEADER" in out("topic", "describe", "orders")
     out("topic", "create", "gone")
     assert answer("topic", "delete", "gone") == [{"topic": "gone", "deleted": True}]
@@ -182,11 +187,57 @@ def members():
         assert out("consume", topic, "--group", group, "--assignor", assignor, "--exit-at-end") == b"and one\n"
 
 
+def streams():
+    """Readers that go away, disks that are full, input that cannot be read, names that are not for terminals."""
+    program = str(BIN / "odradek")
+    reader, writer = os.pipe()
+    os.close(reader)
+    cut = subprocess.run([program, "config", "describe", "--broker", "0", "--all"], stdout=writer, stderr=subprocess.PIPE, env=env, timeout=60)
+    os.close(writer)
+    assert (cut.returncode, cut.stderr) == (128 + signal.SIGPIPE, b""), cut
+    for words in [["config", "describe", "--broker", "0", "--all"], ["topic", "list"], ["consume", "many", "-e"], ["consume", "many", "-e", "--group", "full-disk"]]:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([program, *words], stdout=full, stderr=subprocess.PIPE, env=env, timeout=60)
+        assert done.returncode == 1 and b"standard output: No space left on device" in done.stderr, (words, done)
+    assert len(out("consume", "many", "-e", "--group", "full-disk").splitlines()) == 100000, "what could not be written was committed"
+    out("topic", "create", "strict", "--partitions", "1", "--config", "max.message.bytes=10000")
+    sent = answer("produce", "strict", data=b"".join(b"%04d %s\n" % (i, b"x" * 500) for i in range(200)))
+    assert sent["delivered"] == 200, "batches are as small as the topic wants them"
+    folder = os.open("/", os.O_RDONLY)
+    done = subprocess.run([program, "produce", "strict"], stdin=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=60)
+    os.close(folder)
+    assert done.returncode == 1 and b"standard input: Is a directory" in done.stderr, done
+    json.loads(tool("produce", 'no"topic', "--json", data=b"x\n", code=1).stdout)
+    for line in [b'{"value":"x","partition":4294967296}', b'{"value":"x","timestamp":9300000000000000000}', b'{"value":"x","partition":-1}']:
+        complaint("produce", "strict", "--json-lines", data=line)
+    headers = {"z": "1", "a": "2"}
+    out("produce", "strict", "--json-lines", data=json.dumps({"value": "last, without a newline", "headers": headers}).encode())
+    last = json.loads(out("consume", "strict", "-e", "--from", "200", "--json"))
+    assert last["value"] == "last, without a newline" and [each["name"] for each in last["headers"]] == ["z", "a"], last
+    typing = subprocess.Popen([program, "produce", "strict", "--linger", "60000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    typing.stdin.write(b"typed\nhalf a line")
+    typing.stdin.flush()
+    time.sleep(1)
+    typing.send_signal(signal.SIGINT)
+    assert typing.wait(30) == 130, typing.stderr.read()
+    typing.stdin.close()
+    assert out("consume", "strict", "-e", "--from", "201") == b"typed\n"
+    name = "a\nb\x1b[2J"
+    out("group", "reset-offsets", name, "--topic", "strict", "--to-latest", "--execute")
+    listed = out("group", "list").decode()
+    assert "a\\x0ab\\x1b[2J" in listed and "\x1b" not in listed and name in {each["group"] for each in answer("group", "list")}, listed
+    for words, to in [(["--by-duration", "P30000D"], 0), (["--to-datetime", "1969-12-31T23:59:59.999Z"], 0), (["--shift-by", "9223372036854775807"], 202)]:
+        moved = answer("group", "reset-offsets", name, "--topic", "strict", *words)
+        assert moved["offsets"][0]["to"] == to, (words, moved)
+    complaint("group", "reset-offsets", name, "--topic", "strict", "--by-duration", "PnanD", code=2)
+
+
 def wrong_words():
     for words in [[], ["nonsense"], ["topic"], ["topic", "create"], ["topic", "create", "t", "--config", "k"], ["topic", "alter", "orders"],
                   ["produce", "orders", "--codec", "brotli"], ["consume", "orders", "--from", "yesterday"], ["consume", "orders", "--format", "%q"],
                   ["config", "describe"], ["config", "alter", "--topic", "orders"], ["group", "reset-offsets", "g", "--all-topics"],
-                  ["group", "reset-offsets", "g", "--topic", "t:x", "--to-latest"], ["consume", "orders", "--group", "g", "-p", "0"], ["health", "--no-such-flag"]]:
+                  ["group", "reset-offsets", "g", "--topic", "t:x", "--to-latest"], ["consume", "orders", "--group", "g", "-p", "0"], ["health", "--no-such-flag"],
+                  ["topic", "list", "-b", "nowhere"]]:
         complaint(*words, code=2)
     for words in [["produce", "unknown-topic"], ["consume", "unknown-topic", "-e"], ["config", "describe", "--topic", "unknown-topic"]]:
         text = complaint(*words, data=b"x\n")
@@ -204,6 +255,7 @@ with Broker() as broker:
     many()
     groups()
     members()
+    streams()
     wrong_words()
     url = f"http://127.0.0.1:{broker.metrics_port}"
     well = answer("health", "--url", url)

@@ -52,6 +52,7 @@ with zookeeper.Server() as server, Broker() as broker:
     broker.stop()
     print(metadata("export", properties, "--to-file", first), end="", flush=True)
     refused("exists", "export", properties, "--to-file", first)
+    assert first.stat().st_mode & 0o077 == 0, "others may read users' keys"
     refused("already holds", "import", properties, "--from-file", first)
 
     # From the file into a new store, which gives the same file again.

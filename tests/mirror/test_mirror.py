@@ -137,6 +137,23 @@ def fail_over_and_back(a, b):
     print("failed over and back")
 
 
+def grown(a, b):
+    """A topic that the running mirror found, and not one before it, gets more partitions: nothing comes twice."""
+    with Mirror(a.address, b.address, name="grown", topics="grown") as mirror:
+        mirror.wait_for("caught up")
+        tool("topic", "create", "grown", "-b", a.address, "--partitions", "2")
+        tool("produce", "grown", "-b", a.address, data=b"".join(b"%d\n" % i for i in range(100)))
+        wait_until(lambda: mirror.progress.get("records", 0) == 100, 60, "the records before")
+        tool("topic", "alter", "grown", "-b", a.address, "--partitions", "5")
+        wait_until(lambda: mirror.progress.get("partitions", 0) == 5, 60, "five partitions")
+        tool("produce", "grown", "-b", a.address, "-K", ":", data=b"".join(b"%d:after\n" % i for i in range(100)))
+        wait_until(lambda: mirror.progress.get("records", 0) >= 200, 60, "the records after")
+        mirror.stop()
+    mirror_until_caught_up(a.address, b.address, name="grown", topics="grown")
+    compare(records(a.address, ["grown"]), records(b.address, ["grown"]))
+    print("partitions were added under a running mirror")
+
+
 def made_anew(a, b):
     tool("produce", "late", "-b", a.address, data=b"three\n")
     mirror_until_caught_up(a.address, b.address, name="anew", topics="late")
@@ -178,5 +195,6 @@ with Broker({"offsets.topic.num.partitions": "3"}) as a, Broker({"offsets.topic.
     killed_under_load(a, b)
     standby(a, b)
     fail_over_and_back(a, b)
+    grown(a, b)
     made_anew(a, b)
     refused(a, b)

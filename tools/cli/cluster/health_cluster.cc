@@ -30,10 +30,16 @@ std::map<int32_t, int32_t> controllers_named(client::Cluster& cluster, std::vect
   std::vector<int32_t> ids;
   for (const auto& [id, broker] : cluster.brokers()) ids.push_back(id.value);
   for (int32_t id : ids) {
+    auto leader = quorum_leader(cluster, client::TheBroker{BrokerId{id}});
+    if (leader) {
+      named[id] = *leader;
+      continue;
+    }
     MetadataRequest request;
     request.topics.emplace();
     request.allow_auto_topic_creation = false;
-    auto answer = cluster.ask<MetadataResponse>(client::TheBroker{BrokerId{id}}, request);
+    bool reached = leader.error().code != ErrorCode::kNetworkException && leader.error().code != ErrorCode::kRequestTimedOut;
+    auto answer = reached ? cluster.ask<MetadataResponse>(client::TheBroker{BrokerId{id}}, request) : Result<client::Answer<MetadataResponse>>(fail(leader.error()));
     if (answer) {
       named[id] = answer->message.controller_id;
     } else {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "protocol/messages/describe_quorum.h"
 #include "protocol/messages/incremental_alter_configs.h"
 
 namespace odradek::cli {
@@ -33,6 +34,23 @@ std::string_view config_source(int8_t source) {
   constexpr std::string_view kNames[] = {"UNKNOWN", "DYNAMIC_TOPIC_CONFIG", "DYNAMIC_BROKER_CONFIG", "DYNAMIC_DEFAULT_BROKER_CONFIG",
                                          "STATIC_BROKER_CONFIG", "DEFAULT_CONFIG", "DYNAMIC_BROKER_LOGGER_CONFIG"};
   return source > 0 && static_cast<size_t>(source) < std::size(kNames) ? kNames[source] : kNames[0];
+}
+
+Result<int32_t> quorum_leader(client::Cluster& cluster, const client::Target& target) {
+  protocol::DescribeQuorumRequest request;
+  auto& asked = request.topics.emplace_back();
+  asked.topic_name = "__cluster_metadata";
+  asked.partitions.emplace_back().partition_index = 0;
+  auto answer = cluster.ask<protocol::DescribeQuorumResponse>(target, request);
+  if (!answer) return fail(std::move(answer.error()));
+  if (answer->message.error_code != 0) return fail(code_of(answer->message.error_code), "the metadata quorum");
+  for (const auto& topic : answer->message.topics) {
+    for (const auto& partition : topic.partitions) {
+      if (partition.error_code != 0) return fail(code_of(partition.error_code), "the metadata quorum");
+      return partition.leader_id;
+    }
+  }
+  return fail(ErrorCode::kUnknownServerError, "the answer does not name the metadata quorum");
 }
 
 Result<std::vector<DescribedConfigs>> describe_configs(client::Cluster& cluster, const std::vector<Resource>& resources) {

@@ -28,6 +28,10 @@ std::string_view config_source(int8_t source);
 inline constexpr int8_t kTopicSource = 1;
 inline constexpr int8_t kDefaultSource = 5;
 
+// Who leads the metadata quorum of a KRaft cluster by the word of `target`: in Metadata its brokers name any broker as controller. Error
+// kUnsupportedVersion: it is no such cluster.
+Result<int32_t> quorum_leader(client::Cluster& cluster, const client::Target& target);
+
 using DescribedConfigs = std::vector<protocol::DescribeConfigsResponse::DescribeConfigsResourceResult>;
 
 // One answer for each resource, in their order.

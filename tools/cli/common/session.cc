@@ -9,6 +9,13 @@
 namespace odradek::cli {
 namespace {
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+// Of UTF-8 text, in characters.
+size_t width_of(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
 // What the operator can do about it; empty if the error's text says enough.
 std::string_view advice(ErrorCode code) {
   switch (code) {
@@ -48,7 +55,13 @@ std::string_view advice(ErrorCode code) {
 }  // namespace
 
 void Session::add_options(CLI::App& app) {
-  app.add_option("-b,--bootstrap", bootstrap_, "Brokers to start from, host:port, separated by commas")->envname("ODRADEK_BOOTSTRAP")->capture_default_str();
+  app.add_option("-b,--bootstrap", bootstrap_, "Brokers to start from, host:port, separated by commas")
+      ->envname("ODRADEK_BOOTSTRAP")
+      ->capture_default_str()
+      ->check([](const std::string& text) {
+        auto addresses = net::parse_endpoints(text);
+        return addresses ? std::string() : addresses.error().what;
+      });
   app.add_option("--timeout", timeout_s_, "Seconds until a request is given up")->capture_default_str()->check(CLI::Range(1, 3600));
   app.add_flag("--json", json, "JSON on standard output");
 }
@@ -79,7 +92,7 @@ int Session::refused(const Error& error) const {
   std::string what = error.what;
   std::string_view name = name_of(error.code);
   while (what.ends_with('.') || what.ends_with('\n')) what.pop_back();
-  std::replace(what.begin(), what.end(), '\n', ' ');
+  std::replace_if(what.begin(), what.end(), is_control, ' ');
   // Texts of the rooms may end with the name that stands in front here.
   if (what.ends_with(std::string(": ") + std::string(name))) what.resize(what.size() - name.size() - 2);
   std::string_view hint = advice(error.code);
@@ -105,17 +118,33 @@ std::optional<std::pair<std::string, std::string>> parse_assignment(const std::s
   return std::pair{text.substr(0, at), text.substr(at + 1)};
 }
 
+std::string printable(std::string_view text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    // U+0080 to U+009f are control characters too.
+    bool second_set = text[i] == '\xc2' && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) >= 0x80 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (second_set) ++i;
+    if (second_set || is_control(text[i])) {
+      result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(printable(row[i])));
   }
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
+      std::string cell = printable(row[i]);
+      line += cell;
+      if (i + 1 < row.size()) line.append(widths[i] - width_of(cell) + 2, ' ');
     }
     fmt::print("{}\n", line);
   }

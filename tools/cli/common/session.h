@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/executor.h"
@@ -62,7 +63,11 @@ class Session {
 // "k=v"; nullopt without '=' or with an empty k.
 std::optional<std::pair<std::string, std::string>> parse_assignment(const std::string& text);
 
-// Columns padded with spaces, two between; the first row is the head.
+// The text with its control characters as "\x0a": names of groups, clients and values of configs are anybody's, and would break lines or
+// speak to the terminal.
+std::string printable(std::string_view text);
+
+// Columns padded with spaces, two between, printable; the first row is the head.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
 std::string joined(const std::vector<int32_t>& numbers);

@@ -96,7 +96,7 @@ std::optional<int64_t> parse_duration(std::string_view text) {
     text.remove_prefix(1);
     total_ms += value * (unit == 'W' ? 604'800'000.0 : unit == 'D' ? 86'400'000.0 : unit == 'H' ? 3'600'000.0 : unit == 'M' ? 60'000.0 : 1'000.0);
   }
-  if (total_ms > 9e15) return std::nullopt;
+  if (!(total_ms <= 9e15)) return std::nullopt;  // "nan" is a number for from_chars
   return std::llround(total_ms);
 }
 

@@ -63,7 +63,7 @@ int list(Command& command) {
 std::string number_or_dash(int64_t value) { return value < 0 ? "-" : std::to_string(value); }
 
 void show(const GroupState& group) {
-  fmt::print("{}  {}  {} members{}\n", group.name, group.state, group.members.size(), group.assignor.empty() ? "" : "  assignor " + group.assignor);
+  fmt::print("{}  {}  {} members{}\n", printable(group.name), group.state, group.members.size(), group.assignor.empty() ? "" : "  assignor " + group.assignor);
   std::vector<std::vector<std::string>> rows{{"  TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER", "CLIENT", "HOST"}};
   std::set<size_t> shown;
   for (const auto& [partition, offsets] : group.partitions) {
@@ -145,7 +145,7 @@ int remove(Command& command) {
       json.back()["error"] = name_of(code);
       exit_code = command.session.refused({code, "group " + name});
     } else if (!command.session.json) {
-      fmt::print("deleted group {}\n", name);
+      fmt::print("deleted group {}\n", printable(name));
     }
   }
   if (command.session.json) print_json(json);

@@ -83,6 +83,7 @@ Result<std::map<TopicPartition, Step>> plan(client::Cluster& cluster, Session& s
   std::map<TopicPartition, int64_t> earliest, latest, timed;
   std::optional<int64_t> moment = parse_datetime(command.to_datetime);
   if (auto duration = parse_duration(command.by_duration)) moment = session.clock().wall_ms() - *duration;
+  if (moment) moment = std::max<int64_t>(0, *moment);  // negative ones are Kafka's words for other things, as -1 for the end
   for (const TopicPartition& partition : *partitions) {
     earliest[partition] = client::kEarliestTimestamp;
     latest[partition] = client::kLatestTimestamp;
@@ -112,8 +113,8 @@ Result<std::map<TopicPartition, Step>> plan(client::Cluster& cluster, Session& s
       step.to = *command.to_offset;
     } else if (step.from < 0) {
       return fail(ErrorCode::kInvalidRequest, partition.to_string() + " has no committed offset that could be shifted");
-    } else {
-      step.to = step.from + *command.shift_by;
+    } else if (__builtin_add_overflow(step.from, *command.shift_by, &step.to)) {
+      step.to = *command.shift_by < 0 ? INT64_MIN : INT64_MAX;
     }
     if (step.to < start) step.note = fmt::format("{} lies before the log start", step.to);
     if (step.to > end) step.note = fmt::format("{} lies behind the log end", step.to);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "client/offsets.h"
+#include "protocol/messages/consumer_group_describe.h"
 #include "protocol/messages/consumer_protocol_assignment.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/offset_fetch.h"
@@ -17,6 +18,31 @@ using protocol::OffsetFetchResponse;
 
 client::Target coordinator(const std::string& group) { return client::TheCoordinator{client::CoordinatorType::kGroup, group}; }
 
+// Groups of the protocol of KIP-848 do not exist for DescribeGroups. Changes nothing if the group is none of these.
+Result<void> read_members_of_new_protocol(client::Cluster& cluster, GroupState& group) {
+  protocol::ConsumerGroupDescribeRequest request;
+  request.group_ids = {group.name};
+  auto answer = cluster.ask<protocol::ConsumerGroupDescribeResponse>(coordinator(group.name), request, [](const protocol::ConsumerGroupDescribeResponse& response) {
+    return response.groups.empty() ? ErrorCode::kNone : static_cast<ErrorCode>(response.groups[0].error_code);
+  });
+  if (!answer && answer.error().code != ErrorCode::kUnsupportedVersion) return fail(std::move(answer.error()));
+  if (!answer || answer->message.groups.size() != 1 || answer->message.groups[0].error_code != 0) return {};
+  auto& described = answer->message.groups[0];
+  group.state = described.group_state;
+  group.protocol_type = "consumer";
+  group.assignor = described.assignor_name;
+  for (auto& each : described.members) {
+    GroupState::Member member{each.member_id, each.client_id, each.client_host, each.instance_id, {}};
+    for (const auto& topic : each.assignment.topic_partitions) {
+      for (int32_t partition : topic.partitions) member.assigned.push_back({topic.topic_name, partition});
+    }
+    std::sort(member.assigned.begin(), member.assigned.end());
+    for (const TopicPartition& partition : member.assigned) group.partitions[partition];
+    group.members.push_back(std::move(member));
+  }
+  return {};
+}
+
 Result<void> read_members(client::Cluster& cluster, GroupState& group) {
   DescribeGroupsRequest request;
   request.groups = {group.name};
@@ -29,6 +55,7 @@ Result<void> read_members(client::Cluster& cluster, GroupState& group) {
   auto code = static_cast<ErrorCode>(described.error_code);
   group.state = code == ErrorCode::kGroupIdNotFound ? "Dead" : described.group_state;
   if (code != ErrorCode::kNone && code != ErrorCode::kGroupIdNotFound) return fail(code, "group " + group.name + ": " + described.error_message.value_or(""));
+  if (group.state == "Dead") return read_members_of_new_protocol(cluster, group);
   group.protocol_type = described.protocol_type;
   group.assignor = described.protocol_data;
   for (auto& each : described.members) {

@@ -119,7 +119,10 @@ class DevCluster {
       auto signal = wait_for_signal(3600);
       if (signal == SIGINT || signal == SIGTERM) break;
       for (Part& part : parts_) {
-        if (part.process->poll()) fmt::print(stderr, "{} {}; its log: {}; to start it again: {}\n", part.name, part.process->end_in_words(), part.log, fmt::join(part.words, " "));
+        if (!part.process->poll()) continue;
+        // A terminal that went away does not end the others.
+        std::string words = fmt::format("{} {}; its log: {}; to start it again: {}\n", part.name, part.process->end_in_words(), part.log, fmt::join(part.words, " "));
+        (void)std::fputs(words.c_str(), stderr);
       }
     }
     return stop(kDone);

@@ -1,6 +1,7 @@
 // `metadata export` and `metadata import`: the whole tree between the embedded store of a stopped broker, a file and ZooKeeper.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <future>
@@ -130,6 +131,7 @@ int export_tree(Command& command) {
   if (!id) return command.refused(id.error());
   if (auto fits = command.check_identity(*id); !fits) return command.refused(fits.error());
   if (!command.file.empty()) {
+    ::umask(077);  // it holds the users' keys
     if (files.exists(command.file)) return command.refused({ErrorCode::kInvalidConfig, command.file + " exists: choose another name", 0});
     if (auto written = base::write_file_atomically(files, command.file, as_bytes(metadata::encode_tree(*tree))); !written) return command.refused(written.error());
     fmt::print("{}: to {}\n", summary(*tree), command.file);

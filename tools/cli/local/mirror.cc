@@ -55,6 +55,13 @@ Sums sum(const MirrorStatus& status) {
   return sums;
 }
 
+// To standard output. Who reads it may go away: the copying goes on.
+template <class... Arguments>
+void say(fmt::format_string<Arguments...> text, Arguments&&... arguments) {
+  std::string words = fmt::format(text, std::forward<Arguments>(arguments)...);
+  (void)std::fwrite(words.data(), 1, words.size(), stdout);
+}
+
 // What one line of progress says; the rates are over `seconds`.
 void print(const MirrorStatus& status, const std::vector<std::string>& troubles, const Sums& before, double seconds, const Command& command, bool last) {
   Sums now = sum(status);
@@ -71,11 +78,11 @@ void print(const MirrorStatus& status, const std::vector<std::string>& troubles,
                         {"source_end", progress.source_end.value}, {"target_offset", progress.target.value}, {"lag", progress.lag()}, {"runs", progress.runs}});
       }
     }
-    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    say("{}\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
-    fmt::print("{}: {} partitions{}{}, lag {} records, {:.0f} records/s, {:.1f} MB/s\n", name_of(status.phase), now.partitions,
+    say("{}: {} partitions{}{}, lag {} records, {:.0f} records/s, {:.1f} MB/s\n", name_of(status.phase), now.partitions,
                now.waiting == 0 ? "" : fmt::format(" ({} waiting)", now.waiting), now.stopped == 0 ? "" : fmt::format(" ({} stopped)", now.stopped), now.lag, records, bytes / 1e6);
-    for (const std::string& trouble : troubles) fmt::print("  {}\n", trouble);
+    for (const std::string& trouble : troubles) say("  {}\n", trouble);
   }
   std::fflush(stdout);
 }
@@ -176,6 +183,7 @@ int run(const Command& command) {
   }
   if (auto now = mirror.status(); !now.partitions.empty()) status = std::move(now);
   mirror.stop();
+  ::sigprocmask(SIG_UNBLOCK, &ending, nullptr);  // a second one ends it at once: what it waits for may never come
   worker.reset();
   status.phase = MirrorStatus::Phase::kStopped;
   if (command.every_s != 0) print(status, {}, before, std::max(0.001, static_cast<double>(clock.monotonic_ns() - shown_ns) / 1e9), command, true);

@@ -104,7 +104,7 @@ Result<ClusterView> read_cluster(client::Cluster& cluster, LogDirs log_dirs) {
   if (!metadata) return fail(std::move(metadata.error()));
   ClusterView view;
   view.cluster_id = cluster.cluster_id();
-  view.controller = cluster.controller().value;
+  view.controller = quorum_leader(cluster, client::AnyBroker{}).value_or(cluster.controller().value);
   std::set<int32_t> ids;
   for (const auto& [id, broker] : cluster.brokers()) {
     ids.insert(id.value);

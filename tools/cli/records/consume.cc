@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "base/text.h"
 #include "cli/common/admin.h"
@@ -37,7 +39,7 @@ struct Start {
 std::optional<Start> parse_start(const std::string& text) {
   if (text == "earliest") return Start{client::kEarliestTimestamp, {}};
   if (text == "latest") return Start{client::kLatestTimestamp, {}};
-  if (auto moment = parse_datetime(text)) return Start{*moment, {}};
+  if (auto moment = parse_datetime(text)) return Start{std::max<int64_t>(0, *moment), {}};  // below are Kafka's words for the end and the like
   bool timestamp = text.starts_with('@');
   int64_t number = 0;
   auto [end, error] = std::from_chars(text.data() + timestamp, text.data() + text.size(), number);
@@ -202,20 +204,22 @@ class Output {
   }
   void flush() {
     write();
-    closed_ |= std::fflush(stdout) != 0;
+    if (std::fflush(stdout) != 0 && error_ == 0) error_ = errno;
   }
-  bool full() const { return stop_asked != 0 || closed_ || (command_.max_records >= 0 && count_ >= command_.max_records); }
+  // errno of the first write that failed; 0: none. EPIPE: the reader went away.
+  int error() const { return error_; }
+  bool full() const { return stop_asked != 0 || error_ != 0 || (command_.max_records >= 0 && count_ >= command_.max_records); }
 
  private:
   void write() {
-    closed_ |= std::fwrite(out_.data(), 1, out_.size(), stdout) != out_.size();
+    if (std::fwrite(out_.data(), 1, out_.size(), stdout) != out_.size() && error_ == 0) error_ = errno;
     out_.clear();
   }
   const Command& command_;
   const std::vector<Piece> pieces_;
   std::string out_;
   int64_t count_ = 0;
-  bool closed_ = false;  // the reader of standard output went away
+  int error_ = 0;
 };
 
 IsolationLevel isolation_of(const Command& command) { return command.read_committed ? IsolationLevel::kReadCommitted : IsolationLevel::kReadUncommitted; }
@@ -256,7 +260,7 @@ Result<void> consume_in_group(Command& command, client::Cluster& cluster, const 
   client::GroupMember* member = nullptr;
   auto commit = [&]() -> Result<void> {
     output.flush();
-    if (command.no_commit) return {};
+    if (command.no_commit || output.error() != 0) return {};  // what could not be written comes again
     std::map<TopicPartition, Offset> offsets;
     for (const auto& [partition, offset] : committed) {
       if (fetcher.position(partition) > offset) offsets[partition] = fetcher.position(partition);
@@ -325,12 +329,20 @@ int consume(Command& command) {
   if (!command.group.empty() && !command.partitions.empty()) return session.wrong("--group shares partitions out itself, --partition does not go with it");
   auto cluster = session.open();
   if (!cluster) return session.refused(cluster.error());
-  std::signal(SIGINT, [](int) { stop_asked = 1; });
-  std::signal(SIGTERM, [](int) { stop_asked = 1; });
+  // In order; a second one ends it at once, whatever it waits for.
+  for (int number : {SIGINT, SIGTERM}) {
+    std::signal(number, [](int got) {
+      stop_asked = 1;
+      std::signal(got, SIG_DFL);
+    });
+  }
   Output output(command, std::move(*pieces));
   auto done = command.group.empty() ? consume_alone(command, **cluster, *start, output) : consume_in_group(command, **cluster, *start, output);
   output.flush();
-  return done ? kDone : session.refused(done.error());
+  if (!done) return session.refused(done.error());
+  if (output.error() == 0 || output.error() == EPIPE) return kDone;
+  fmt::print(stderr, "odradek consume: standard output: {}\n", std::strerror(output.error()));
+  return kRefused;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace odradek::cli {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // headers keep their order
 
 // The text or bytes under `name` or `name`_base64; nullopt: null or missing.
 Result<std::optional<std::string>> field(const Json& json, const std::string& name) {
@@ -26,6 +26,11 @@ Result<std::optional<std::string>> field(const Json& json, const std::string& na
   auto bytes = found->is_string() ? base::from_base64(found->get_ref<const std::string&>()) : std::nullopt;
   if (!bytes) return fail(ErrorCode::kInvalidRequest, name + "_base64 is not base64");
   return bytes;
+}
+
+std::optional<int64_t> integer(const Json& json) {
+  if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{INT64_MAX})) return std::nullopt;
+  return json.get<int64_t>();
 }
 
 Result<void> read_headers(const Json& json, std::vector<InputHeader>& headers) {
@@ -63,6 +68,7 @@ Input::State Input::read_more(int wait_ms) {
   ssize_t got = ::read(descriptor_, buffer_.data() + size, kPiece);
   buffer_.resize(size + static_cast<size_t>(std::max<ssize_t>(got, 0)));
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return State::kNothingYet;
+  if (got < 0) error_ = errno;
   if (got <= 0) end_ = true;
   return got > 0 ? State::kData : State::kEnd;
 }
@@ -110,12 +116,13 @@ Result<InputRecord> parse_json_record(std::string_view line) {
     if (auto read = read_headers(*found, record.headers); !read) return fail(std::move(read.error()));
   }
   if (auto found = json.find("partition"); found != json.end() && !found->is_null()) {
-    if (!found->is_number_integer()) return fail(ErrorCode::kInvalidRequest, "partition is not a number");
-    record.partition = found->get<int32_t>();
+    auto number = integer(*found);
+    if (!number || *number < 0 || *number > INT32_MAX) return fail(ErrorCode::kInvalidRequest, "partition is not a number of one");
+    record.partition = static_cast<int32_t>(*number);
   }
   if (auto found = json.find("timestamp"); found != json.end() && !found->is_null()) {
-    if (!found->is_number_integer()) return fail(ErrorCode::kInvalidRequest, "timestamp is not a number of milliseconds");
-    record.timestamp = found->get<int64_t>();
+    record.timestamp = integer(*found);
+    if (!record.timestamp) return fail(ErrorCode::kInvalidRequest, "timestamp is not a number of milliseconds");
   }
   return record;
 }

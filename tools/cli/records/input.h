@@ -24,12 +24,15 @@ class Input {
   // Everything that has come.
   std::string_view rest() const { return std::string_view(buffer_).substr(at_); }
   bool at_end() const { return end_; }
+  // errno of the read that ended it; 0: none. What has come then is not the whole.
+  int error() const { return error_; }
 
  private:
   const int descriptor_;
   std::string buffer_;
   size_t at_ = 0, searched_ = 0;
   bool end_ = false;
+  int error_ = 0;
 };
 
 struct InputHeader {

@@ -2,16 +2,22 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <map>
 
-#include "cli/common/session.h"
+#include "cli/common/admin.h"
 #include "cli/records/commands.h"
 #include "cli/records/input.h"
 #include "client/producer.h"
 
 namespace odradek::cli {
 namespace {
+
+volatile std::sig_atomic_t stop_signal = 0;
 
 enum class Format { kLines, kJsonLines, kLengthPrefixed, kWhole };
 
@@ -95,7 +101,7 @@ Result<void> run(Command& command, client::Producer& producer, int64_t& read) {
   Progress progress(producer, command.session.clock());
   bool whole_taken = false;
   std::vector<record::HeaderView> headers;
-  for (bool more = true; more;) {
+  for (bool more = true; more && stop_signal == 0;) {
     for (;;) {
       auto record = next_record(command, input, whole_taken);
       if (!record) return fail(ErrorCode::kInvalidRequest, fmt::format("record {} of the input: {}", read + 1, record.error().what));
@@ -113,15 +119,18 @@ Result<void> run(Command& command, client::Producer& producer, int64_t& read) {
       ++read;
       progress.update(read);
     }
-    if (input.at_end()) break;
+    if (input.at_end() || stop_signal != 0) break;
     // Someone types, or the writer pauses: what is there leaves after the linger, then the wait may be long.
     Input::State state = input.read_more(static_cast<int>(command.options.linger_ms));
-    if (state != Input::State::kNothingYet) continue;
-    if (auto done = producer.flush(); !done) return done;
-    more = input.read_more(-1) != Input::State::kEnd || input.at_end();
+    if (state == Input::State::kNothingYet && stop_signal == 0) {
+      if (auto done = producer.flush(); !done) return done;
+      input.read_more(-1);
+    }
+    more = input.error() == 0;  // else what was read last may be half a record
   }
   auto done = producer.flush();
   progress.end();
+  if (done && input.error() != 0) return fail(ErrorCode::kInvalidRequest, std::string("standard input: ") + std::strerror(input.error()));
   return done;
 }
 
@@ -137,21 +146,41 @@ int produce(Command& command) {
   command.options.request_timeout_ms = session.timeout_ms();
   auto cluster = session.open();
   if (!cluster) return session.refused(cluster.error());
+  // A batch above the topic's limit would be refused, however small its records are.
+  if (auto configs = describe_configs(**cluster, {{ResourceType::kTopic, command.topic}}); configs) {
+    for (const auto& config : configs->at(0)) {
+      if (config.name != "max.message.bytes" || !config.value) continue;
+      size_t most = 0;
+      if (std::from_chars(config.value->data(), config.value->data() + config.value->size(), most).ec == std::errc() && most > 0) {
+        command.options.batch_bytes = std::min(command.options.batch_bytes, most);
+      }
+    }
+  } else if (configs.error().code == ErrorCode::kNetworkException || configs.error().code == ErrorCode::kRequestTimedOut) {
+    return session.refused(configs.error());
+  }
   auto producer = client::Producer::make(**cluster, session.random(), command.options);
   if (!producer) return session.refused(producer.error());
   int64_t start_ms = session.clock().monotonic_ms(), read = 0;
+  // What was read is sent before it ends; a second one ends it at once.
+  for (int number : {SIGINT, SIGTERM}) {
+    std::signal(number, [](int got) {
+      stop_signal = got;
+      std::signal(got, SIG_DFL);
+    });
+  }
   auto done = run(command, **producer, read);
   double seconds = static_cast<double>(session.clock().monotonic_ms() - start_ms) / 1000;
   if (session.json) {
-    fmt::print("{{\"topic\": \"{}\", \"read\": {}, \"delivered\": {}, \"batches\": {}, \"resent_batches\": {}, \"seconds\": {:.3f}}}\n", command.topic, read,
-               (*producer)->delivered_records(), (*producer)->delivered_batches(), (*producer)->resent_batches(), seconds);
+    Json summary{{"topic", command.topic}, {"read", read}, {"delivered", (*producer)->delivered_records()}, {"batches", (*producer)->delivered_batches()},
+                 {"resent_batches", (*producer)->resent_batches()}, {"seconds", seconds}};
+    fmt::print("{}\n", summary.dump(-1, ' ', false, Json::error_handler_t::replace));
   }
   if (!done) {
     Error error = done.error();
     error.what += fmt::format(" (delivered {} of {} records read)", (*producer)->delivered_records(), read);
     return session.refused(error);
   }
-  return kDone;
+  return stop_signal == 0 ? kDone : 128 + stop_signal;
 }
 
 }  // namespace

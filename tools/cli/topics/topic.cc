@@ -165,7 +165,7 @@ int describe(Command& command) {
                       {"replication_factor", replicas_of(topic)}, {"configs", std::move(overrides)}, {"partitions", std::move(partitions)}});
     } else {
       fmt::print("{}  id {}  {} partitions  {} replicas{}\n", *topic.name, topic.topic_id.to_string(), topic.partitions.size(), replicas_of(topic),
-                 shown.empty() ? "" : "  configs:" + shown);
+                 shown.empty() ? "" : "  configs:" + printable(shown));
       print_table(rows);
     }
   }
