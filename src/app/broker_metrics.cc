@@ -56,7 +56,8 @@ void RequestMetrics::on_request(const server::RequestReport& report) {
   auto version = static_cast<size_t>(std::clamp<int>(report.version, 0, kVersions - 1));
   Counter* counter = api.by_version[version].load(std::memory_order_acquire);
   if (counter == nullptr) {
-    auto made = registry_.counter(kRequests, {name, std::to_string(report.version)});
+    // By the number in range: what one client makes up must not be the name of what others ask.
+    auto made = registry_.counter(kRequests, {name, std::to_string(version)});
     counter = made.get();
     base::MutexLock lock(mutex_);
     counters_.push_back(std::move(made));
@@ -144,12 +145,13 @@ BrokerMetrics::BrokerMetrics(Registry& registry, base::Clock& clock, int64_t req
                                                 sinks[2]->add({}, counts.disconnects);
                                                 sinks[3]->add({}, counts.expirations);
                                               }));
-  add(kBrokerState, {}, [] { return 3.0; });
+  add(kBrokerState, {}, [this] { return static_cast<double>(state_.load(std::memory_order_relaxed)); });
   add(kBuildInfo, {ODRADEK_VERSION}, [] { return 1.0; });
 }
 
 std::vector<std::string> BrokerMetrics::not_ready() const {
   std::vector<std::string> reasons;
+  if (state_.load(std::memory_order_relaxed) != kRunning) reasons.push_back("the broker stops");
   if (controller_.counts().offline_partitions > 0) {
     reasons.push_back(std::to_string(controller_.counts().offline_partitions) + " partitions have no leader");
   }

@@ -51,6 +51,9 @@ class BrokerMetrics {
   BrokerMetrics(metrics::Registry& registry, base::Clock& clock, int64_t request_memory, server::Server& server, Node& node);
   // Why the broker is not ready; empty: ready. Thread: any.
   std::vector<std::string> not_ready() const;
+  // Kafka's numbers (kBrokerState). Thread: any.
+  enum State { kRunning = 3, kHandingOver = 6, kShuttingDown = 7 };
+  void set_state(State state) { state_.store(state, std::memory_order_relaxed); }
 
  private:
   // A share of idle time since the last look.
@@ -63,6 +66,7 @@ class BrokerMetrics {
   };
 
   base::Clock& clock_;
+  std::atomic<int> state_{kRunning};
   controller::Controller& controller_;
   storage::LogManager& logs_;
   IdleShare handlers_, network_;

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "config/config.h"
 #include "metrics/registry.h"
 
@@ -67,6 +69,69 @@ log::Options log_options(const config::BrokerConfig& config) {
   return options;
 }
 
+sigset_t ending_signals() {
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  sigaddset(&ending, SIGINT);
+  return ending;
+}
+
+// Takes SIGTERM and SIGINT, which every thread has blocked, on a thread of its own. A broker that starts may wait long for ZooKeeper, for
+// other brokers or for the disk: it ends at once, as Kafka's does, and the next start finds what a crash leaves. One that serves is stopped by
+// the main thread; further signals change nothing then.
+class EndSignals {
+ public:
+  explicit EndSignals(base::Runtime& runtime) : thread_(runtime.make_executor("signals", 1)) {
+    thread_->post([this] { take(); });
+  }
+  ~EndSignals() {
+    {
+      base::MutexLock lock(mutex_);
+      if (taken_ == 0) {
+        over_ = true;
+        ::kill(::getpid(), SIGTERM);  // ends the wait
+      }
+    }
+    thread_.reset();
+  }
+
+  // From now on a signal is an order to stop.
+  void serving() {
+    base::MutexLock lock(mutex_);
+    starting_ = false;
+  }
+  // The signal that orders it.
+  int wait() {
+    base::MutexLock lock(mutex_);
+    while (taken_ == 0) lock.wait(came_);
+    return taken_;
+  }
+
+ private:
+  void take() {
+    sigset_t ending = ending_signals();
+    int signal = 0;
+    ::sigwait(&ending, &signal);
+    base::MutexLock lock(mutex_);
+    if (over_) return;
+    if (starting_) {
+      log::warn("app", "{} while the broker starts: ending at once", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      log::flush();
+      ::_exit(128 + signal);
+    }
+    taken_ = signal;
+    came_.notify_all();
+  }
+
+  base::Mutex mutex_;
+  std::condition_variable came_;
+  bool starting_ GUARDED_BY(mutex_) = true;
+  bool over_ GUARDED_BY(mutex_) = false;
+  int taken_ GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<base::Executor> thread_;
+};
+
 // The report stands on standard output, the log on standard error.
 int adopt_dirs(const config::BrokerConfig& config, const adopt::Options& options) {
   raise_file_limit();
@@ -89,20 +154,21 @@ int serve(const CommandLine& line) {
   }
   auto config = config::load_broker_config(content, line.overrides);
   if (!config) return fault(config.error().what);
-  log::configure(log_options(**config));
+  const bool serves = !line.adopt;
+  // Before any thread is started, also that of the log: EndSignals alone takes these.
+  sigset_t ending = ending_signals();
+  if (serves) pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+  if (auto configured = log::configure(log_options(**config)); !configured) return fault("server.log.file: " + configured.error().what);
   if (line.adopt) return adopt_dirs(**config, line.adoption);
 
-  // Only this thread takes these; all others are started with every signal blocked.
-  sigset_t ending;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit of a file's size fails
   ::signal(SIGHUP, SIG_IGN);
+  ::signal(SIGQUIT, SIG_IGN);  // who asks Kafka for its threads by it does not mean to end the broker
   raise_file_limit();
 
   auto runtime = base::make_system_runtime();
+  EndSignals signals(*runtime);
   int64_t begin = runtime->clock().monotonic_ns();
   auto broker = app::Broker::start(*runtime, *config);
   if (!broker) {
@@ -110,11 +176,11 @@ int serve(const CommandLine& line) {
     log::flush();
     return 1;
   }
+  signals.serving();
   log::info("app", "started in {} ms", (runtime->clock().monotonic_ns() - begin) / 1'000'000);
   log::flush();
 
-  int taken = 0;
-  ::sigwait(&ending, &taken);
+  int taken = signals.wait();
   log::info("app", "stopping: {}", taken == SIGTERM ? "SIGTERM" : "SIGINT");
   (*broker)->stop();
   broker->reset();
@@ -126,6 +192,7 @@ int serve(const CommandLine& line) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  base::hold_standard_descriptors();
   CommandLine line;
   for (int i = 1; i < count; ++i) {
     std::string_view argument = arguments[i];

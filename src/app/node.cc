@@ -68,6 +68,7 @@ struct Node::Parts {
   std::optional<api::Services> services;
   std::unique_ptr<api::Dispatcher> dispatcher;
   BrokerId self = kNoBroker;  // broker.id, or what was generated for it
+  bool joining = false;  // asked to be registered: it may be, whatever became of that
   bool joined = false;
   std::atomic<int64_t> broker_epoch{-1};
   std::atomic<bool> warned_of_transactions{false};
@@ -344,6 +345,7 @@ Result<void> Node::join(std::vector<metadata::Endpoint> endpoints, const std::fu
     options.wait_for_former_ms = int64_t{zookeeper->store.session_timeout_ms} * 3 / 2;
     limit += std::chrono::milliseconds(options.wait_for_former_ms);
   }
+  parts.joining = true;
   auto registered = wait_for<void>(
       parts.waiter,
       [&](auto reply) {
@@ -443,7 +445,7 @@ void Node::answer_parked() {
 
 void Node::leave() {
   Parts& parts = *parts_;
-  if (parts.joined) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
+  if (parts.joining) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
   if (parts.scrubber) parts.scrubber->stop();
   if (parts.cleaner) parts.cleaner->stop();
   parts.logs->stop();

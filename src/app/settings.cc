@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "config/topic_config.h"
+#include "net/socket.h"
 
 namespace odradek::app {
 
@@ -30,7 +31,7 @@ namespace {
 
 net::LinkOptions link_options(const config::BrokerConfig& config) {
   net::LinkOptions options;
-  options.connect_timeout = std::chrono::milliseconds(config.get_long("socket.connection.setup.timeout.ms"));
+  options.connect_timeout = std::chrono::milliseconds(std::min<int64_t>(config.get_long("socket.connection.setup.timeout.ms"), INT32_MAX));
   options.max_answer_bytes = config.get_int("socket.request.max.bytes");
   return options;
 }
@@ -58,7 +59,8 @@ controller::ControllerOptions controller_options(const config::BrokerConfig& con
   options.self = self;
   options.inter_broker_listener = config.inter_broker_listener();
   options.auto_leader_rebalance = config.get_bool("auto.leader.rebalance.enable");
-  options.leader_imbalance_check_seconds = static_cast<int32_t>(config.get_long("leader.imbalance.check.interval.seconds"));
+  // What is longer than a life of the process is never.
+  options.leader_imbalance_check_seconds = static_cast<int32_t>(std::min<int64_t>(config.get_long("leader.imbalance.check.interval.seconds"), INT32_MAX));
   options.leader_imbalance_percent = config.get_int("leader.imbalance.per.broker.percentage");
   options.unclean_election = std::move(unclean_election);
   options.delete_topics = config.get_bool("delete.topic.enable");
@@ -118,7 +120,9 @@ server::ServerOptions server_options(const config::BrokerConfig& config) {
   net.send_buffer_bytes = config.get_int("socket.send.buffer.bytes");
   net.receive_buffer_bytes = config.get_int("socket.receive.buffer.bytes");
   net.listen_backlog = config.get_int("socket.listen.backlog.size");
-  net.max_idle = std::chrono::milliseconds(config.get_long("connections.max.idle.ms"));
+  // Counted in ns: a hundred years are as good as any longer time.
+  constexpr int64_t kLongestIdleMs = int64_t{100} * 365 * 24 * 3600 * 1000;
+  net.max_idle = std::chrono::milliseconds(std::min(config.get_long("connections.max.idle.ms"), kLongestIdleMs));
   net.max_connections = config.get_int("max.connections");
   net.max_connections_per_ip = config.get_int("max.connections.per.ip");
   net.max_connections_per_ip_overrides = config.max_connections_per_ip_overrides();
@@ -129,10 +133,15 @@ server::ServerOptions server_options(const config::BrokerConfig& config) {
 
 std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound) {
   std::vector<metadata::Endpoint> endpoints;
+  std::string own_name;
   for (const config::ListenerEndpoint& advertised : config.advertised_listeners()) {
     metadata::Endpoint endpoint{advertised.name, advertised.host, advertised.port, advertised.protocol};
     for (const net::BoundListener& listener : bound) {
       if (listener.name == advertised.name && endpoint.port == 0) endpoint.port = listener.port;
+    }
+    if (endpoint.host.empty() && zookeeper_settings(config)) {
+      if (own_name.empty()) own_name = net::canonical_host_name();
+      endpoint.host = own_name;
     }
     endpoints.push_back(std::move(endpoint));
   }

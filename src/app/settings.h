@@ -36,7 +36,9 @@ struct ZooKeeperSettings {
 };
 std::optional<ZooKeeperSettings> zookeeper_settings(const config::BrokerConfig& config);
 server::ServerOptions server_options(const config::BrokerConfig& config);
-// What the broker registers: the advertised listeners, with the ports that were bound where none is configured.
+// What the broker registers: the advertised listeners, with the ports that were bound where none is configured. In ZooKeeper's tree, where
+// other brokers and their clients read it, a listener on all addresses is advertised under the name of this machine, as Kafka's; else each
+// client is told the address that it dialled. Waits for the resolver.
 std::vector<metadata::Endpoint> advertised_endpoints(const config::BrokerConfig& config, const std::vector<net::BoundListener>& bound);
 // Keys of ours that a Kafka broker would not know: kept apart in the store.
 bool is_own_config_key(metadata::EntityType type, std::string_view name);

@@ -1,4 +1,8 @@
 #include <gtest/gtest.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -94,13 +98,83 @@ TEST(Files, WriteReadTruncateAndAtomicReplace) {
 
 TEST(Log, OneCallIsOneLineWhateverStandsInIt) {
   const std::string directory = fresh_directory();
-  log::configure({.file = directory + "/server.log"});
+  ASSERT_TRUE(log::configure({.file = directory + "/server.log"}));
   log::info("request", "client '{}'", "a\r\n[2026-01-01 00:00:00,000] FATAL [x] forged\x1b[2J\x7f\tü");
   log::flush();
   const std::string text(as_text(*read_file(posix_files(), directory + "/server.log", 1000)));
   EXPECT_TRUE(text.ends_with("INFO [request] client 'a\\x0d\\x0a[2026-01-01 00:00:00,000] FATAL [x] forged\\x1b[2J\\x7f\\x09ü'\n")) << text;
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   ASSERT_TRUE(posix_files().remove_all(directory));
+}
+
+TEST(Log, GoesOnInAFileThatCouldNotBeOpenedForAWhile) {
+  const std::string directory = fresh_directory();
+  const std::string logs = directory + "/logs";
+  EXPECT_FALSE(log::configure({.file = "/dev/null/server.log"}));
+  ASSERT_TRUE(posix_files().create_directories(logs));
+  ASSERT_TRUE(log::configure({.file = logs + "/server.log", .rotate_bytes = 4096, .rotate_keep = 1}));
+  log::info("test", "before");
+  // The next file cannot be made: where its folder was is a file.
+  ASSERT_TRUE(posix_files().rename(logs, directory + "/away"));
+  ASSERT_TRUE(posix_files().open(logs, OpenMode::kCreate));
+  for (int i = 0; i < 5; ++i) log::info("test", "{}", std::string(1000, 'x'));
+  ASSERT_TRUE(posix_files().remove(logs));
+  auto read = [&] {
+    log::info("test", "after");
+    log::flush();
+    auto content = read_file(posix_files(), logs + "/server.log", 1 << 20);
+    return content ? std::string(as_text(*content)) : "";
+  };
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (read().find("after") == std::string::npos && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_NE(read().find("after"), std::string::npos);
+  ASSERT_TRUE(log::configure({.file = directory + "/server.log"}));
+  ASSERT_TRUE(posix_files().remove_all(directory));
+}
+
+TEST(Files, APipeIsReadToItsEnd) {
+  const std::string pipe = fresh_directory() + "/pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::string text(100'000, 'p');
+  std::thread writer([&] {
+    int to = ::open(pipe.c_str(), O_WRONLY);
+    for (size_t at = 0; at < text.size(); at += 10'000) EXPECT_EQ(::write(to, text.data() + at, 10'000), 10'000);
+    ::close(to);
+  });
+  auto content = read_file(posix_files(), pipe, 1 << 20);
+  writer.join();
+  ASSERT_TRUE(content) << content.error().what;
+  EXPECT_EQ(as_text(*content), text);
+  ASSERT_TRUE(posix_files().remove_all(pipe.substr(0, pipe.rfind('/'))));
+}
+
+TEST(Files, AFileIsLockedOnceInAProcessUnderWhateverName) {
+  const std::string directory = fresh_directory();
+  ASSERT_EQ(::symlink(directory.c_str(), (directory + "/same").c_str()), 0);
+  auto first = posix_files().lock(directory + "/.lock");
+  ASSERT_TRUE(first);
+  auto again = posix_files().lock(directory + "/same/.lock");
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().os_error, EDEADLK);
+  first->reset();
+  EXPECT_TRUE(posix_files().lock(directory + "/same/.lock"));
+  ASSERT_TRUE(posix_files().remove_all(directory));
+}
+
+TEST(SystemRandom, NeedsNoDescriptor) {
+  auto runtime = make_system_runtime();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  uint64_t first = 0, second = 0;
+  std::thread([&] {  // the first numbers of a thread
+    first = runtime->random().next();
+    second = runtime->random().next();
+  }).join();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_NE(first, second);
 }
 
 TEST(Executor, OneThreadKeepsOrderAndDestructorRunsAllTasks) {
@@ -154,6 +228,16 @@ TEST(Timers, FireInOrderNeverEarlyAndNotAfterCancel) {
   while (fired < 2) std::this_thread::yield();
   EXPECT_FALSE(early);
   EXPECT_TRUE(runtime->timers().cancel(third));
+}
+
+TEST(Timers, OneForTheLongestTimeDoesNotFire) {
+  auto runtime = make_system_runtime();
+  std::atomic<bool> fired{false}, later{false};
+  TimerId never = runtime->timers().after(milliseconds(INT64_MAX), [&] { fired = true; });
+  runtime->timers().after(milliseconds(20), [&] { later = true; });
+  while (!later) std::this_thread::yield();
+  EXPECT_FALSE(fired);
+  EXPECT_TRUE(runtime->timers().cancel(never));
 }
 
 TEST(PeriodicTask, RepeatsUntilDestroyed) {

@@ -91,7 +91,8 @@ class FileSystem {
   // Makes creations, renames and removals inside the directory durable. Blocks on the disk.
   virtual Result<void> sync_directory(const std::string& path) = 0;
   virtual Result<DiskSpace> disk_space(const std::string& path) = 0;
-  // Exclusive fcntl lock on the whole file (created if missing), as Kafka's `.lock`. Error if another process holds it.
+  // Exclusive fcntl lock on the whole file (created if missing), as Kafka's `.lock`. Errors: another process holds it; os_error EDEADLK:
+  // this one does, perhaps under another name of the file.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
   // How many files the process may have open at a time, sockets too.
   virtual size_t max_open_files() = 0;
@@ -99,7 +100,11 @@ class FileSystem {
 
 FileSystem& posix_files();
 
-// The whole content; at most `limit` bytes, else an error.
+// A process may be started without standard input, output or error: the first file that it opens would get that number, and what is
+// written to standard error would land in it. Puts /dev/null there. Call it before anything is opened.
+void hold_standard_descriptors();
+
+// The whole content, also of a pipe; at most `limit` bytes, else an error.
 Result<Bytes> read_file(FileSystem& files, const std::string& path, int64_t limit);
 // Writes `<path>.tmp`, syncs it, renames it over `path`, syncs the directory. Blocks on the disk.
 Result<void> write_file_atomically(FileSystem& files, const std::string& path, ByteView content);

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <map>
 #include <shared_mutex>
 
@@ -15,6 +17,54 @@ namespace odradek::log {
 namespace {
 
 constexpr std::string_view kStateChange = "state-change";
+constexpr const char* kPattern = "[%Y-%m-%d %H:%M:%S,%e] %v";  // Kafka's own line: [time] LEVEL [logger] text
+
+// A file that is rotated. The library's own sink writes nothing any more once it could not open the next file (no descriptor was left):
+// this one opens it again. What comes meanwhile, or finds the disk full, goes to standard error.
+class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  // Throws if the file cannot be opened.
+  FileSink(std::string file, const Options& options)
+      : file_(std::move(file)), bytes_(static_cast<size_t>(options.rotate_bytes)), keep_(static_cast<size_t>(options.rotate_keep)) {
+    open();
+  }
+
+ private:
+  using Rotating = spdlog::sinks::rotating_file_sink_st;
+
+  void open() {
+    auto opened = std::make_unique<Rotating>(file_, bytes_, keep_);
+    opened->set_pattern(kPattern);
+    rotating_ = std::move(opened);
+  }
+  template <class Call>
+  bool succeeds(Call call) {
+    try {
+      call();
+      return true;
+    } catch (const std::exception& failed) {
+      std::fprintf(stderr, "%s\n", failed.what());
+      rotating_.reset();
+      open_at_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+      return false;
+    }
+  }
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    if (rotating_ == nullptr && std::chrono::steady_clock::now() >= open_at_) succeeds([&] { open(); });
+    if (rotating_ != nullptr && succeeds([&] { rotating_->log(message); })) return;
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    (void)std::fwrite(line.data(), 1, line.size(), stderr);
+  }
+  void flush_() override {
+    if (rotating_ != nullptr) succeeds([&] { rotating_->flush(); });
+  }
+
+  const std::string file_;
+  const size_t bytes_, keep_;
+  std::unique_ptr<Rotating> rotating_;
+  std::chrono::steady_clock::time_point open_at_;
+};
 
 struct State {
   std::shared_ptr<spdlog::logger> logger, controller, state_change;  // the last two: null without files
@@ -30,8 +80,7 @@ struct State {
     auto made = std::make_shared<spdlog::logger>(name, std::move(sink));
     made->set_level(spdlog::level::trace);
     made->flush_on(spdlog::level::warn);
-    // Kafka's own line: [time] LEVEL [logger] text
-    made->set_pattern("[%Y-%m-%d %H:%M:%S,%e] %v");
+    made->set_pattern(kPattern);
     return made;
   }
 };
@@ -75,22 +124,28 @@ std::string without_controls(std::string_view line) {
 
 }  // namespace
 
-void configure(const Options& options) {
+Result<void> configure(const Options& options) {
   State& log = state();
   log.root.store(options.level, std::memory_order_relaxed);
-  if (!options.file.empty()) {
+  if (options.file.empty()) return {};
+  const std::string folder = options.file.substr(0, options.file.rfind('/') + 1);
+  try {
     auto open = [&](const std::string& file, const char* name) {
-      auto logger = State::make(
-          std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, static_cast<size_t>(options.rotate_bytes), static_cast<size_t>(options.rotate_keep)), name);
+      auto logger = State::make(std::make_shared<FileSink>(file, options), name);
+      spdlog::drop(name);
       spdlog::register_logger(logger);
       return logger;
     };
-    const std::string folder = options.file.substr(0, options.file.rfind('/') + 1);
-    log.logger = open(options.file, "odradek");
-    log.controller = open(folder + "controller.log", "odradek-controller");
+    auto main = open(options.file, "odradek");
+    auto controller = open(folder + "controller.log", "odradek-controller");
     log.state_change = open(folder + "state-change.log", "odradek-state-change");
-    spdlog::flush_every(std::chrono::seconds(1));
+    log.controller = std::move(controller);
+    log.logger = std::move(main);
+  } catch (const std::exception& failed) {
+    return fail(kStorageErrorCode, failed.what());
   }
+  spdlog::flush_every(std::chrono::seconds(1));
+  return {};
 }
 
 void set_level(Level level) { state().root.store(level, std::memory_order_relaxed); }

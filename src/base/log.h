@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/result.h"
+
 namespace odradek::log {
 
 enum class Level : uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
@@ -21,7 +23,9 @@ struct Options {
   Level level = Level::kInfo;
 };
 
-void configure(const Options& options);
+// Starts a thread that writes out what the files' buffers hold, with the signal mask of the caller. Errors: a file cannot be opened.
+// Before other threads run.
+[[nodiscard]] Result<void> configure(const Options& options);
 void set_level(Level level);                             // the root level
 void set_level(std::string_view logger, Level level);    // one logger's own level
 void clear_level(std::string_view logger);               // back to the root level

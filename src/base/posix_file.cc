@@ -14,8 +14,11 @@
 #include <climits>
 #include <cstring>
 #include <filesystem>
+#include <set>
+#include <utility>
 
 #include "base/file.h"
+#include "base/mutex.h"
 
 namespace odradek::base {
 namespace {
@@ -42,6 +45,7 @@ class PosixFile final : public File {
     size_t done = 0;
     while (done < into.size()) {
       ssize_t got = ::pread(descriptor_, into.data() + done, into.size() - done, position + static_cast<int64_t>(done));
+      if (got < 0 && errno == ESPIPE) got = ::read(descriptor_, into.data() + done, into.size() - done);  // a pipe has no positions
       if (got == 0) break;
       if (got < 0) {
         if (errno == EINTR) continue;
@@ -178,13 +182,43 @@ class PosixFile final : public File {
   std::string path_;
 };
 
+// What this process has locked. The kernel lets a process lock a file twice, and closing either descriptor ends the lock.
+class LockedFiles {
+ public:
+  using Name = std::pair<dev_t, ino_t>;
+  bool has(Name name) {
+    MutexLock lock(mutex_);
+    return names_.contains(name);
+  }
+  void add(Name name) {
+    MutexLock lock(mutex_);
+    names_.insert(name);
+  }
+  void remove(Name name) {
+    MutexLock lock(mutex_);
+    names_.erase(name);
+  }
+
+ private:
+  Mutex mutex_;
+  std::set<Name> names_ GUARDED_BY(mutex_);
+};
+LockedFiles& locked_files() {
+  static LockedFiles& files = *new LockedFiles;
+  return files;
+}
+
 class PosixFileLock final : public FileLock {
  public:
-  explicit PosixFileLock(int descriptor) : descriptor_(descriptor) {}
-  ~PosixFileLock() override { ::close(descriptor_); }
+  PosixFileLock(int descriptor, LockedFiles::Name name) : descriptor_(descriptor), name_(name) {}
+  ~PosixFileLock() override {
+    ::close(descriptor_);
+    locked_files().remove(name_);
+  }
 
  private:
   int descriptor_;
+  LockedFiles::Name name_;
 };
 
 class PosixFileSystem final : public FileSystem {
@@ -282,6 +316,11 @@ class PosixFileSystem final : public FileSystem {
   }
 
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
+    // Before it is opened: closing it again would end the lock that is there.
+    struct stat status {};
+    if (::stat(path.c_str(), &status) == 0 && locked_files().has({status.st_dev, status.st_ino})) {
+      return os_failure("lock on " + path + ", which this process has already", EDEADLK);
+    }
     int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (descriptor < 0) return os_failure("open of " + path, errno);
     struct flock whole {};
@@ -292,7 +331,10 @@ class PosixFileSystem final : public FileSystem {
       ::close(descriptor);
       return os_failure("lock on " + path, error);
     }
-    return std::make_unique<PosixFileLock>(descriptor);
+    (void)::fstat(descriptor, &status);
+    const LockedFiles::Name name{status.st_dev, status.st_ino};
+    locked_files().add(name);
+    return std::make_unique<PosixFileLock>(descriptor, name);
   }
 
   size_t max_open_files() override {
@@ -314,12 +356,34 @@ Result<Bytes> read_file(FileSystem& files, const std::string& path, int64_t limi
   if (!file) return fail(file.error());
   auto size = (*file)->size();
   if (!size) return fail(size.error());
-  if (*size > limit) return fail(kStorageErrorCode, path + " has " + std::to_string(*size) + " bytes, more than " + std::to_string(limit));
+  auto too_long = [&](int64_t bytes) {
+    return fail(kStorageErrorCode, path + " has " + std::to_string(bytes) + " bytes, more than " + std::to_string(limit));
+  };
+  if (*size > limit) return too_long(*size);
   Bytes content(static_cast<size_t>(*size));
   auto got = (*file)->pread(0, content);
   if (!got) return fail(got.error());
   content.resize(*got);
-  return content;
+  if (*size > 0) return content;
+  // A pipe (and what the kernel writes, as in /proc) does not tell how much comes.
+  for (;;) {
+    constexpr size_t kStep = 16 * 1024;
+    const size_t before = content.size();
+    content.resize(before + kStep);
+    got = (*file)->pread(static_cast<int64_t>(before), MutableByteView(content).subspan(before));
+    if (!got) return fail(got.error());
+    content.resize(before + *got);
+    if (static_cast<int64_t>(content.size()) > limit) return too_long(static_cast<int64_t>(content.size()));
+    if (*got < kStep) return content;
+  }
+}
+
+void hold_standard_descriptors() {
+  for (int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(number, F_GETFD) >= 0) continue;
+    const int opened = ::open("/dev/null", O_RDWR);  // gets the lowest number that is free, which is this one
+    if (opened >= 0 && opened != number) ::close(opened);
+  }
 }
 
 Result<void> write_file_atomically(FileSystem& files, const std::string& path, ByteView content) {

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -68,12 +69,8 @@ class SystemRandom final : public Random {
  private:
   struct Xoshiro {
     uint64_t s[4];
-    Xoshiro() {
-      auto file = posix_files().open("/dev/urandom", OpenMode::kRead);
-      CHECK(file);
-      auto got = (*file)->pread(0, {reinterpret_cast<uint8_t*>(s), sizeof s});
-      CHECK(got && *got == sizeof s);
-    }
+    // Without a file: the first number may be wanted while the process has no descriptor left.
+    Xoshiro() { CHECK(::getentropy(s, sizeof s) == 0); }
     static uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
     uint64_t next() {
       uint64_t result = rotate(s[1] * 5, 7) * 9;
@@ -163,8 +160,8 @@ class TimerWheel final : public Timers {
   }
 
   TimerId after(std::chrono::milliseconds delay, Task task) override {
-    // One more tick: the current one has partly gone, and a timer must never fire early.
-    int64_t due = clock_.monotonic_ms() + std::max<int64_t>(delay.count(), 0) + 1;
+    // One more tick: the current one has partly gone, and a timer must never fire early. "Never" is often written as the greatest number.
+    int64_t due = clock_.monotonic_ms() + std::clamp<int64_t>(delay.count(), 0, INT64_MAX / 2) + 1;
     bool earlier;
     TimerId id;
     {

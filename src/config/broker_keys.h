@@ -19,7 +19,7 @@ inline constexpr auto kBrokerKeys = [] {
   using enum RefusedIf;
   return std::to_array<ConfigKey>({
     works("advertised.listeners", kString, nullptr, "", kHigh, kPerBroker,
-             "The addresses that clients are told to use, NAME://host:port each; unset: those of listeners, a listener on all addresses being told as the local address of the client's own connection."),
+             "The addresses that clients are told to use, NAME://host:port each; unset: those of listeners, a listener on all addresses being told as the local address of the client's own connection or, with zookeeper.connect, as the name of this machine."),
     refused("alter.config.policy.class.name", kClass, nullptr, "", kLow, kReadOnly, kSet,
              "A Java class that may refuse config changes.", kNoteJavaPlugin),
     harmless("alter.config.policy.kraft.compatibility.enable", kBoolean, "false", "", kLow, kReadOnly,
@@ -194,7 +194,7 @@ inline constexpr auto kBrokerKeys = [] {
     harmless("initial.broker.registration.timeout.ms", kInt, "60000", "", kMedium, kReadOnly,
              "How long a broker waits for a quorum controller at its start.", kNoteNoQuorum),
     works("inter.broker.listener.name", kString, nullptr, "", kMedium, kReadOnly,
-             "The listener that other brokers use; unset: the first one with security.inter.broker.protocol."),
+             "The listener that other brokers use; unset: the one called as security.inter.broker.protocol, else the first one that speaks it."),
     harmless("inter.broker.protocol.version", kString, "3.9-IV0", "release", kMedium, kReadOnly,
              "Which release's protocol brokers speak among themselves.",
              "This broker speaks that of 3.9."),
@@ -320,7 +320,8 @@ inline constexpr auto kBrokerKeys = [] {
     works("max.connection.creation.rate", kInt, "2147483647", "0..", kMedium, kClusterWide,
              "Connections a second that are accepted, for the broker or, listener scoped, for one listener."),
     works("max.connections", kInt, "2147483647", "0..", kMedium, kClusterWide,
-             "Most open connections, for the broker or, listener scoped, for one listener."),
+             "Most open connections, for the broker or, listener scoped, for one listener. Where there are several listeners the brokers' own takes more, and the "
+             "connection of another one that was used least recently is closed for it; so are those that are too many when the number is lowered."),
     works("max.connections.per.ip", kInt, "2147483647", "0..", kMedium, kClusterWide,
              "Most open connections from one address."),
     works("max.connections.per.ip.overrides", kString, "", "", kMedium, kClusterWide,

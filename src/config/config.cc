@@ -154,7 +154,11 @@ BrokerId BrokerConfig::broker_id() const { return {static_cast<int32_t>(value("b
 
 std::vector<std::string> BrokerConfig::log_dirs() const {
   const Value& several = value("log.dirs");
-  return split_list(several.is_null ? value("log.dir").text : several.text);
+  std::vector<std::string> dirs = split_csv(several.is_null ? value("log.dir").text : several.text);
+  for (std::string& dir : dirs) {
+    while (dir.size() > 1 && dir.ends_with('/')) dir.pop_back();
+  }
+  return dirs;
 }
 
 std::string BrokerConfig::metadata_log_dir() const {
@@ -171,7 +175,7 @@ int64_t BrokerConfig::queued_max_request_bytes() const {
 
 std::map<std::string, int32_t> BrokerConfig::max_connections_per_ip_overrides() const {
   std::map<std::string, int32_t> overrides;
-  for (const std::string& element : split_list(get_string("max.connections.per.ip.overrides"))) {
+  for (const std::string& element : split_csv(get_string("max.connections.per.ip.overrides"))) {
     size_t colon = element.rfind(':');
     int32_t limit = 0;
     std::from_chars(element.data() + colon + 1, element.data() + element.size(), limit);  // check_rules() has read it
@@ -186,7 +190,7 @@ std::vector<std::string> BrokerConfig::warnings() const {
   for (const auto& [name, text] : merged_) {
     const ConfigKey* key = find_any_broker_key(name);
     if (!key) {
-      unknown.push_back(name);
+      if (!name.starts_with("config.providers")) unknown.push_back(name);  // read before: properties.h
     } else if (key->fate == Fate::kHarmless) {
       without_meaning[key->note].push_back(name);
     }
@@ -212,6 +216,7 @@ Result<std::shared_ptr<const BrokerConfig>> load_broker_config(const std::option
     }
     properties[std::string(name)] = trim(std::string_view(text).substr(equals + 1));
   }
+  if (auto filled = fill_in_variables(properties); !filled) return fail(filled.error());
   return BrokerConfig::make(std::move(properties));
 }
 

@@ -190,6 +190,12 @@ std::vector<std::string> split_list(std::string_view text) {
   }
 }
 
+std::vector<std::string> split_csv(std::string_view text) {
+  std::vector<std::string> elements = split_list(text);
+  std::erase(elements, "");
+  return elements;
+}
+
 std::string java_double(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";

@@ -83,5 +83,7 @@ std::string java_double(double value);
 std::string_view trim(std::string_view text);
 // Elements of a comma separated list, without spaces around them; "" has none.
 std::vector<std::string> split_list(std::string_view text);
+// The same without empty elements: so Kafka reads listeners, log.dirs and their like, where a comma too many does no harm.
+std::vector<std::string> split_csv(std::string_view text);
 
 }  // namespace odradek::config

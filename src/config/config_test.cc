@@ -161,11 +161,37 @@ TEST(BrokerConfig, HoldsRulesBetweenKeys) {
   EXPECT_EQ(config_of({{"broker.id", "1001"}, {"reserved.broker.max.id", "2000"}})->broker_id(), BrokerId{1001});
 }
 
+TEST(BrokerConfig, RefusesValuesThatAProviderWouldFillIn) {
+  EXPECT_THAT(refusal_of({{"config.providers", "file, env"}, {"log.dirs", "${env:DATA}"}}), HasSubstr("log.dirs=${env:DATA} is refused"));
+  // As in Kafka: without its provider it is a text like another.
+  EXPECT_EQ(config_of({{"config.providers", "file"}, {"log.dirs", "${env:DATA}"}})->log_dirs(), std::vector<std::string>{"${env:DATA}"});
+}
+
 TEST(BrokerConfig, ReadsOverridesOfConnectionLimits) {
   auto config = config_of({{"max.connections.per.ip.overrides", "127.0.0.1:200, host:3"}, {"max.connections", "10"}, {"listener.name.fast.max.connections", "7"}});
   EXPECT_EQ(config->max_connections_per_ip_overrides(), (std::map<std::string, int32_t>{{"127.0.0.1", 200}, {"host", 3}}));
   EXPECT_EQ(config->get_long_for_listener("FAST", "max.connections"), 7);
   EXPECT_EQ(config->get_long_for_listener("OTHER", "max.connections"), 10);
+}
+
+TEST(BrokerConfig, BrokersUseTheListenerThatIsCalledAsTheirProtocol) {
+  auto config = [](const char* listeners) {
+    return config_of({{"listeners", listeners}, {"listener.security.protocol.map", "OUT:PLAINTEXT,IN:PLAINTEXT,PLAINTEXT:PLAINTEXT"}});
+  };
+  EXPECT_EQ(config("OUT://h:1,PLAINTEXT://h:2,IN://h:3")->inter_broker_listener(), "PLAINTEXT");
+  EXPECT_EQ(config("OUT://h:1,IN://h:3")->inter_broker_listener(), "OUT");
+}
+
+TEST(BrokerConfig, TakesACommaTooManyInListenersLogDirsAndTheirLike) {
+  auto config = config_of({{"listeners", "PLAINTEXT://:9092, ,IN://127.0.0.1:9093,"},
+                           {"listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,IN:PLAINTEXT,"},
+                           {"log.dirs", "/a/,,/b//, /"},
+                           {"max.connections.per.ip.overrides", "127.0.0.1:2,"}});
+  ASSERT_EQ(config->listeners().size(), 2u);
+  EXPECT_EQ(config->listeners()[1].name, "IN");
+  EXPECT_EQ(config->log_dirs(), (std::vector<std::string>{"/a", "/b", "/"}));
+  EXPECT_EQ(config->max_connections_per_ip_overrides(), (std::map<std::string, int32_t>{{"127.0.0.1", 2}}));
+  EXPECT_THAT(refusal_of({{"log.dirs", ","}}), HasSubstr("At least one log directory"));
 }
 
 TEST(BrokerConfig, NamesWhatHasNoEffect) {

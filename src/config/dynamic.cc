@@ -111,19 +111,26 @@ void ConfigHolder::apply_dynamic(DynamicScope scope, const Properties& values) {
   auto before = current();
   auto after = with(*before, scope, values);
   if (!after || !check_names(scope, values, layer(*before, scope))) {
-    // Something in the store is not for this broker: take what is, entry by entry.
-    Properties legal;
-    for (const auto& [name, text] : values) {
-      Properties trial = legal;
-      trial[name] = text;
-      auto named = check_names(scope, trial, layer(*before, scope));
-      auto made = with(*before, scope, trial);
-      if (named && made) {
-        legal = std::move(trial);
-      } else {
-        log::warn("config", "ignored the stored dynamic config {}: {}", name, named ? made.error().what : named.error().what);
+    // Something in the store is not for this broker: take what is, entry by entry. One may be legal only beside a later one.
+    Properties legal, left = values, why;
+    for (bool got_on = true; got_on;) {
+      got_on = false;
+      for (auto at = left.begin(); at != left.end();) {
+        Properties trial = legal;
+        trial.insert(*at);
+        auto named = check_names(scope, trial, layer(*before, scope));
+        auto made = with(*before, scope, trial);
+        if (named && made) {
+          legal = std::move(trial);
+          at = left.erase(at);
+          got_on = true;
+        } else {
+          why[at->first] = named ? made.error().what : named.error().what;
+          ++at;
+        }
       }
     }
+    for (const auto& [name, text] : left) log::warn("config", "ignored the stored dynamic config {}: {}", name, why[name]);
     after = with(*before, scope, legal);
     if (!after) {
       log::warn("config", "ignored the stored dynamic configs: {}", after.error().what);

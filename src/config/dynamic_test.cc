@@ -55,6 +55,12 @@ TEST(DynamicConfig, LeavesOutStoredEntriesThatAreNotLegal) {
   EXPECT_EQ(holder.current()->get_int("num.io.threads"), 8);
 }
 
+TEST(DynamicConfig, TakesStoredEntriesThatAreLegalTogetherWhateverTheirOrder) {
+  ConfigHolder holder(BrokerConfig::defaults());
+  holder.apply_dynamic(DynamicScope::kThisBroker, {{"max.connections.per.ip", "0"}, {"max.connections.per.ip.overrides", "127.0.0.1:5"}, {"num.io.threads", "x"}});
+  EXPECT_EQ(holder.current()->get_int("max.connections.per.ip"), 0);
+}
+
 TEST(DynamicConfig, RefusesWhatKafkaRefuses) {
   for (DynamicScope scope : {DynamicScope::kThisBroker, DynamicScope::kClusterDefault}) {
     expect_refused(scope, {{"broker.id", "5"}}, "Cannot update these configs dynamically: Set(broker.id)");

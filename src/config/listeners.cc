@@ -31,7 +31,7 @@ using ProtocolMap = std::map<std::string, SecurityProtocol, std::less<>>;
 
 Result<ProtocolMap> read_protocol_map(const std::string& text) {
   ProtocolMap map;
-  for (const std::string& element : split_list(text)) {
+  for (const std::string& element : split_csv(text)) {
     size_t colon = element.rfind(':');
     std::string name = upper(trim(std::string_view(element).substr(0, colon)));
     const SecurityProtocol* protocol = colon == std::string::npos ? nullptr : find_protocol(upper(trim(std::string_view(element).substr(colon + 1))));
@@ -71,7 +71,7 @@ Result<ListenerEndpoint> read_endpoint(std::string_view key, std::string_view te
 
 Result<std::vector<ListenerEndpoint>> read_endpoints(std::string_view key, const std::string& text, const ProtocolMap& protocols) {
   std::vector<ListenerEndpoint> endpoints;
-  for (const std::string& element : split_list(text)) {
+  for (const std::string& element : split_csv(text)) {
     auto endpoint = read_endpoint(key, element, protocols);
     if (!endpoint) return fail(endpoint.error());
     for (const ListenerEndpoint& other : endpoints) {
@@ -97,7 +97,7 @@ Result<void> BrokerConfig::resolve_listeners() {
   if (!protocols) return fail(protocols.error());
   // A KRaft file names its controller's listeners too; those without a protocol of their own are PLAINTEXT, as in Kafka.
   std::set<std::string> of_controller;
-  for (const std::string& name : split_list(get_string("controller.listener.names"))) {
+  for (const std::string& name : split_csv(get_string("controller.listener.names"))) {
     of_controller.insert(upper(name));
     if (!is_set("listener.security.protocol.map")) protocols->emplace(upper(name), SecurityProtocol::kPlaintext);
   }
@@ -152,12 +152,11 @@ Result<void> BrokerConfig::resolve_listeners() {
                                "The valid options based on currently configured listeners are {}", names_of(advertised_listeners_)));
     }
   } else {
-    inter_broker_listener_ = advertised_listeners_.front().name;
-    for (const ListenerEndpoint& endpoint : advertised_listeners_) {
-      if (name_of(endpoint.protocol) != get_string("security.inter.broker.protocol")) continue;
-      inter_broker_listener_ = endpoint.name;
-      break;
-    }
+    // Kafka takes the listener that is called as the protocol. Where it has none, which it refuses, one that speaks it will do.
+    const std::string& protocol = get_string("security.inter.broker.protocol");
+    auto rank = [&](const ListenerEndpoint& endpoint) { return endpoint.name == protocol ? 2 : name_of(endpoint.protocol) == protocol ? 1 : 0; };
+    inter_broker_listener_ = std::max_element(advertised_listeners_.begin(), advertised_listeners_.end(),
+                                              [&](const ListenerEndpoint& a, const ListenerEndpoint& b) { return rank(a) < rank(b); })->name;
   }
   control_plane_listener_.clear();
   if (!is_null("control.plane.listener.name") && get_list("process.roles").empty()) {

@@ -47,12 +47,19 @@ std::optional<uint32_t> unicode_unit(std::string_view text) {
 }
 
 // Takes escapes out and turns Latin-1 into UTF-8. Nothing: a malformed \u escape.
-std::optional<std::string> unescape(std::string_view raw) {
+std::optional<std::string> unescape(std::string_view raw, Encoding encoding) {
   std::string out;
+  auto take = [&](char byte) {
+    if (encoding == Encoding::kUtf8) {
+      out += byte;
+    } else {
+      append_utf8(out, static_cast<uint8_t>(byte));
+    }
+  };
   out.reserve(raw.size());
   for (size_t i = 0; i < raw.size(); ++i) {
     if (raw[i] != '\\') {
-      append_utf8(out, static_cast<uint8_t>(raw[i]));
+      take(raw[i]);
       continue;
     }
     if (++i == raw.size()) break;
@@ -75,7 +82,7 @@ std::optional<std::string> unescape(std::string_view raw) {
         append_utf8(out, *unit >= 0xD800 && *unit < 0xE000 ? 0xFFFD : *unit);
         break;
       }
-      default: append_utf8(out, static_cast<uint8_t>(raw[i]));
+      default: take(raw[i]);
     }
   }
   return out;
@@ -127,7 +134,7 @@ class LogicalLines {
 
 }  // namespace
 
-Result<Properties> parse_properties(std::string_view text) {
+Result<Properties> parse_properties(std::string_view text, Encoding encoding) {
   Properties properties;
   LogicalLines lines(text);
   for (std::string line; lines.next(line);) {
@@ -140,8 +147,8 @@ Result<Properties> parse_properties(std::string_view text) {
     while (value_start < line.size() && is_blank(line[value_start])) ++value_start;
     if (value_start < line.size() && (line[value_start] == '=' || line[value_start] == ':')) ++value_start;
     while (value_start < line.size() && is_blank(line[value_start])) ++value_start;
-    auto key = unescape(std::string_view(line).substr(0, key_end));
-    auto value = unescape(std::string_view(line).substr(value_start));
+    auto key = unescape(std::string_view(line).substr(0, key_end), encoding);
+    auto value = unescape(std::string_view(line).substr(value_start), encoding);
     if (!key || !value) {
       return fail(ErrorCode::kInvalidConfig, "line " + std::to_string(lines.number()) + ": a \\u escape needs four hexadecimal digits");
     }

@@ -39,6 +39,15 @@ Result<void> BrokerConfig::refuse_what_is_not_served() const {
     auto value = parse_value(*key, text);
     if (value && is_refused(*key, *value)) return refuse(name, value->text, key->note);
   }
+  // As it stands it would be taken for the value: a folder of that name for a log dir.
+  if (auto providers = static_.find("config.providers"); providers != static_.end()) {
+    for (const std::string& provider : split_csv(providers->second)) {
+      for (const auto& [name, text] : static_) {
+        if (text.find("${" + provider + ":") == std::string::npos) continue;
+        return refuse(name, text, fmt::format("the config provider {} has no such value, or no class (config.providers.{}.class)", provider, provider));
+      }
+    }
+  }
   for (const ListenerEndpoint& listener : listeners_) {
     if (listener.protocol == SecurityProtocol::kPlaintext) continue;
     return fail(ErrorCode::kInvalidConfig,
@@ -121,7 +130,7 @@ Result<void> BrokerConfig::check_rules() const {
   if (get_int("connection.failed.authentication.delay.ms") >= get_long("connections.max.idle.ms") && get_long("connections.max.idle.ms") > 0) {
     return broken("connection.failed.authentication.delay.ms must be smaller than connections.max.idle.ms");
   }
-  for (const std::string& element : split_list(get_string("max.connections.per.ip.overrides"))) {
+  for (const std::string& element : split_csv(get_string("max.connections.per.ip.overrides"))) {
     size_t colon = element.rfind(':');
     int32_t limit = -1;
     const char* end = element.data() + element.size();

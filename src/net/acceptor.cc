@@ -17,6 +17,7 @@ namespace odradek::net {
 namespace {
 
 constexpr int64_t kFileBackOffNs = 100'000'000;
+constexpr int64_t kFilesToldEveryNs = 10'000'000'000;
 
 }  // namespace
 
@@ -69,7 +70,7 @@ int64_t Acceptor::must_wait() {
   if (listener_.connections.load(std::memory_order_seq_cst) >= listener_.max_connections.load(std::memory_order_seq_cst)) return -1;
   if (!listener_.options.inter_broker && !shared_.limits.has_room()) return -1;
   int64_t now_ns = shared_.clock.monotonic_ns();
-  int64_t wait_ns = shared_.limits.creation_wait_ns(now_ns);
+  int64_t wait_ns = listener_.options.inter_broker ? 0 : shared_.limits.creation_wait_ns(now_ns);
   base::MutexLock lock(mutex_);
   return std::max(wait_ns, rate_.wait_ns(now_ns));
 }
@@ -100,6 +101,14 @@ void Acceptor::run() {
   }
 }
 
+void Acceptor::on_no_files(const std::string& what) {
+  out_of_files_ = true;
+  const int64_t now_ns = shared_.clock.monotonic_ns();
+  if (files_told_ns_ != 0 && now_ns - files_told_ns_ < kFilesToldEveryNs) return;
+  files_told_ns_ = now_ns;
+  log::error("net", "{}: {}", listener_.options.name, what);
+}
+
 // False: nothing to accept now.
 bool Acceptor::accept_one() {
   sockaddr_storage address{};
@@ -107,20 +116,24 @@ bool Acceptor::accept_one() {
   int socket = ::accept4(listening_.get(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (socket < 0) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      log::error("net", "{}: cannot accept a connection: {}", listener_.options.name, std::strerror(errno));
-      out_of_files_ = true;
+      on_no_files(std::string("cannot accept a connection: ") + std::strerror(errno));
       return false;
     }
     return errno != EAGAIN && errno != EWOULDBLOCK;  // others: that one connection has failed
   }
   NewSocket accepted{socket, address_of(address)};
+  if (socket >= shared_.max_socket && !listener_.options.inter_broker) {
+    ::close(socket);
+    on_no_files("connection from " + accepted.peer.host + " closed: the last descriptors are kept for logs and for other brokers; raise the limit of open files");
+    return false;
+  }
   if (!shared_.limits.open(accepted.peer.host)) {
     listener_.refused.fetch_add(1, std::memory_order_relaxed);
     log::info("net", "{}: connection from {} refused: max.connections.per.ip", listener_.options.name, accepted.peer.host);
     ::close(socket);
     return true;
   }
-  shared_.limits.take_creation();
+  if (!listener_.options.inter_broker) shared_.limits.take_creation();
   {
     base::MutexLock lock(mutex_);
     rate_.take();
@@ -132,6 +145,7 @@ bool Acceptor::accept_one() {
   ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   // The listening socket's buffer sizes are inherited.
   if (!deal_(accepted)) pending_ = accepted;
+  if (listener_.options.inter_broker && shared_.limits.exceeded()) shared_.on_excess();
   return true;
 }
 

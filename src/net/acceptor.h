@@ -31,6 +31,8 @@ class Acceptor {
  private:
   void run();
   bool accept_one();
+  // No descriptor for one more connection: a pause, and a line now and then.
+  void on_no_files(const std::string& what);
   // ns until another may be accepted; 0: now; -1: when woken.
   int64_t must_wait();
 
@@ -44,6 +46,7 @@ class Acceptor {
   std::atomic<bool> waiting_{false};  // for a limit or a queue; set before it looks again
   NewSocket pending_;                 // accepted, not dealt out
   bool out_of_files_ = false;
+  int64_t files_told_ns_ = 0;  // when the log was told that there were none
   IdleMeter blocked_;
   base::Mutex mutex_;
   RateLimit rate_ GUARDED_BY(mutex_);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kSizeBytes = 4;
 constexpr size_t kGuessFrom = 4 * 1024;  // smaller frames are copied: cheaper than a buffer each read
+constexpr size_t kRoomier = 4;  // a frame may be in a buffer of this many times its size
 constexpr size_t kFirstRoom = 64 * 1024;
 constexpr int kReadsPerTurn = 8;
 
@@ -184,7 +185,9 @@ ssize_t FrameReader::read_more(int socket, size_t& asked, const uint8_t*& rest, 
   size_t keep = 0;
   if (total >= kSizeBytes) {
     auto claimed = base::load_be<int32_t>(guess.data);
-    if (claimed >= 0 && claimed <= context_->max_frame && static_cast<size_t>(claimed) + kSizeBytes <= guess.capacity) {
+    // Not one that is much smaller than the buffer: it may wait long in the broker, and is counted by its size.
+    const auto needed = static_cast<size_t>(claimed) + kSizeBytes;
+    if (claimed >= 0 && claimed <= context_->max_frame && needed <= guess.capacity && needed >= guess.capacity / kRoomier) {
       auto pool = context_->budget.try_reserve(claimed);
       if (pool != FrameBudget::Pool::kNone) {
         begin_in(guess, pool, static_cast<size_t>(claimed), kSizeBytes);

@@ -283,6 +283,29 @@ TEST_F(ReaderTest, WaitsForRoomBeforeTheBodyAndGoesOnWhenItComes) {
   EXPECT_EQ(memory.budget.used_bytes(), 0);
 }
 
+TEST_F(ReaderTest, PutsNoSmallFrameIntoTheBufferOfALargeOne) {
+  keep = true;
+  for (int i = 0; i < 3; ++i) {
+    write(framed(200 << 10, 1));
+    while (run() != FrameReader::Stop::kDrained) {
+    }
+    write(framed(10, 2));  // what is expected is another large one
+    while (run() != FrameReader::Stop::kDrained) {
+    }
+  }
+  ASSERT_EQ(frames.size(), 6u);
+  std::vector<BufferPool::Buffer> small;
+  for (size_t i : {1, 3, 5}) {
+    EXPECT_EQ(taken[i].size(), 10u);
+    // Given back, its buffer is one of the small ones.
+    const uint8_t* at = frames[i].bytes().data();
+    frames[i].reset();
+    small.push_back(memory.pool.take(10));
+    EXPECT_EQ(small.back().data, at);
+  }
+  for (auto buffer : small) memory.pool.give(buffer);
+}
+
 TEST_F(ReaderTest, SeesTheEnd) {
   write(framed(10, 1));
   far.reset();

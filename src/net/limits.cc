@@ -1,8 +1,38 @@
 #include "net/limits.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "net/socket.h"
 
 namespace odradek::net {
+namespace {
+
+std::map<std::string, int> by_address(const std::map<std::string, int>& overrides) {
+  std::map<std::string, int> limits;
+  for (const auto& [host, max] : overrides) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) {
+      log::error("net", "max.connections.per.ip.overrides: the limit of {} is not in force: {}", host, ::gai_strerror(error));
+      continue;
+    }
+    for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+      sockaddr_storage address{};
+      std::memcpy(&address, at->ai_addr, std::min<size_t>(at->ai_addrlen, sizeof address));
+      limits.insert_or_assign(address_of(address).host, max);
+    }
+    ::freeaddrinfo(found);
+  }
+  return limits;
+}
+
+}  // namespace
 
 void RateLimit::set_rate(int rate) {
   rate_ = rate == kUnlimited ? 0 : std::max(rate, 1);
@@ -23,7 +53,7 @@ void RateLimit::take() {
 ConnectionLimits::ConnectionLimits(const ReactorOptions& options)
     : max_(options.max_connections),
       max_per_ip_(options.max_connections_per_ip),
-      overrides_(options.max_connections_per_ip_overrides),
+      overrides_(by_address(options.max_connections_per_ip_overrides)),
       rate_(options.max_connection_creation_rate) {}
 
 bool ConnectionLimits::open(const std::string& peer_host) {
@@ -47,10 +77,11 @@ void ConnectionLimits::close(const std::string& peer_host) {
   open_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-void ConnectionLimits::set_max_per_ip(int max, std::map<std::string, int> overrides) {
+void ConnectionLimits::set_max_per_ip(int max, const std::map<std::string, int>& overrides) {
+  auto limits = by_address(overrides);
   base::MutexLock lock(mutex_);
   max_per_ip_ = max;
-  overrides_ = std::move(overrides);
+  overrides_ = std::move(limits);
 }
 
 int64_t ConnectionLimits::creation_wait_ns(int64_t now_ns) {

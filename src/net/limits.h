@@ -33,13 +33,16 @@ class ConnectionLimits {
 
   // Broker-wide room for one more.
   bool has_room() const { return open_.load(std::memory_order_seq_cst) < max_.load(std::memory_order_seq_cst); }
+  // More than there may be: the number has been lowered, or brokers have come.
+  bool exceeded() const { return open_.load(std::memory_order_seq_cst) > max_.load(std::memory_order_seq_cst); }
   // False: too many from this address (nothing is counted). The connection is counted otherwise.
   bool open(const std::string& peer_host);
   void close(const std::string& peer_host);
 
   int open_connections() const { return open_.load(std::memory_order_relaxed); }
   void set_max_connections(int max) { max_.store(max, std::memory_order_seq_cst); }
-  void set_max_per_ip(int max, std::map<std::string, int> overrides);
+  // `overrides`: by address or name; a name stands for all addresses that it has now. Waits for the resolver.
+  void set_max_per_ip(int max, const std::map<std::string, int>& overrides);
   // The broker-wide rate, as RateLimit.
   int64_t creation_wait_ns(int64_t now_ns);
   void take_creation();
@@ -51,7 +54,7 @@ class ConnectionLimits {
   base::Mutex mutex_;
   std::map<std::string, int, std::less<>> per_ip_ GUARDED_BY(mutex_);
   int max_per_ip_ GUARDED_BY(mutex_);
-  std::map<std::string, int> overrides_ GUARDED_BY(mutex_);
+  std::map<std::string, int> overrides_ GUARDED_BY(mutex_);  // by numeric address
   RateLimit rate_ GUARDED_BY(mutex_);
 };
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -58,6 +59,8 @@ std::vector<SocketAddress> look_up(const Endpoint& to, bool numeric_only, std::s
     address.size = at->ai_addrlen;
   }
   ::freeaddrinfo(found);
+  // IPv4 first, as Java: where IPv6 leads nowhere, an attempt takes all the time that there is.
+  std::stable_partition(addresses.begin(), addresses.end(), [](const SocketAddress& address) { return address.storage.ss_family == AF_INET; });
   if (addresses.empty()) fault = to.host + " has no address";
   return addresses;
 }

@@ -1,7 +1,10 @@
 #include "net/link.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +20,21 @@
 #include "base/thread.h"
 #include "model/error_code.h"
 #include "net/socket.h"
+
+namespace odradek::net {
+namespace {
+constexpr std::string_view kTwoAddresses = "two.addresses.test";
+}
+}  // namespace odradek::net
+
+// In front of the C library's: one name is known here only, with its IPv6 address first.
+extern "C" int getaddrinfo(const char* host, const char* port, const addrinfo* hints, addrinfo** found) {
+  static auto* const library = reinterpret_cast<decltype(&::getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (host == nullptr || host != odradek::net::kTwoAddresses) return library(host, port, hints, found);
+  if (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0) return EAI_NONAME;
+  if (int error = library("::1", port, hints, found); error != 0) return error;
+  return library("127.0.0.1", port, hints, &(*found)->ai_next);
+}
 
 namespace odradek::net {
 namespace {
@@ -114,6 +132,38 @@ TEST_F(LinkTest, SeveralRequestsAreOnTheWayAndAnswersComeInTheirOrder) {
   EXPECT_FALSE(link->broken());
   EXPECT_EQ(link->received_bytes(), 3 * 4 + 4);
   EXPECT_GT(link->round_trip().count(), 0);
+}
+
+ListenerOptions at(std::string_view host, int port) {
+  ListenerOptions listener;
+  listener.host = host;
+  listener.port = port;
+  return listener;
+}
+
+TEST(Listening, IsOnTheIPv4AddressOfANameThatHasBoth) {
+  auto first = listen_on(at(kTwoAddresses, 0), {});
+  ASSERT_TRUE(first) << first.error().what;
+  Descriptor socket(*first);
+  EXPECT_EQ(local_address(*first).host, "127.0.0.1");
+  auto second = listen_on(at(kTwoAddresses, local_address(*first).port), {});
+  ASSERT_FALSE(second) << "on the other address";
+  EXPECT_EQ(second.error().os_error, EADDRINUSE);
+}
+
+TEST_F(LinkTest, GoesToTheIPv4AddressOfANameThatHasBoth) {
+  auto v4 = listen_on(at("127.0.0.1", 0), {});
+  ASSERT_TRUE(v4);
+  Descriptor four(*v4);
+  const int port = local_address(*v4).port;
+  auto v6 = listen_on(at("::1", port), {});
+  if (!v6) return;  // this machine has no IPv6
+  Descriptor six(*v6);
+  auto link = links_->open({std::string(kTwoAddresses), port}, {}, *executor_);
+  pollfd waited[] = {{four.get(), POLLIN, 0}, {six.get(), POLLIN, 0}};
+  ASSERT_GT(::poll(waited, 2, 20'000), 0);
+  EXPECT_EQ(waited[0].revents, POLLIN);
+  EXPECT_EQ(waited[1].revents, 0);
 }
 
 TEST_F(LinkTest, LargeFramesGoBothWaysInManyPieces) {

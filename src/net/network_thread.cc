@@ -54,17 +54,16 @@ bool ThreadInbox::post(std::function<void(NetworkThread&)> run, std::function<vo
 
 // ---- NetworkThread: calls from other threads
 
-NetworkThread::NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name)
+NetworkThread::NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name, Descriptor epoll, Descriptor wake)
     : shared_(shared),
       listener_(listener),
       name_(std::move(name)),
-      inbox_(std::make_shared<ThreadInbox>()),
+      inbox_(std::make_shared<ThreadInbox>(std::move(wake))),
       new_sockets_(static_cast<size_t>(std::max(shared.options.new_connection_queue, 1))),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      epoll_(std::move(epoll)),
       read_context_(shared.memory->pool, shared.memory->budget, shared.options.request_max_bytes),
       write_scratch_(new uint8_t[FrameWriter::kScratch]),
       next_timer_ns_(kNever) {
-  CHECK(epoll_.get() >= 0);
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
   event.data.ptr = nullptr;
@@ -94,6 +93,10 @@ bool NetworkThread::offer(const NewSocket& socket) {
 
 void NetworkThread::retire() {
   inbox_->post([](NetworkThread& self) { self.retiring_ = true; });
+}
+
+void NetworkThread::shed() {
+  inbox_->post([](NetworkThread& self) { self.close_excess(); });
 }
 
 void NetworkThread::drain(std::function<void()> drained) {
@@ -160,7 +163,8 @@ int NetworkThread::wait(int64_t ns) {
   if (ns != 0) meter_.begin(shared_.clock.monotonic_ns());
   timespec limit{ns / 1'000'000'000, ns % 1'000'000'000};
   int count = ::epoll_pwait2(epoll_.get(), t_events, kEvents, ns < 0 ? nullptr : &limit, nullptr);
-  if (count < 0 && errno == ENOSYS) {
+  if (count < 0 && errno != EINTR) {
+    // Unknown to an older kernel, or forbidden in a container that does not know it yet.
     int ms = ns < 0 ? -1 : static_cast<int>(std::min<int64_t>((ns + 999'999) / 1'000'000, 60'000));
     count = ::epoll_wait(epoll_.get(), t_events, kEvents, ms);
   }
@@ -607,6 +611,23 @@ void NetworkThread::close(Connection& connection, const char* why) {
 
 void NetworkThread::close_all(const char* why) {
   while (!open_.empty()) close(*open_.front(), why);
+}
+
+void NetworkThread::close_excess() {
+  base::MutexLock lock(shared_.shed_mutex);
+  auto too_many = [&] {
+    return listener_.connections.load(std::memory_order_seq_cst) > listener_.max_connections.load(std::memory_order_seq_cst) ||
+           (!listener_.options.inter_broker && shared_.limits.exceeded());
+  };
+  if (!too_many()) return;
+  std::vector<Connection*> all(open_.begin(), open_.end());
+  std::sort(all.begin(), all.end(), [](const Connection* a, const Connection* b) {
+    return std::pair(a->open_exchanges_ > 0, a->active_ns_) < std::pair(b->open_exchanges_ > 0, b->active_ns_);
+  });
+  for (Connection* connection : all) {
+    if (!too_many()) return;
+    close(*connection, "more connections than max.connections");
+  }
 }
 
 // A closed connection goes when nobody refers to it any more.

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mpmc_queue.h"
 #include "base/mpsc_queue.h"
+#include "base/mutex.h"
 #include "base/slice_loader.h"
 #include "base/thread.h"
 #include "net/connection.h"
@@ -38,7 +39,7 @@ class ThreadInbox final : public ReadingThread {
     std::function<void()> refused;  // the thread has ended
   };
 
-  ThreadInbox() : event(make_event_descriptor()) {}
+  explicit ThreadInbox(Descriptor the_event) : event(std::move(the_event)) {}
   ~ThreadInbox() override;
 
   base::MpscQueue<Exchange> answers;
@@ -75,9 +76,14 @@ struct ReactorShared {
   base::SliceLoader* loader;
   const std::shared_ptr<FrameMemory> memory;
   ConnectionLimits limits;
+  // Descriptors from this number on (they are given out from the lowest) are left to files and to connections of the broker's own.
+  const int max_socket;
   std::atomic<uint64_t> next_connection_id{1};
   // A connection has closed: an acceptor may be waiting for that.
   std::function<void()> on_room;
+  // Another broker's connection has made too many of all.
+  std::function<void()> on_excess;
+  base::Mutex shed_mutex;  // held while a thread sheds connections: no other one closes for the same excess
 };
 
 // What the threads of one listener share.
@@ -100,7 +106,8 @@ struct NewSocket {
 
 class NetworkThread final : private FrameReader::Taker, private FrameWriter::Done {
  public:
-  NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name);
+  // `epoll`, `wake` (an eventfd): a new one of each, which the thread takes over.
+  NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name, Descriptor epoll, Descriptor wake);
   ~NetworkThread() override;
 
   void start();
@@ -108,6 +115,9 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   bool offer(const NewSocket& socket);
   // Gives its connections to other threads as they become quiet, then ends. Thread: any.
   void retire();
+  // Closes those of its connections that were used least recently while there are more, of this listener or of all, than there may be.
+  // Thread: any.
+  void shed();
   // Reads no more; closes each connection when its answers have left; `drained` is called once then. Thread: any.
   void drain(std::function<void()> drained);
   // Closes everything and ends. Thread: any; then join().
@@ -144,6 +154,7 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   void load_slice(Connection& connection);
   void close(Connection& connection, const char* why);
   void close_all(const char* why);
+  void close_excess();
   void settle_closed(Connection& connection);
   void make_ready(Connection& connection);
   void watch(Connection& connection);

@@ -24,7 +24,7 @@ struct ListenerOptions {
   int network_threads = 3;  // num.network.threads
   int max_connections = kUnlimited;               // listener.name.<l>.max.connections
   int max_connection_creation_rate = kUnlimited;  // listener.name.<l>.max.connection.creation.rate, per second
-  bool inter_broker = false;                      // not held up by the broker-wide max.connections
+  bool inter_broker = false;                      // not held up by the broker-wide max.connections and max.connection.creation.rate
 };
 
 struct ReactorOptions {
@@ -40,7 +40,7 @@ struct ReactorOptions {
   std::chrono::milliseconds max_idle{600'000};  // connections.max.idle.ms; <= 0: never; with open requests only if the peer has ended its side
   int max_connections = kUnlimited;           // max.connections
   int max_connections_per_ip = kUnlimited;    // max.connections.per.ip
-  std::map<std::string, int> max_connections_per_ip_overrides;  // max.connections.per.ip.overrides, numeric addresses
+  std::map<std::string, int> max_connections_per_ip_overrides;  // max.connections.per.ip.overrides: addresses, names
   int max_connection_creation_rate = kUnlimited;  // max.connection.creation.rate, per second
   int max_pipelined_requests = 64;            // connection.max.pipelined.requests
 };

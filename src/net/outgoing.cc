@@ -94,9 +94,11 @@ class TcpDialer final : public Dialer {
       return fail(ErrorCode::kNetworkException, address.host + ": " + ::gai_strerror(error));
     }
     Result<std::unique_ptr<Stream>> result = fail(ErrorCode::kNetworkException, address.host + " has no address");
-    for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
-      result = dial_one(*at, address.to_string(), deadline_ns);
-      if (result) break;
+    // IPv4 first, as Java: where IPv6 leads nowhere, an attempt takes all the time that there is.
+    for (int family : {AF_INET, AF_INET6}) {
+      for (addrinfo* at = found; at != nullptr && !result; at = at->ai_next) {
+        if (at->ai_family == family) result = dial_one(*at, address.to_string(), deadline_ns);
+      }
     }
     ::freeaddrinfo(found);
     return result;

@@ -1,13 +1,20 @@
 #include "net/reactor.h"
 
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "net/acceptor.h"
 #include "net/network_thread.h"
 
@@ -18,6 +25,11 @@ int64_t default_frame_bytes() {
   struct sysinfo info {};
   int64_t ram = ::sysinfo(&info) == 0 ? static_cast<int64_t>(info.totalram) * info.mem_unit : 0;
   return std::max<int64_t>(256 << 20, ram / 8);
+}
+
+int max_socket_of(size_t max_open_files) {
+  constexpr size_t kMostKept = 256;
+  return static_cast<int>(std::min<size_t>(max_open_files - std::min(max_open_files / 16, kMostKept), std::numeric_limits<int>::max()));
 }
 
 // The threads of one listener.
@@ -56,10 +68,22 @@ struct Listener {
       threads.pop_back();
     }
     while (static_cast<int>(threads.size()) < count) {
-      auto thread = std::make_shared<NetworkThread>(reactor_, shared, "net-" + options_.name + "-" + std::to_string(threads.size()));
+      Descriptor epoll(::epoll_create1(EPOLL_CLOEXEC)), event(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+      if (epoll.get() < 0 || event.get() < 0) {
+        const int error = errno;
+        CHECK(!threads.empty());  // at the start: nobody could be served
+        log::error("net", "{}: {} network threads instead of {}: {}", options_.name, threads.size(), count, std::strerror(error));
+        return;
+      }
+      auto thread = std::make_shared<NetworkThread>(reactor_, shared, "net-" + options_.name + "-" + std::to_string(threads.size()), std::move(epoll),
+                                                    std::move(event));
       thread->start();
       threads.push_back(std::move(thread));
     }
+  }
+
+  void shed() {
+    for (auto& thread : all()) thread->shed();
   }
 
   std::vector<std::shared_ptr<NetworkThread>> all() {
@@ -95,9 +119,13 @@ struct Reactor::State {
                loader,
                std::make_shared<FrameMemory>(options.queued_max_request_bytes > 0 ? options.queued_max_request_bytes
                                                                                   : default_frame_bytes()),
-               ConnectionLimits(options)} {
+               ConnectionLimits(options),
+               max_socket_of(runtime.files().max_open_files())} {
     shared.on_room = [this] {
       for (auto& listener : listeners) listener->acceptor->wake();
+    };
+    shared.on_excess = [this] {
+      for (auto& listener : listeners) listener->shed();
     };
   }
 
@@ -216,15 +244,26 @@ void Reactor::set_network_threads(int threads) {
   }
 }
 
+void Reactor::set_network_threads(const std::string& name, int threads) {
+  base::MutexLock lock(state_->change_mutex);
+  if (!state_->running || state_->stopped) return;
+  for (auto& listener : state_->listeners) {
+    if (listener->shared.options.name != name) continue;
+    listener->resize(std::max(threads, 1));
+    listener->acceptor->wake();
+  }
+}
+
 int Reactor::network_threads() const { return state_->threads.load(std::memory_order_relaxed); }
 
 void Reactor::set_max_connections(int max) {
   state_->shared.limits.set_max_connections(max);
   state_->shared.on_room();
+  if (state_->shared.limits.exceeded()) state_->shared.on_excess();
 }
 
 void Reactor::set_max_connections_per_ip(int max, std::map<std::string, int> overrides) {
-  state_->shared.limits.set_max_per_ip(max, std::move(overrides));
+  state_->shared.limits.set_max_per_ip(max, overrides);
 }
 
 void Reactor::set_max_connection_creation_rate(int rate) {
@@ -238,6 +277,7 @@ void Reactor::set_listener_limits(const std::string& name, int max_connections, 
     listener->shared.max_connections.store(max_connections, std::memory_order_seq_cst);
     listener->acceptor->set_creation_rate(max_connection_creation_rate);
     listener->acceptor->wake();
+    if (listener->shared.connections.load(std::memory_order_seq_cst) > max_connections) listener->shed();
   }
 }
 

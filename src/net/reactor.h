@@ -59,6 +59,8 @@ class Reactor {
 
   // num.network.threads of every listener. Connections of threads that go away move to others as soon as they have no open request.
   void set_network_threads(int threads);
+  // The same of one listener (listener.name.<listener>.num.network.threads).
+  void set_network_threads(const std::string& listener, int threads);
   int network_threads() const;
   void set_max_connections(int max);
   void set_max_connections_per_ip(int max, std::map<std::string, int> overrides);

@@ -66,6 +66,23 @@ Address local_address(int socket) {
   return address_of(address);
 }
 
+std::string canonical_host_name() {
+  char host[256] = "";
+  if (::gethostname(host, sizeof host - 1) != 0 || host[0] == 0) return "localhost";
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_family = AF_INET;  // first, as Java
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host, nullptr, &hints, &found) != 0) {
+    hints.ai_family = AF_INET6;
+    if (::getaddrinfo(host, nullptr, &hints, &found) != 0) return host;
+  }
+  char name[NI_MAXHOST] = "";
+  const bool named = ::getnameinfo(found->ai_addr, found->ai_addrlen, name, sizeof name, nullptr, 0, NI_NAMEREQD) == 0;
+  ::freeaddrinfo(found);
+  return named ? name : host;
+}
+
 void set_socket_buffers(int socket, const ReactorOptions& options) {
   if (options.send_buffer_bytes >= 0) {
     ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &options.send_buffer_bytes, sizeof options.send_buffer_bytes);
@@ -97,8 +114,15 @@ Result<int> listen_on(const ListenerOptions& listener, const ReactorOptions& opt
     return fail(ErrorCode::kNetworkException, "cannot listen on " + name + ": " + ::gai_strerror(status));
   }
   Result<int> result = fail(ErrorCode::kNetworkException, "cannot listen on " + name + ": no address");
-  for (addrinfo* at = found; at != nullptr && !result; at = at->ai_next) {
-    result = listen_at(at->ai_addr, at->ai_addrlen, name, options);
+  // Of a name with both kinds an IPv4 address, as Java takes: localhost has both on most machines, and clients dial 127.0.0.1. Another one
+  // only where this machine does not have the first: a port that is taken is not to be found free on an address that nobody dials.
+  bool next = true;
+  for (int family : {AF_INET, AF_INET6}) {
+    for (addrinfo* at = found; at != nullptr && next; at = at->ai_next) {
+      if (at->ai_family != family) continue;
+      result = listen_at(at->ai_addr, at->ai_addrlen, name, options);
+      next = !result && (result.error().os_error == EADDRNOTAVAIL || result.error().os_error == EAFNOSUPPORT);
+    }
   }
   ::freeaddrinfo(found);
   return result;

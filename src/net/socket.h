@@ -17,7 +17,11 @@ struct Address {
 Address address_of(const sockaddr_storage& address);
 Address local_address(int socket);
 
-// A listening, non-blocking socket. Errors: kNetworkException with the address and the reason.
+// The name under which other machines know this one, as far as its resolver tells: what the address of its host name is called, else the
+// host name. Waits for the resolver.
+std::string canonical_host_name();
+
+// A listening, non-blocking socket; of a name with several addresses at one of them. Errors: kNetworkException with the address and the reason.
 Result<int> listen_on(const ListenerOptions& listener, const ReactorOptions& options);
 void set_socket_buffers(int socket, const ReactorOptions& options);
 

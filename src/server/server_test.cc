@@ -1,7 +1,9 @@
 // The reactor, the request queue and the handlers together, over real sockets.
 #include "server/server.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <fstream>
@@ -623,6 +625,29 @@ TEST(Server, IdleConnectionsMoveWhenTheirThreadGoes) {
   }
 }
 
+TEST(Server, TheNetworkThreadsOfOneListenerChangeAlone) {
+  auto options = EchoServer::quick_options();
+  options.net.listeners.push_back(options.net.listeners[0]);
+  options.net.listeners[1].name = "SECOND";
+  EchoServer server(options);
+  auto threads = [&](size_t listener) { return server.server->stats().listeners[listener].idle.threads; };
+  server.server->reactor().set_network_threads("SECOND", 4);
+  EXPECT_EQ(threads(1), 4);
+  EXPECT_EQ(threads(0), 2);
+  // A thread takes two descriptors: where there are none the others go on.
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  server.server->reactor().set_network_threads("SECOND", 6);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(threads(1), 4);
+  EchoClient client(server.port(1));
+  ASSERT_TRUE(client.send(1, Op::kEcho));
+  EXPECT_TRUE(client.receive());
+}
+
 TEST(Server, ThreadsAreNamedAfterWhatTheyDo) {
   EchoServer server;
   auto names = [] {
@@ -721,6 +746,87 @@ TEST(Limits, TheLimitsOfOneListenerDoNotTouchAnother) {
   EXPECT_FALSE(b.wait_readable(100ms));
   server.server->reactor().set_listener_limits("PLAINTEXT", 2, net::kUnlimited);
   EXPECT_TRUE(b.receive());
+}
+
+TEST(Limits, TheListenerOfTheBrokersIsNotHeldUpByTheRateOfAll) {
+  auto options = EchoServer::quick_options();
+  options.net.listeners.push_back(options.net.listeners[0]);
+  options.net.listeners[1].name = "BROKERS";
+  options.net.listeners[1].inter_broker = true;
+  options.net.max_connection_creation_rate = 1;
+  EchoServer server(options);
+  std::vector<EchoClient> clients;  // one a second gets in
+  for (int i = 0; i < 40; ++i) clients.emplace_back(server.port(0));
+  ASSERT_TRUE(clients[0].send(1, Op::kEcho));
+  ASSERT_TRUE(clients[0].receive());
+  for (int i = 0; i < 30; ++i) {
+    EchoClient broker(server.port(1));
+    ASSERT_TRUE(broker.send(1, Op::kEcho));
+    ASSERT_TRUE(broker.receive());
+  }
+  EXPECT_LT(server.server->stats().listeners[0].accepted, 20u);
+}
+
+TEST(Limits, AConnectionThatIsTooManyGoesTheLeastRecentlyUsedFirst) {
+  auto options = EchoServer::quick_options();
+  options.net.listeners[0].network_threads = 1;
+  options.net.listeners.push_back(options.net.listeners[0]);
+  options.net.listeners[1].name = "BROKERS";
+  options.net.listeners[1].inter_broker = true;
+  options.net.max_connections = 3;
+  EchoServer server(options);
+  auto use = [](EchoClient& client) { return client.send(1, Op::kEcho) && client.receive(); };
+  EchoClient first(server.port(0)), second(server.port(0)), third(server.port(0));
+  for (auto* client : {&first, &second, &third, &first}) ASSERT_TRUE(use(*client));
+  EchoClient broker(server.port(1));
+  ASSERT_TRUE(use(broker));
+  EXPECT_TRUE(second.closes_within(5s));
+  for (auto* client : {&first, &third, &broker}) EXPECT_TRUE(use(*client));
+  server.server->reactor().set_max_connections(2);
+  EXPECT_TRUE(first.closes_within(5s));
+  EXPECT_TRUE(use(third));
+  server.server->reactor().set_listener_limits("BROKERS", 0, net::kUnlimited);
+  EXPECT_TRUE(broker.closes_within(5s));
+  EXPECT_TRUE(use(third));
+  EXPECT_TRUE(becomes_true([&] { return server.connections() == 1; }));
+}
+
+TEST(Limits, OverridesOfMaxConnectionsPerIpMayNameHosts) {
+  auto options = EchoServer::quick_options();
+  options.net.max_connections_per_ip_overrides = {{"localhost", 1}, {"no.such.host.invalid", 1}};
+  EchoServer server(options);
+  EchoClient first = server.client();
+  ASSERT_TRUE(first.send(1, Op::kEcho));
+  ASSERT_TRUE(first.receive());
+  EchoClient second = server.client();
+  EXPECT_TRUE(second.closes_within(5s));
+}
+
+TEST(Limits, ConnectionsLeaveSomeDescriptorsToFiles) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 256;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  {
+    EchoServer server;
+    auto lowest_free = [] {
+      int number = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      if (number >= 0) ::close(number);
+      return number;
+    };
+    // Both ends are of this process: with so many clients the other ends would take all that is left.
+    std::vector<EchoClient> clients;
+    const int clients_wanted = (256 - lowest_free()) / 2 + 4;
+    for (int i = 0; i < clients_wanted; ++i) clients.push_back(server.client());
+    ASSERT_TRUE(becomes_true([&] { return lowest_free() >= 240 || lowest_free() < 0; }));
+    std::this_thread::sleep_for(500ms);  // one that takes more has done so by then
+    EXPECT_GE(lowest_free(), 240);
+    clients.clear();
+    EXPECT_TRUE(becomes_true([&] { return server.connections() == 0; }));
+    expect_quick_answer(server);
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(Limits, ManyConnectionsAtOnceAllGetIn) {

@@ -188,6 +188,9 @@ Result<void> LogManager::lock_dirs() {
         return fail(ErrorCode::kKafkaStorageError, "log dir " + dir->dir->path() + " is in use by another process (" + lock.error().what +
                                                        "): stop that broker or choose another log.dirs");
       }
+      if (lock.error().os_error == EDEADLK) {
+        return fail(ErrorCode::kInvalidConfig, "log.dirs names one directory twice: " + dir->dir->path() + " is another name of one before it");
+      }
       made = fail(std::move(lock.error()));
     }
     last_error = made.error().what;
