@@ -139,7 +139,8 @@ Result<bool> adopt(base::Runtime& runtime, const config::BrokerConfig& config, c
   std::vector<std::unique_ptr<base::FileLock>> locks;
   metrics::Registry registry(runtime.clock());
   storage::LogManager logs(runtime, storage::make_log_manager_options(config), registry);
-  bool any = std::any_of(config.log_dirs().begin(), config.log_dirs().end(), [&](const std::string& dir) { return runtime.files().exists(dir); });
+  const std::vector<std::string> dirs = config.log_dirs();
+  const bool any = std::any_of(dirs.begin(), dirs.end(), [&](const std::string& dir) { return runtime.files().exists(dir); });
   if (options.execute && any) {
     if (auto locked = logs.lock_dirs(); !locked) return fail(locked.error());
   } else {
