@@ -199,8 +199,9 @@ ErrorCode ReplicaManager::note_follower(const std::shared_ptr<Partition>& partit
   FollowerFetchEffect effect = partition->record_follower_fetch(follower, state, leader_end, runtime_.clock().monotonic_ms());
   if (effect.high_watermark_advanced || effect.low_watermark_moved || effect.flushed_moved) wakeups.add(partition);
   if (effect.change) {
-    log::info("replication", "{}: {} has caught up (log end {}, high watermark {}); ISR to be {}", partition->name().to_string(), follower.value,
-              state.log_end.value, partition->high_watermark().value, to_text(effect.change->isr));
+    const bool joins = std::count(effect.change->isr.begin(), effect.change->isr.end(), follower) > 0;
+    log::info("replication", "{}: {} {} (log end {}, high watermark {}); ISR to be {}", partition->name().to_string(), follower.value,
+              joins ? "has caught up" : "has lost records below the high watermark", state.log_end.value, partition->high_watermark().value, to_text(effect.change->isr));
     submit(partition, std::move(*effect.change));
   }
   return effect.error;

@@ -74,7 +74,9 @@ def configs():
     everything = answer("config", "describe", "--broker", "0", "--all")["configs"]
     assert {"num.network.threads", "broker.id"} <= {each["name"] for each in everything}
     answer("config", "alter", "--broker", "default", "--set", "log.retention.ms=7000000")
-    assert [(each["name"], each["value"]) for each in answer("config", "describe", "--broker", "default")["configs"]] == [("log.retention.ms", "7000000")]
+    # Brokers hear of it from the store, after the answer (Kafka's do too).
+    defaults = lambda: [(each["name"], each["value"]) for each in answer("config", "describe", "--broker", "default")["configs"]]
+    wait_until(lambda: defaults() == [("log.retention.ms", "7000000")], what="the brokers' default")
     answer("config", "alter", "--broker", "default", "--delete", "log.retention.ms")
     answer("config", "alter", "--topic", "orders", "--delete", "max.message.bytes")
     assert "INVALID_CONFIG" in complaint("config", "alter", "--topic", "orders", "--set", "retention.ms=soon")

@@ -118,6 +118,7 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
     remote.last_caught_up_ms = in_sync ? now_ms : 0;
     remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
     remote.last_fetch_leader_end = start;
+    remote.begins = true;
     remotes.push_back(remote);
   }
   remotes_ = std::move(remotes);
@@ -294,7 +295,7 @@ bool Partition::in_larger_isr(BrokerId id) const { return contains(isr_, id) || 
 bool Partition::caught_up(const Remote& remote, Offset leader_end) const {
   // Kafka's rule, but that the time in which this broker held its fetch although there were records is not the follower's.
   const int64_t held_ms = remote.held_ms + (remote.holding_since_ms ? now_ms_ - *remote.holding_since_ms : 0);
-  return remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_;
+  return !remote.lacks_committed && (remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_);
 }
 
 bool Partition::advance_high_watermark() {
@@ -342,11 +343,13 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const Fo
     effect.error = ErrorCode::kUnknownLeaderEpoch;
     return effect;
   }
+  bool first = std::exchange(remote->begins, false);
   if (state.broker_epoch != -1) {
     if (state.broker_epoch < remote->broker_epoch) {
       effect.error = ErrorCode::kNotLeaderOrFollower;
       return effect;
     }
+    first = first || state.broker_epoch > remote->broker_epoch;
     remote->broker_epoch = state.broker_epoch;
   }
   const Offset offset = state.log_end;
@@ -379,6 +382,13 @@ FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const Fo
   remote->last_fetch_leader_end = leader_end;
   remote->last_fetch_ms = now_ms;
 
+  if (first || remote->lacks_committed) remote->lacks_committed = offset < high_watermark();
+  if (remote->lacks_committed && contains(isr_, follower) && !proposed_isr_ && !waiting_for_controller_) {
+    std::vector<BrokerId> isr = isr_;
+    std::erase(isr, follower);
+    effect.change = propose(std::move(isr));
+    return effect;
+  }
   remote->waits_to_join = may_join(*remote);
   if (remote->waits_to_join && !remote->flushed_is_to_come_ms && !proposed_isr_ && !waiting_for_controller_ && live_.is_alive(follower)) {
     remote->waits_to_join = false;
@@ -439,6 +449,7 @@ std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why)
     } else if (why != nullptr) {
       *why += fmt::format("{}{}", why->empty() ? "" : "; ", id.value);
       if (remote != nullptr) {
+        if (remote->lacks_committed) *why += " has lost records below the high watermark,";
         *why += fmt::format(" ends at {} of {}, had caught up {} ms ago", remote->log_end.value, end.value, now_ms_ - remote->last_caught_up_ms);
         *why += remote->last_fetch_ms > 0 ? fmt::format(", fetched last {} ms ago", now_ms_ - remote->last_fetch_ms) : ", has not fetched since this broker leads";
         if (remote->held_ms > 0) *why += fmt::format(", {} ms of it this broker held its fetches", remote->held_ms);

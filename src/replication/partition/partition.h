@@ -290,6 +290,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     Offset last_fetch_leader_end{0};
     int64_t held_ms = 0;                        // by this broker, since it had caught up
     std::optional<int64_t> holding_since_ms;
+    bool begins = true;  // it has not fetched in this epoch of the leader
+    // In the ISR every replica has what is below the high watermark. Who began without it has lost it (a power cut, another disk) and must not
+    // lead: it leaves the ISR at once, not when it lags for too long (Kafka's goes on counting it).
+    bool lacks_committed = false;
     bool waits_to_join = false;  // it had caught up, but another change was in flight (also one that puts it out), or it was not known to be alive
     bool was_refused = false;    // its entry, by the controller: it waits to join from the next shrink_isr() on
   };

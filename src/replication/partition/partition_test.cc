@@ -241,6 +241,42 @@ TEST_F(PartitionTest, AFollowerJoinsOnlyFromTheHighWatermarkAndTheEpochsStartOnA
   EXPECT_TRUE(fetched(3, 5).change);
 }
 
+// All lost their power; one that had lost more than the leader was still in the ISR, and was made the leader (cluster simulation, seed 264).
+TEST_F(PartitionTest, WhoLostRecordsBelowTheHighWatermarkLeavesTheIsrAtOnce) {
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  fetched(2, 5);
+  fetched(3, 5);
+  EXPECT_FALSE(fetched(3, 4).change) << "a fetch of before that came late";
+  fetched(3, 5);
+  lead(1, {1, 2, 3}, {1, 2, 3});
+  auto change = fetched(2, 3).change;
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1, 3}));
+  EXPECT_FALSE(fetched(3, 4).change) << "one change at a time";
+  partition.on_isr_changed({1}, change->isr, 1);
+  change = partition.shrink_isr(now_ms);
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1}));
+  partition.on_isr_changed({1}, change->isr, 2);
+  EXPECT_FALSE(fetched(2, 4).change);
+  EXPECT_TRUE(fetched(2, 5).change) << "it has them again";
+}
+
+TEST_F(PartitionTest, WhoStartedAgainWithFewerRecordsLeavesTheIsrAtOnce) {
+  lead(0, {1, 2}, {1, 2});
+  ASSERT_EQ(append(5), ErrorCode::kNone);
+  auto fetched_in = [&](int64_t broker_epoch, int64_t end) {
+    return partition.record_follower_fetch({2}, {.log_end = {end}, .log_start = {0}, .broker_epoch = broker_epoch}, log->log_end_offset(), now_ms);
+  };
+  EXPECT_FALSE(fetched_in(7, 0).change);
+  EXPECT_FALSE(fetched_in(7, 5).change);
+  EXPECT_FALSE(fetched_in(8, 5).change);
+  auto change = fetched_in(9, 2).change;
+  ASSERT_TRUE(change);
+  EXPECT_EQ(change->isr, ids({1}));
+}
+
 TEST_F(PartitionTest, OnlyAFollowerThatLagsBehindLeavesTheIsr) {
   lead(0, {1, 2, 3}, {1, 2, 3});
   ASSERT_EQ(append(5), ErrorCode::kNone);

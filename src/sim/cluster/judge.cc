@@ -68,6 +68,12 @@ void Judge::on_change(const metadata::WatchEvent& event) {
   if (is_new) return events_.count(Event::kPartitionOnline);
   if (was.leader != read->leader) {
     last_leader_change_ns_ = world_.now_ns();
+    // Who led first after the cut may have had more than the next leader, whose loss nobody has seen yet: not what was promised.
+    if (after_cut_) {
+      for (auto& [key, tp] : names_) {
+        if (event.path == metadata::paths::partition_state(tp.topic, tp.partition)) forget_unpromised(key);
+      }
+    }
     events_.count(read->leader == kNoBroker ? Event::kPartitionOffline : was.leader == kNoBroker ? Event::kPartitionBack : Event::kLeaderChange);
     if (event.path.starts_with(metadata::paths::topic("__consumer_offsets"))) events_.count(Event::kCoordinatorMoved);
   }
@@ -258,12 +264,15 @@ std::string Judge::not_led() {
 
 void Judge::on_power_cut_of_all() {
   after_cut_ = true;
-  for (auto& [key, committed] : committed_) {
-    const TopicPartition& tp = names_[key];
-    TopicModel* topic = model_.find(tp.topic);
-    PartitionModel* partition = topic != nullptr && topic->id == key.first ? model_.find(tp.topic, tp.partition) : nullptr;
-    committed.erase(committed.lower_bound(partition == nullptr ? 0 : partition->flushed_acked), committed.end());
-  }
+  for (auto& [key, committed] : committed_) forget_unpromised(key);
+}
+
+void Judge::forget_unpromised(const LogKey& key) {
+  const TopicPartition& tp = names_[key];
+  TopicModel* topic = model_.find(tp.topic);
+  PartitionModel* partition = topic != nullptr && topic->id == key.first ? model_.find(tp.topic, tp.partition) : nullptr;
+  auto& committed = committed_[key];
+  committed.erase(committed.lower_bound(partition == nullptr ? 0 : partition->flushed_acked), committed.end());
 }
 
 void Judge::on_well() {

@@ -70,6 +70,8 @@ class Judge {
   void look_at_leaders();
   void look_at_logs();
   bool is_stray(int broker, const TopicPartition& tp);
+  // What has stood below a high watermark and was not promised to be on the disk.
+  void forget_unpromised(const LogKey& key);
   void look_at_tree();
   // Who stands there, or is asked for what its disk holds.
   app::Node* sound_node(ClusterBroker& broker) { return broker.disk_is_sound() ? broker.node() : nullptr; }
