@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "record/frame.h"
 #include "storage/dir/log_dir.h"
 
@@ -691,14 +692,18 @@ Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpo
   storage::Log& log = *log_.load(std::memory_order_acquire);
   FollowerAppend done;
   if (!records.empty()) {
-    if (log.log_start_offset() == log.log_end_offset()) {
+    // Nothing in this log is a record that the leader still has, and the leader's next batch begins below the end of this log: the leader's
+    // log start lies inside that batch. Such a log is empty, or it was cut there because the leader forgot, with its records, where an
+    // older epoch ended. (Kafka 3.9 gives the partition up in the second case.)
+    if (const Offset end = log.log_end_offset(); end == log.log_start_offset() || end <= leader_log_start) {
       ByteView rest = records;
       auto first = record::next_frame(rest);
-      if (first && *first && (*first).is_batch() && first->base_offset() < log.log_end_offset() && first->last_offset() >= log.log_end_offset()) {
-        base::MutexLock copying(future_mutex_);
-        if (auto restarted = log.truncate_fully_and_start_at(first->base_offset()); !restarted) return fail(std::move(restarted.error()));
-        if (auto copy = future()) (void)copy->truncate_fully_and_start_at(first->base_offset());
-        lower_high_watermark();
+      if (first && *first && (*first).is_batch() && first->base_offset() < end && first->last_offset() >= end) {
+        if (end > log.log_start_offset()) {
+          log::warn("replication", "{} begins at {} on the leader, not below the own end {}: everything is dropped", name_.to_string(),
+                    leader_log_start.value, end.value);
+        }
+        if (auto restarted = restart_log(log, first->base_offset()); !restarted) return fail(std::move(restarted.error()));
       }
     }
     // Before the records: an epoch whose records are missing is true of the leader's log all the same.
@@ -760,6 +765,10 @@ Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {
   if (!following) return following.refusal();
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
+  return restart_log(log, at);
+}
+
+Result<void> Partition::restart_log(storage::Log& log, Offset at) {
   base::MutexLock copying(future_mutex_);
   if (auto restarted = log.truncate_fully_and_start_at(at); !restarted) return restarted;
   if (auto copy = future()) (void)copy->truncate_fully_and_start_at(at);  // a dir that fails ends the copy

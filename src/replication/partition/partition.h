@@ -243,7 +243,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // All of them: kNotLeaderOrFollower unless this is a follower in the epoch `expected` (-1: any).
   // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's
   // as far as the high watermark goes. `epochs`: leader epochs that begin in the records, for those whose format does not say.
-  // An empty log whose first batch begins below its end (the leader's log start lies inside that batch) starts at that batch.
+  // If the first batch begins below the end of this log, and all that this log has lies below the leader's log start (which is inside
+  // that batch), everything here is dropped, and the log starts at that batch.
   // Errors: those of Log::append_as_follower.
   Result<FollowerAppend> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
                                             std::span<const storage::EpochEntry> epochs = {});
@@ -314,6 +315,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
+  // Drops all of a follower's log and of its copy; both, and the high watermark, start again at `at`. Blocks on the disk.
+  Result<void> restart_log(storage::Log& log, Offset at) REQUIRES(follower_mutex_) EXCLUDES(future_mutex_, mutex_);
   Result<int64_t> copy_step(storage::Log& log, storage::Log& future, int32_t max_bytes) REQUIRES(future_mutex_);
   void cut_future(Offset end);
   Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(change_mutex_);

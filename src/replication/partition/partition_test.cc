@@ -592,6 +592,28 @@ TEST_F(PartitionTest, AFollowersHighWatermarkIsTheLeadersUpToItsOwnEnd) {
   EXPECT_EQ(partition.append_as_follower({}, {2}, {9}, {0}).error().code, ErrorCode::kNotLeaderOrFollower);
 }
 
+// The leader's records were deleted up to the middle of a batch, so that its oldest epoch begins there, and a follower of an older epoch is
+// told to cut its log there. Its end may be one of its own batches' ends, but is none of the leader's (seeds 6031 and 5376 of the cluster
+// simulation: it could never append again).
+TEST_F(PartitionTest, AFollowerThatEndsAtTheLeadersLogStartInsideABatchStartsAgain) {
+  follow(2, 3);
+  Bytes own = make_batch(4, 10, {.leader_epoch = {0}});
+  ASSERT_TRUE(partition.append_as_follower(own, {3}, {1}, {0}));
+  Bytes batch = make_batch(5, 10, {.base_offset = {2}, .leader_epoch = {3}});
+  // The leader still has records that are here: neither log is to be trusted.
+  EXPECT_EQ(partition.append_as_follower(batch, {3}, {7}, {3}).error().code, ErrorCode::kOffsetOutOfRange);
+  EXPECT_EQ(log->log_end_offset(), Offset{4});
+  EXPECT_EQ(log->log_start_offset(), Offset{0});
+  EXPECT_EQ(high_watermark(), 1);
+  // It has none of them.
+  auto appended = partition.append_as_follower(batch, {3}, {7}, {4});
+  ASSERT_TRUE(appended) << appended.error().what;
+  EXPECT_EQ(log->log_end_offset(), Offset{7});
+  EXPECT_EQ(log->log_start_offset(), Offset{4});
+  EXPECT_EQ(high_watermark(), 7);
+  EXPECT_EQ(log->epochs(), (std::vector<storage::EpochEntry>{{{3}, {4}}}));
+}
+
 TEST_F(PartitionTest, TheCheckpointedHighWatermarkIsCappedToTheLog) {
   Partition restarted{{"t", 0}, kSelf, brokers, kLagMs};
   lead(0, {1}, {1});
