@@ -1075,6 +1075,41 @@ TEST_F(ControllerTest, NobodyDeletesAReplicaBeforeTheStateSaysThatItHasLeft) {
   EXPECT_FALSE(stopped(0)) << all_heard(0);
 }
 
+// Seed 5832 of the cluster simulation: the target of a move was alone in the ISR when the move was given up; it was told to delete its log
+// and led on, with nobody in sync.
+TEST_F(ControllerTest, DoesNotGiveUpAMoveWhoseTargetAloneIsInSync) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  ASSERT_EQ(alter_isr(1, "b", {1, 0}, 1, 1).error_code, 0);
+  kill(1);
+  ASSERT_TRUE(heard(0, "LI b-0 L0 e2 pe3 isr[0] rep[0,2,1] add[0] rem[1]")) << all_heard(0);
+  forget();
+  std::string why;
+  auto cancel = [&](std::optional<std::vector<int32_t>> targets) {
+    protocol::AlterPartitionReassignmentsRequest request;
+    auto& topic = request.topics.emplace_back();
+    topic.name = "b";
+    topic.partitions.emplace_back().replicas = std::move(targets);
+    ErrorCode error = ErrorCode::kUnknownServerError;
+    active().alter_partition_reassignments(request, [&](protocol::AlterPartitionReassignmentsResponse response) {
+      error = static_cast<ErrorCode>(response.responses.at(0).partitions.at(0).error_code);
+      why = response.responses.at(0).partitions.at(0).error_message.value_or("");
+    });
+    runtime_.run_until_idle();
+    return error;
+  };
+  EXPECT_EQ(cancel(std::nullopt), ErrorCode::kInvalidReplicaAssignment);
+  EXPECT_EQ(why, "Unable to revert partition assignment for b-0 because it would require an unclean leader election.");
+  EXPECT_EQ(cancel(std::vector<int32_t>{2, 1}), ErrorCode::kInvalidReplicaAssignment);
+  EXPECT_EQ(why, "Unable to revert partition assignment for b-0 because it would require an unclean leader election.");
+  EXPECT_EQ(all_heard(0) + all_heard(2), "");
+  unclean_ = true;
+  EXPECT_EQ(cancel(std::nullopt), ErrorCode::kNone);
+  EXPECT_TRUE(heard(2, "LI b-0 L2 e3 pe4 isr[2] rep[2,1] recov")) << all_heard(2);
+  EXPECT_TRUE(heard(0, "SR b-0 e3 DELETE")) << all_heard(0);
+}
+
 TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("b", {{1, 2}}));

@@ -68,8 +68,12 @@ std::string explain(ErrorCode error) {
   }
 }
 
-std::string explain_reassignment(ErrorCode error, const std::vector<BrokerId>& targets, const std::vector<BrokerId>& live) {
+std::string explain_reassignment(ErrorCode error, const TopicPartition& tp, const std::optional<std::vector<BrokerId>>& wanted,
+                                 const std::vector<BrokerId>& replicas, const std::vector<BrokerId>& live) {
   if (error != ErrorCode::kInvalidReplicaAssignment) return explain(error);
+  const std::string reverts = "Unable to revert partition assignment for " + tp.to_string() + " because it would require an unclean leader election.";
+  if (!wanted) return reverts;
+  const std::vector<BrokerId>& targets = *wanted;
   auto join = [](const std::vector<BrokerId>& brokers) {
     std::string text;
     for (BrokerId id : brokers) text += (text.empty() ? "" : ", ") + std::to_string(id.value);
@@ -80,6 +84,7 @@ std::string explain_reassignment(ErrorCode error, const std::vector<BrokerId>& t
     return "Duplicate replica ids in partition reassignment replica list: " + join(targets);
   }
   if (std::any_of(targets.begin(), targets.end(), [](BrokerId id) { return id.value < 0; })) return "Invalid broker id in replica list: " + join(targets);
+  if (std::all_of(targets.begin(), targets.end(), [&](BrokerId id) { return contains(replicas, id) || contains(live, id); })) return reverts;
   return "Replica assignment has brokers that are not alive. Replica list: " + join(targets) + ", live broker list: " + join(live);
 }
 

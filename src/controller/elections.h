@@ -34,6 +34,8 @@ std::optional<Leadership> elect_for_reassignment(const PartitionRecord& partitio
 
 // What an administrator reads about a refused election or reassignment.
 std::string explain(ErrorCode error);
-std::string explain_reassignment(ErrorCode error, const std::vector<BrokerId>& targets, const std::vector<BrokerId>& live);
+// `targets` nullopt: the running one was to be given up. `replicas`: of the partition now.
+std::string explain_reassignment(ErrorCode error, const TopicPartition& tp, const std::optional<std::vector<BrokerId>>& targets,
+                                 const std::vector<BrokerId>& replicas, const std::vector<BrokerId>& live);
 
 }  // namespace odradek::controller

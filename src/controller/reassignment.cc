@@ -74,6 +74,12 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
     if (!contains(all, broker)) all.push_back(broker);
   }
   std::vector<BrokerId> given_up = without(record->replicas, [&](BrokerId broker) { return contains(all, broker); });
+  // Who is given up deletes its log: with the last one in sync all that was acknowledged would go. Refused, as a KRaft controller does.
+  const bool loses_isr = !given_up.empty() && without(record->isr, [&](BrokerId broker) { return contains(given_up, broker); }).empty();
+  if (loses_isr && !(options.unclean_election(tp.topic) && std::any_of(all.begin(), all.end(), online_for(tp)))) {
+    log::warn("controller", "{}: its replicas stay as they are: only those that would go are in sync", tp.to_string());
+    co_return ErrorCode::kInvalidReplicaAssignment;
+  }
   PartitionRecord before = *record;
   record->replicas = all;
   record->adding = without(all, [&](BrokerId broker) { return contains(origin, broker); });
@@ -93,8 +99,14 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   Leadership next = leadership_of(*record);
   next.isr = without(next.isr, [&](BrokerId broker) { return contains(given_up, broker); });
   if (contains(given_up, next.leader) || next.isr.empty()) {
-    auto elected = elect_for_reassignment(*record, record->replicas, online_for(tp));
-    if (elected) next.leader = elected->leader;
+    PartitionRecord left = *record;
+    left.leader = kNoBroker;  // it stays so if nobody in sync is online: not with one that is no replica
+    left.isr = next.isr;
+    next = elect_among_online(left, online_for(tp), options.unclean_election(tp.topic));
+    if (next.recovering && !record->recovering) {
+      ++unclean_elections;
+      log::warn("controller", "{}: no member of the ISR is left, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
+    }
   }
   std::vector<StateChange> change;
   change.push_back({tp, next});
@@ -210,7 +222,8 @@ Async<void> Controller::Impl::handle_alter_reassignments(protocol::AlterPartitio
     if (error == ErrorCode::kNone) continue;
     std::vector<BrokerId> live;
     for (const auto& [id, broker] : state.live) live.push_back(id);
-    result.error_message = explain_reassignment(error, targets.value_or(std::vector<BrokerId>{}), live);
+    const PartitionRecord* record = state.find(tp);
+    result.error_message = explain_reassignment(error, tp, targets, record != nullptr ? record->replicas : std::vector<BrokerId>{}, live);
   }
   reply(std::move(response));
 }

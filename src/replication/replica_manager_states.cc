@@ -331,7 +331,6 @@ ErrorCode ReplicaManager::stop_one(const TopicPartition& tp, LeaderEpoch epoch, 
     map_.erase(KeyView{tp.topic, tp.partition});
   }
   if (auto removed = logs_.remove_future(tp); !removed) log::error("replication", "{}: {}", tp.to_string(), removed.error().what);
-  if (!logs_.is_loading(tp) && logs_.find(tp) == nullptr) return ErrorCode::kNone;
   auto removed = logs_.remove_async(tp);
   if (!removed) {
     log::error("replication", "{}: {}", tp.to_string(), removed.error().what);

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "replication/partition/test_support.h"
+#include "storage/dir/log_dir.h"
 
 namespace odradek::replication {
 namespace {
@@ -672,6 +673,18 @@ TEST_F(ReplicaManagerTest, AFailedLogDirTakesItsPartitionsOffline) {
   EXPECT_EQ(heard.log.back(), "stopped t-0");
   EXPECT_EQ(lead(0, 1), ErrorCode::kKafkaStorageError);
   disk.files.set_fault(nullptr);
+}
+
+// Its dir failed before the controller said anything of it: no partition knows that it is offline.
+TEST_F(ReplicaManagerTest, ADeletionIsNotDoneWhileTheLogIsInAFailedDir) {
+  const TopicPartition tp{"t", 0};
+  auto log = disk.logs->get_or_create(tp, topic_uuid(1), std::make_shared<const storage::LogConfig>(config), true);
+  ASSERT_TRUE(log);
+  (*log)->dir().fail({ErrorCode::kKafkaStorageError, "gone", EIO});
+  disk.runtime.run_until_idle();
+  ASSERT_EQ(manager.find(tp), nullptr);
+  EXPECT_EQ(stop(0, -2, true), ErrorCode::kKafkaStorageError);
+  EXPECT_EQ(stop(1, -2, true), ErrorCode::kNone);
 }
 
 TEST_F(ReplicaManagerTest, StoppingAnswersWhatIsParked) {

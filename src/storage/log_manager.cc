@@ -114,6 +114,12 @@ bool LogManager::Impl::register_log(std::shared_ptr<Log> log) {
   return true;
 }
 
+bool LogManager::Impl::may_be_offline(const TopicPartition& tp) const {
+  base::ReaderLock lock(map_mutex);
+  if (lost.contains(tp)) return true;
+  return !removed.contains(tp) && std::any_of(dirs.begin(), dirs.end(), [](const auto& dir) { return !dir->listed.load(std::memory_order_acquire); });
+}
+
 // --- logs -------------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Log> LogManager::find(const TopicPartition& tp) const {
@@ -232,11 +238,17 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   std::optional<UnloadedLog> unloaded = impl.loading.claim(tp);
   if (unloaded && impl.loading.empty()) impl.scheduler->post([&impl] { impl.end_loaders(); });
   auto log = unloaded ? nullptr : find(tp);
-  if (log == nullptr && !unloaded) return {};
+  if (log == nullptr && !unloaded) {
+    // Somebody who hears that it is gone gives its name to another topic, and it would come back with its dir.
+    if (impl.may_be_offline(tp)) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " may be in a log dir that is offline");
+    return {};
+  }
   Impl::Dir& dir = unloaded ? *impl.dirs[unloaded->dir] : impl.entry_of(log->dir());
-  if (log != nullptr) {
+  {
     base::WriterLock lock(impl.map_mutex);
-    impl.logs.erase(tp);
+    if (log != nullptr) impl.logs.erase(tp);
+    // It was here, so it is not there: who asks again hears the same.
+    if (std::any_of(impl.dirs.begin(), impl.dirs.end(), [](const auto& one) { return !one->listed.load(std::memory_order_acquire); })) impl.removed.insert(tp);
   }
   dir.partitions.fetch_sub(1, std::memory_order_relaxed);
   if (unloaded) return impl.rename_away(dir, tp, dir.dir->path() + "/" + tp.to_string(), impl.config_of(tp.topic)->file_delete_delay_ms, nullptr);

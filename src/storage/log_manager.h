@@ -116,6 +116,7 @@ class LogManager {
   Result<std::shared_ptr<Log>> get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
                                              bool is_new = false);
   // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
+  // Nothing to do if it is not here. Errors: kKafkaStorageError: its dir has failed, or it may be in one that is offline.
   Result<void> remove_async(const TopicPartition& tp);
   // What was renamed away stays so after a power cut: before somebody is told that it is gone, who may give the name to another topic.
   // Blocks on the disks that have something of it. Errors: kKafkaStorageError: a dir has failed.

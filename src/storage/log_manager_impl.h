@@ -33,6 +33,7 @@ struct LogManager::Impl final : LogDir::Owner {
     std::atomic<bool> timer_set[4]{};
     std::atomic<int> partitions{0};
     std::atomic<bool> removals_unsynced{false};  // folders were renamed away since make_removals_durable()
+    std::atomic<bool> listed{false};             // which logs are here is known, also when it fails later
   };
   using Changed = LogDir::Changed;
   struct Alive {
@@ -59,6 +60,8 @@ struct LogManager::Impl final : LogDir::Owner {
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);
   Result<std::shared_ptr<Log>> make_log(Dir& dir, const TopicPartition& tp, const std::string& folder, const Uuid& topic_id,
                                         std::shared_ptr<const LogConfig> config);
+  // One that is not here: was it in a dir that failed, or may it be in one that was offline at the start?
+  bool may_be_offline(const TopicPartition& tp) const;
   // False: its dir has failed meanwhile.
   bool register_log(std::shared_ptr<Log> log);
   bool any_online() const {
@@ -94,6 +97,7 @@ struct LogManager::Impl final : LogDir::Owner {
   mutable base::SharedMutex map_mutex;
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them
   absl::flat_hash_set<TopicPartition> lost GUARDED_BY(map_mutex);                        // were in a dir that failed
+  absl::flat_hash_set<TopicPartition> removed GUARDED_BY(map_mutex);                     // in this life, while some dir is not known
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> futures GUARDED_BY(map_mutex);  // shared: as the logs
   absl::flat_hash_map<TopicPartition, std::string> preferred GUARDED_BY(map_mutex);      // dirs of logs that do not exist yet
 

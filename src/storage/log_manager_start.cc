@@ -154,6 +154,8 @@ Result<void> LogManager::Impl::find_logs(Dir& dir, base::Executor& loaders) {
     }
   }
   dir.partitions.store(static_cast<int>(count), std::memory_order_relaxed);
+  // Whoever fails from now on finds all of them in `loading`.
+  dir.listed.store(dir.dir->online(), std::memory_order_release);
   for (size_t i = 0; i < count; ++i) loaders.post([this, &dir] { load_next(dir); });
   return {};
 }

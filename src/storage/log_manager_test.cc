@@ -82,6 +82,8 @@ TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
   EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, {}, disk.config, true)) << "its records are in the dir that failed";
   EXPECT_FALSE(disk.manager->get_or_create({"t", 9}, {}, disk.config, false)) << "it may be in the dir that failed";
   EXPECT_TRUE(disk.manager->get_or_create({"t", 9}, {}, disk.config, true));
+  EXPECT_FALSE(disk.manager->remove_async({"t", 0}));
+  EXPECT_TRUE(disk.manager->remove_async({"t", 8})) << "all that was in the dir that failed is known";
   disk.manager->stop();
   disk.files.set_fault(nullptr);
   EXPECT_FALSE(disk.files.exists(bad.substr(0, 2) + "/.kafka_cleanshutdown"));
@@ -136,6 +138,31 @@ TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
   EXPECT_TRUE(disk.manager->has_offline_dir());
   EXPECT_EQ(disk.manager->describe_dirs()[1].error, ErrorCode::kKafkaStorageError);
   EXPECT_EQ(disk.manager->size(), 1u);
+}
+
+// Seed 6111 of the cluster simulation: a topic was gone although a replica of it was in a dir that was offline, and a new topic of its
+// name met that replica when the dir was back.
+TEST(LogManager, DoesNotSayOfALogThatMayBeOfflineThatItIsGone) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  const std::string offline = disk.log("t", 0)->path().substr(0, 2);
+  ASSERT_FALSE(disk.log("t", 1)->path().starts_with(offline));
+  EXPECT_TRUE(disk.manager->remove_async({"t", 7})) << "it is nowhere";
+  disk.manager->stop();
+  disk.manager.reset();
+  disk.files.set_fault([&](base::FileCall, const std::string& path) { return path.starts_with(offline) ? EIO : 0; });
+  disk.start();
+  auto removed = disk.manager->remove_async({"t", 0});
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, ErrorCode::kKafkaStorageError);
+  EXPECT_TRUE(disk.manager->remove_async({"t", 1}));
+  EXPECT_TRUE(disk.manager->remove_async({"t", 1})) << "the answer was lost: it was here";
+  disk.files.set_fault(nullptr);
+  disk.stop_and_start();
+  EXPECT_TRUE(disk.manager->find({"t", 0}));
+  EXPECT_TRUE(disk.manager->remove_async({"t", 0}));
 }
 
 TEST(LogManager, RefusesToStartOverWhatItCannotExplain) {

@@ -134,7 +134,7 @@ void ClusterBroker::set_paused(bool paused) {
 
 bool ClusterBroker::step() {
   if (wanted_death_ != Death::kNone) {
-    const bool alive = life_ != nullptr;
+    const bool alive = life_ != nullptr || fiber_ != nullptr;  // one that was about to start, too (seed 5407)
     end_life(wanted_death_ == Death::kPowerCut);
     if (alive && on_died) on_died();
     return true;

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "config/config.h"
+#include "sim/cluster/broker.h"
 #include "sim/cluster/cluster.h"
 #include "sim/planted_test.h"
 
@@ -89,6 +91,29 @@ TEST(ClusterSimulation, KeepsEveryPromiseOnEverySeedAndEverythingHappens) {
   // A simulation in which something never happens proves nothing of it.
   for (size_t i = 0; i < kEventNames.size(); ++i) EXPECT_GT(all.counts[i], 0) << kEventNames[i];
 #endif
+}
+
+// In seed 5407 all lost their power in the instant in which one of them was to start: nobody started it again.
+TEST(ClusterBroker, DiesAlsoBeforeItsStartHasRun) {
+  World world(1, false);
+  Network network(world);
+  ZooKeeper zookeeper(world);
+  const std::vector<std::string> settings{"zookeeper.connect=zookeeper:2181", "log.dirs=/data", "broker.id=1", "listeners=PLAINTEXT://b1:9092"};
+  auto config = config::load_broker_config(std::nullopt, settings);
+  ASSERT_TRUE(config);
+  auto yes = [] { return true; };
+  ClusterBroker::Surroundings around{world, zookeeper, {yes, yes, [] { return false; }}, [](const net::Endpoint&) -> Network* { return nullptr; }, *config, {}};
+  ClusterBroker broker(1, network, std::move(around));
+  int deaths = 0;
+  broker.on_died = [&] { ++deaths; };
+  broker.start();
+  broker.kill(Death::kPowerCut);
+  broker.step();
+  EXPECT_TRUE(broker.is_down() && !broker.is_busy());
+  EXPECT_EQ(deaths, 1);
+  broker.kill(Death::kPowerCut);
+  broker.step();
+  EXPECT_EQ(deaths, 1) << "it was down";
 }
 
 #ifdef ODRADEK_CLUSTER_BUGS
