@@ -136,18 +136,8 @@ class Execution {
 }  // namespace
 
 Result<bool> adopt(base::Runtime& runtime, const config::BrokerConfig& config, const Options& options, const Print& print) {
-  std::vector<std::unique_ptr<base::FileLock>> locks;
-  metrics::Registry registry(runtime.clock());
-  storage::LogManager logs(runtime, storage::make_log_manager_options(config), registry);
-  const std::vector<std::string> dirs = config.log_dirs();
-  const bool any = std::any_of(dirs.begin(), dirs.end(), [&](const std::string& dir) { return runtime.files().exists(dir); });
-  if (options.execute && any) {
-    if (auto locked = logs.lock_dirs(); !locked) return fail(locked.error());
-  } else {
-    auto locked = lock_dirs(runtime.files(), config);
-    if (!locked) return fail(locked.error());
-    locks = std::move(*locked);
-  }
+  auto locks = lock_dirs(runtime.files(), config);
+  if (!locks) return fail(locks.error());
   auto plan = inspect(runtime, config, options.allow_open_transactions);
   if (!plan) return fail(plan.error());
   if (plan->finished) {
@@ -171,6 +161,11 @@ Result<bool> adopt(base::Runtime& runtime, const config::BrokerConfig& config, c
     print("nothing was changed; the same command with --yes adopts");
     return true;
   }
+  // From here on files are made, those of the log manager too: its own locks take over.
+  metrics::Registry registry(runtime.clock());
+  storage::LogManager logs(runtime, storage::make_log_manager_options(config), registry);
+  locks->clear();
+  if (auto locked = logs.lock_dirs(); !locked) return fail(locked.error());
   if (auto done = Execution(runtime, config, logs, *plan).run(); !done) {
     print("broken off: " + done.error().what);
     print("the same command repeats it");
