@@ -101,8 +101,7 @@ int64_t Cluster::backoff_ns(int count) const {
 
 bool Cluster::again(Attempts& attempts, const Target& target, const Error& error) {
   // Who asks for one broker by its id means that one; whoever else left the cluster has a successor.
-  bool found_again = error.code == ErrorCode::kBrokerNotAvailable && !std::holds_alternative<TheBroker>(target);
-  if (!is_retriable(error.code) && !found_again) return false;
+  if (!(std::holds_alternative<TheBroker>(target) ? is_retriable(error.code) : may_pass(error.code))) return false;
   bool unknown_topic = error.code == ErrorCode::kUnknownTopicOrPartition || error.code == ErrorCode::kUnknownTopicId;
   int64_t patience_ms = (unknown_topic ? options_.patience_unknown_topic : options_.patience).count();
   int64_t pause_ns = backoff_ns(attempts.count);

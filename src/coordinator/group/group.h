@@ -171,6 +171,8 @@ class Group {
   // In order of arrival.
   const std::vector<std::unique_ptr<Member>>& members() const { return members_; }
   const Member* find(std::string_view member_id) const;
+  // Neither members nor ids that were given out to new ones: without offsets the group may go.
+  bool has_nobody() const { return state_ == GroupState::kEmpty && pending_.empty(); }
   size_t pending_members() const { return pending_.size(); }
   // About what members and ids that were given out take in memory.
   size_t held_bytes() const { return held_bytes_ + assigned_bytes_ + subscribed_bytes_; }
@@ -184,7 +186,7 @@ class Group {
   // Monotonic ms at which on_time() has something to do (or a little earlier); nullopt: never.
   std::optional<int64_t> deadline() const;
   // No member, nobody on the way in, nothing ever stored: may be forgotten without a trace.
-  bool is_trivial() const { return state_ == GroupState::kEmpty && generation_ == 0 && pending_.empty(); }
+  bool is_trivial() const { return has_nobody() && generation_ == 0; }
 
  private:
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();

@@ -481,8 +481,7 @@ void GroupShard::expire_some(std::shared_ptr<std::vector<std::string>> ids, size
     Entry* entry = find((*ids)[i]);
     if (entry == nullptr) continue;
     auto expired = entry->offsets.expired(entry->group, now().wall_ms, config_.offsets_retention_ms);
-    const bool whole = entry->group.state() == GroupState::kEmpty && entry->group.pending_members() == 0 &&
-                       expired.size() == entry->offsets.size() && !entry->offsets.has_pending();
+    const bool whole = entry->group.has_nobody() && expired.size() == entry->offsets.size() && !entry->offsets.has_pending();
     if (expired.empty() && !whole) continue;
     auto appended = append_removals(*entry, expired, whole);
     if (!appended) {
@@ -549,8 +548,7 @@ void GroupShard::settle(Entry& entry, Answers answers) {
 
 uint64_t GroupShard::settle_removal(Entry& entry) {
   const Group& group = entry.group;
-  const bool over = group.state() == GroupState::kEmpty && group.pending_members() == 0 && entry.offsets.empty();
-  if (over) {
+  if (group.has_nobody() && entry.offsets.empty()) {
     auto appended = append_removals(entry, {}, true);
     if (appended) {
       const uint64_t stands_on = entry.last_append;
