@@ -327,7 +327,7 @@ TEST_F(FetchPipelinesTest, WrittenCountsAtOnceAndPositionNever) {
   cluster.elect(kTp, 1);  // and is told of the new epoch
   cluster.run();
   EXPECT_EQ(cluster.broker(1).partition(kTp)->isr().size(), 2u);
-  auto again = make(3, 0, 0);
+  auto again = make(3, 2, 2);  // who began below the high watermark would leave the ISR
   again.topics[0].partitions[0].current_leader_epoch = 2;
   send(std::move(again));
   auto produced = cluster.produce(kTp);
