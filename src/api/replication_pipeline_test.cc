@@ -236,9 +236,9 @@ TEST(ReplicationPipeline, WhatIsOnTheWayIsBounded) {
     bytes -= sizes.back();
   };
   cluster.create(kTp, {1, 2});
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 1500; ++i) {
     cluster.produce(kTp, make_batch(10, 1000), 1);
-    if (i % 3 == 0) cluster.advance(1);
+    if (i % 10 == 0) cluster.advance(1);
   }
   cluster.advance(3000);
   cluster.expect_equal(kTp);

@@ -19,7 +19,11 @@ FetchLane::FetchLane(std::shared_ptr<FetchContextOfBroker> context, base::Execut
       links_(links),
       target_(target),
       label_(fmt::format("fetcher {} of leader {}", target.fetcher, target.leader.value)),
-      striping_(options_.connections, options_.most_connections, options_.window_bytes) {}
+      striping_({.least = options_.connections,
+                 .most = options_.most_connections,
+                 .window_bytes = options_.window_bytes,
+                 .in_flight_bytes = options_.in_flight_bytes,
+                 .response_max_bytes = options_.response_max_bytes}) {}
 
 FetchLane::~FetchLane() {
   for (auto& [tp, fetch] : fetches_) stop_watching(*fetch);
@@ -366,11 +370,11 @@ void FetchLane::go_on() {
     send(false);
     return;
   }
-  while (in_flight_ < window_ && send(false)) {
+  // Answers that came before their turn wait for a slow connection; the others go on meanwhile, as far as memory goes.
+  const size_t most = 2 * striping_.most_requests();
+  while (in_flight_ - early_.size() < window_ && in_flight_ < most && send(false)) {
   }
-  if (!dirty_.empty() || !forgotten_.empty()) {
-    if (in_flight_ < 2 * striping_.most_requests()) send(true);
-  }
+  if ((!dirty_.empty() || !forgotten_.empty()) && in_flight_ < most) send(true);
 }
 
 LeaderLink& FetchLane::link(size_t connection) {
@@ -450,10 +454,9 @@ bool FetchLane::send(bool only_news) {
   if (offers && (full || pipelined())) {
     request.pipeline = protocol::FetchRequest::Pipeline{};
     request.pipeline->depth = static_cast<int32_t>(window_);
-    request.max_bytes = static_cast<int32_t>(
-        std::clamp<int64_t>(options_.in_flight_bytes / static_cast<int64_t>(2 * striping_.most_requests()), 1, std::max(options_.response_max_bytes, 1)));
     if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
-    striped = striping_.take();
+    striped = striping_.take(context_->runtime.clock().monotonic_ms());
+    request.max_bytes = static_cast<int32_t>(striping_.answer_bytes(*striped));
   }
 
   session_epoch_ = number == INT32_MAX ? 1 : number + 1;
@@ -461,7 +464,7 @@ bool FetchLane::send(bool only_news) {
   requests_.fetch_add(1, std::memory_order_relaxed);
   link(striped.value_or(0)).fetch(std::move(request), by_name_ ? kFollowerFetchVersionWithoutIds : kFollowerFetchVersion,
                                   here<FetchAnswer>([number, striped, session = session_](FetchLane& lane, FetchAnswer answer) {
-                                    if (striped) lane.striping_.answered(*striped);
+                                    if (striped) lane.answered(*striped, answer);
                                     if (lane.session_ == session) lane.on_fetched(number, std::move(answer));
                                   }));
   return true;

@@ -169,6 +169,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   Task later(const Fetch& fetch, UniqueFunction<void(FetchLane&, Fetch&)> then);
   Fetch* find(const TopicPartition& tp);
 
+  void answered(size_t connection, const FetchAnswer& answer);
   void on_fetched(int32_t number, FetchAnswer answer);
   bool take(int32_t number, LinkAnswer<protocol::FetchResponse> answer);
   void on_partition(Fetch& fetch, protocol::FetchResponse::PartitionData& data);

@@ -10,6 +10,22 @@ namespace odradek::replication {
 
 using protocol::FetchResponse;
 
+namespace {
+
+int64_t record_bytes(const FetchResponse& response) {
+  int64_t bytes = 0;
+  for (const auto& topic : response.responses) {
+    for (const auto& partition : topic.partitions) bytes += static_cast<int64_t>(partition.records.bytes.size());
+  }
+  return bytes;
+}
+
+}  // namespace
+
+void FetchLane::answered(size_t connection, const FetchAnswer& answer) {
+  striping_.answered(connection, answer ? record_bytes(answer->message) : 0, context_->runtime.clock().monotonic_ms());
+}
+
 void FetchLane::on_fetched(int32_t number, FetchAnswer answer) {
   if (!answer) return pause(answer.error());
   early_.emplace(number, std::move(*answer));
@@ -52,10 +68,9 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
       if (context_->on_mode) context_->on_mode(target_, takes);
     }
   }
-  int64_t bytes = 0;
+  const int64_t bytes = record_bytes(response);
   for (FetchResponse::FetchableTopicResponse& topic : response.responses) {
     for (FetchResponse::PartitionData& data : topic.partitions) {
-      bytes += static_cast<int64_t>(data.records.bytes.size());
       Fetch* fetch = nullptr;
       if (by_name_) {
         fetch = find({topic.topic, data.partition_index});
