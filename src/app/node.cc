@@ -261,7 +261,9 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
 
   auto local = std::make_shared<controller::LocalBroker>();
   local->leader_and_isr = [this](const protocol::LeaderAndIsrRequest& request) { return replicas->apply(request); };
-  local->prepare_topics = [this](std::vector<std::string> topics, Task then) { config_store->ensure_topics(std::move(topics), std::move(then)); };
+  local->prepare_topics = [this](const protocol::LeaderAndIsrRequest& request, Task then) {
+    controller::prepare_topics(*config_store, request, std::move(then));
+  };
   local->update_metadata = [this](const protocol::UpdateMetadataRequest& request) { return replicas->apply(request); };
   local->stop_replica = [this](const protocol::StopReplicaRequest& request) { return replicas->apply(request); };
   auto how_to_rule = controller_options(*settings, self, [this](const std::string& topic) { return unclean_election(topic); });

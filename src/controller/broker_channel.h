@@ -14,6 +14,10 @@
 #include "protocol/messages/stop_replica.h"
 #include "protocol/messages/update_metadata.h"
 
+namespace odradek::metadata {
+class ConfigStore;
+}
+
 namespace odradek::controller {
 
 // At most one request is in flight. `done` runs exactly once, on any thread; an Error means: not answered, to be repeated.
@@ -33,12 +37,14 @@ using BrokerChannelFactory = std::function<std::unique_ptr<BrokerChannel>(const 
 
 // The handlers of the broker in this process (ReplicaManager::apply).
 struct LocalBroker {
-  // Runs before leader_and_isr: brings the settings of topics that are new here (ConfigStore::ensure_topics). May be empty.
-  std::function<void(std::vector<std::string> topics, Task then)> prepare_topics;
+  std::function<void(const protocol::LeaderAndIsrRequest&, Task then)> prepare_topics;  // runs before leader_and_isr; may be empty
   std::function<protocol::LeaderAndIsrResponse(const protocol::LeaderAndIsrRequest&)> leader_and_isr;
   std::function<protocol::UpdateMetadataResponse(const protocol::UpdateMetadataRequest&)> update_metadata;
   std::function<protocol::StopReplicaResponse(const protocol::StopReplicaRequest&)> stop_replica;
 };
+// Before a LeaderAndIsr is applied: the settings of topics that are new here, whose creation comes without a notification; and, where replicas join,
+// every change of a setting until now, so that no throttle that was set before a reassignment comes after it.
+void prepare_topics(metadata::ConfigStore& configs, const protocol::LeaderAndIsrRequest& request, Task then);
 // Calls `broker` on `executor` (single-threaded; not the metadata executor: the handlers touch the disk).
 std::unique_ptr<BrokerChannel> make_local_channel(base::Executor& executor, std::shared_ptr<const LocalBroker> broker);
 

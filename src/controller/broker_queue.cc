@@ -1,6 +1,7 @@
 #include "controller/broker_queue.h"
 
 #include "base/log.h"
+#include "metadata/cluster_config.h"
 
 namespace odradek::controller {
 
@@ -90,6 +91,17 @@ void BrokerQueue::move_to(std::unique_ptr<BrokerChannel> channel) {
 
 size_t BrokerQueue::size() const { return state_->queue.size(); }
 
+void prepare_topics(metadata::ConfigStore& configs, const protocol::LeaderAndIsrRequest& request, Task then) {
+  std::vector<std::string> topics;
+  bool replicas_join = false;
+  for (const auto& topic : request.topic_states) {
+    topics.push_back(topic.topic_name);
+    for (const auto& partition : topic.partition_states) replicas_join = replicas_join || !partition.adding_replicas.empty();
+  }
+  for (const auto& partition : request.ungrouped_partition_states) topics.push_back(partition.topic_name);  // versions 0 and 1
+  configs.ensure_topics(std::move(topics), replicas_join, std::move(then));
+}
+
 namespace {
 
 class LocalChannel final : public BrokerChannel {
@@ -97,13 +109,11 @@ class LocalChannel final : public BrokerChannel {
   LocalChannel(base::Executor& executor, std::shared_ptr<const LocalBroker> broker) : executor_(executor), broker_(std::move(broker)) {}
 
   void send(const protocol::LeaderAndIsrRequest& request, Reply<protocol::LeaderAndIsrResponse> done) override {
-    std::vector<std::string> topics;
-    for (const auto& topic : request.topic_states) topics.push_back(topic.topic_name);
     auto apply = [&executor = executor_, broker = broker_, request, done = std::move(done)]() mutable {
       executor.post([broker = std::move(broker), request = std::move(request), done = std::move(done)]() mutable { done(broker->leader_and_isr(request)); });
     };
     if (broker_->prepare_topics) {
-      broker_->prepare_topics(std::move(topics), std::move(apply));
+      broker_->prepare_topics(request, std::move(apply));
     } else {
       apply();
     }

@@ -209,31 +209,65 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     spawn(walk(shared_from_this()));
   }
 
+  // `then` after every change that the list holds now.
+  void after_changes(Task then) {
+    waiting.push_back(std::move(then));
+    on_changes();
+  }
+
   Async<void> walk([[maybe_unused]] std::shared_ptr<State> self) {
     while (std::exchange(changes_pending, false)) {
+      std::vector<Task> served = std::exchange(waiting, {});
       auto list = co_await tree.children(paths::kConfigChanges, watch());
-      if (!list) {
-        if (list.error() == StoreError::kStorage) log::error("metadata", "configs: {}", to_error(list.error(), "list changes").what);
-        break;  // session over: load() comes again
-      }
-      std::sort(list->names.begin(), list->names.end(),
-                [](const std::string& a, const std::string& b) { return paths::sequence_number(a) < paths::sequence_number(b); });
-      for (const std::string& name : list->names) {
-        std::string path = paths::child(paths::kConfigChanges, name);
-        bool is_new = paths::sequence_number(name) > last_change;
-        auto node = co_await tree.get(path);
-        if (!node) continue;
-        if (is_new) {
-          co_await handle(name, node->data);
-          last_change = std::max(last_change, paths::sequence_number(name));
-        }
-        if (tree.runtime().clock().wall_ms() - node->stat.ctime_ms > kNotificationsKeptMs) {
-          auto removed = co_await tree.remove(path);
-          if (!removed && removed.error() != StoreError::kNoNode) break;
-        }
-      }
+      if (list) {
+        std::sort(list->names.begin(), list->names.end(),
+                  [](const std::string& a, const std::string& b) { return paths::sequence_number(a) < paths::sequence_number(b); });
+        co_await handle_new(list->names);
+      } else if (list.error() == StoreError::kStorage) {
+        log::error("metadata", "configs: {}", to_error(list.error(), "list changes").what);
+      }  // else the session is over: load() comes again
+      for (Task& then : served) then();
+      if (list) co_await remove_old(list->names);
     }
     walking = false;
+  }
+
+  Async<void> handle_new(std::vector<std::string> names) {
+    std::erase_if(names, [&](const std::string& name) { return paths::sequence_number(name) <= last_change; });
+    auto nodes = co_await read_changes(names);
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (!nodes[i]) continue;
+      co_await handle(names[i], nodes[i]->data);
+      last_change = std::max(last_change, paths::sequence_number(names[i]));
+    }
+  }
+
+  // Each is read once in its life: the list is walked at every change, and may hold those of a quarter of an hour.
+  Async<std::vector<StoreResult<NodeData>>> read_changes(std::vector<std::string> names) {
+    std::vector<std::string> nodes;
+    for (const std::string& name : names) nodes.push_back(paths::child(paths::kConfigChanges, name));
+    auto read = co_await tree.get_all(std::move(nodes));
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (read[i]) change_ctimes[names[i]] = read[i]->stat.ctime_ms;
+    }
+    co_return read;
+  }
+
+  Async<void> remove_old(std::vector<std::string> names) {
+    std::vector<std::string> unread;
+    for (const std::string& name : names) {
+      if (!change_ctimes.contains(name)) unread.push_back(name);
+    }
+    co_await read_changes(std::move(unread));
+    const std::set<std::string> present(names.begin(), names.end());
+    std::erase_if(change_ctimes, [&](const auto& change) { return !present.contains(change.first); });
+    const int64_t oldest_ms = tree.runtime().clock().wall_ms() - kNotificationsKeptMs;
+    for (const std::string& name : names) {
+      auto ctime_ms = change_ctimes.find(name);
+      if (ctime_ms == change_ctimes.end() || ctime_ms->second >= oldest_ms) continue;
+      auto removed = co_await tree.remove(paths::child(paths::kConfigChanges, name));
+      if (!removed && removed.error() != StoreError::kNoNode) break;
+    }
   }
 
   Async<void> handle(std::string name, Bytes data) {
@@ -391,6 +425,8 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
   int64_t last_change = -1;
   bool walking = false;
   bool changes_pending = false;
+  std::vector<Task> waiting;  // for the next walk
+  std::map<std::string, int64_t> change_ctimes;
   std::deque<Alter> alters;
   bool altering = false;
 };
@@ -418,14 +454,19 @@ std::shared_ptr<const Properties> ConfigStore::find(const ConfigEntity& entity) 
 
 std::shared_ptr<const Properties> ConfigStore::topic(std::string_view name) const { return find(ConfigEntity::topic(std::string(name))); }
 
-void ConfigStore::ensure_topics(std::vector<std::string> topics, Task then) {
+void ConfigStore::ensure_topics(std::vector<std::string> topics, bool all_changes, Task then) {
   {
     base::MutexLock lock(state_->mutex);
     std::erase_if(topics, [&](const std::string& topic) { return state_->configs.contains("topics/" + topic); });
   }
-  if (topics.empty()) return then();
-  state_->tree.executor().post([state = state_, topics = std::move(topics), then = std::move(then)]() mutable {
-    spawn(state->run_ensure_topics(state, std::move(topics), std::move(then)));
+  if (topics.empty() && !all_changes) return then();
+  state_->tree.executor().post([state = state_, topics = std::move(topics), all_changes, then = std::move(then)]() mutable {
+    auto read = [state, topics = std::move(topics), then = std::move(then)]() mutable { spawn(state->run_ensure_topics(state, std::move(topics), std::move(then))); };
+    if (all_changes) {
+      state->after_changes(std::move(read));
+    } else {
+      read();
+    }
   });
 }
 

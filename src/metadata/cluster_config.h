@@ -67,8 +67,9 @@ class ConfigStore {
   std::shared_ptr<const Properties> topic(std::string_view name) const;
 
   // Reads what is not known yet of these topics: the configs of a new topic come without a notification, so this stands before the
-  // first use of its settings (LeaderAndIsr). `then` runs on the metadata executor, or at once if all are known.
-  void ensure_topics(std::vector<std::string> topics, Task then);
+  // first use of its settings (LeaderAndIsr). all_changes: listeners hear first of every change that has been notified already.
+  // `then` runs on the metadata executor, or at once if there is nothing to read; also when reading failed.
+  void ensure_topics(std::vector<std::string> topics, bool all_changes, Task then);
   // A topic was deleted: what is known of it is dropped.
   void forget_topic(const std::string& topic);
 

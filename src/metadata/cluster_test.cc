@@ -142,13 +142,36 @@ TEST_F(ClusterTest, ReadsTheConfigsOfANewTopicOnDemand) {
   load(b_);
   put("/config/topics/fresh", R"({"version":1,"config":{"segment.bytes":"99"}})");
   bool ready = false;
-  b_.configs.ensure_topics({"fresh", "plain"}, [&] { ready = true; });
+  b_.configs.ensure_topics({"fresh", "plain"}, false, [&] { ready = true; });
   runtime_.run_until_idle();
   EXPECT_TRUE(ready);
   EXPECT_EQ(b_.configs.topic("fresh")->at("segment.bytes"), "99");
   ready = false;
-  b_.configs.ensure_topics({"fresh", "plain"}, [&] { ready = true; });
+  b_.configs.ensure_topics({"fresh", "plain"}, false, [&] { ready = true; });
   EXPECT_TRUE(ready) << "known ones need no reading";
+}
+
+// A throttle that is set just before a reassignment: LeaderAndIsr comes from the controller, the change by way of ZooKeeper.
+TEST_F(ClusterTest, HearsOfEveryChangeBeforeReplicasJoin) {
+  ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), {{"leader.replication.throttled.rate", "7"}}));
+  ASSERT_TRUE(alter(a_, ConfigEntity::broker({4}), {{"leader.replication.throttled.rate", "8"}}));
+  bool ready = false;  // no watch: the word of the changes is not here yet
+  b_.configs.ensure_topics({}, false, [&] { ready = true; });
+  EXPECT_TRUE(ready);
+  EXPECT_TRUE(b_.heard.empty());
+  ready = false;
+  b_.configs.ensure_topics({"fresh"}, true, [&] {
+    ready = true;
+    EXPECT_EQ(b_.heard["brokers/<default>"].at("leader.replication.throttled.rate"), "7");
+    EXPECT_EQ(b_.heard["brokers/4"].at("leader.replication.throttled.rate"), "8");
+  });
+  runtime_.run_until_idle();
+  EXPECT_TRUE(ready);
+  expire_session(*b_.store);
+  ready = false;
+  b_.configs.ensure_topics({}, true, [&] { ready = true; });
+  runtime_.run_until_idle();
+  EXPECT_TRUE(ready) << "without a session it goes on with what is known";
 }
 
 TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
@@ -158,7 +181,7 @@ TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
   for (const char* parent : {"/odradek", "/odradek/config", "/odradek/config/topics"}) put(parent, "");
   put("/odradek/config/topics/t", R"({"version":1,"config":{"flush.before.ack":"all"}})");
   put("/brokers/topics/t", "{}");
-  b_.configs.ensure_topics({"t"}, [] {});
+  b_.configs.ensure_topics({"t"}, false, [] {});
   runtime_.run_until_idle();
   EXPECT_EQ(b_.configs.topic("t")->at("flush.before.ack"), "all");
 }

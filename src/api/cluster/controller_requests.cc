@@ -2,7 +2,7 @@
 // that applies them, in the order in which they came. (The controller of this very broker calls the ReplicaManager itself.)
 #include "api/cluster/handlers.h"
 #include "api/handler/answer.h"
-#include "metadata/cluster_config.h"
+#include "controller/broker_channel.h"
 #include "replication/replica_manager.h"
 
 namespace odradek::api {
@@ -20,13 +20,10 @@ void apply(Services& services, request::RequestPtr request) {
 
 }  // namespace
 
-// The settings of topics that are new here are read first: their creation comes without a notification.
 void handle_leader_and_isr(Services& services, request::RequestPtr request) {
   auto asked = decode_or_close<protocol::LeaderAndIsrRequest>(request);
   if (!asked) return;
-  std::vector<std::string> topics;
-  for (const auto& topic : asked->topic_states) topics.push_back(topic.topic_name);
-  services.config_store.ensure_topics(std::move(topics), [&services, request = std::move(request), asked = std::move(*asked)]() mutable {
+  controller::prepare_topics(services.config_store, *asked, [&services, request = std::move(request), asked = std::move(*asked)]() mutable {
     services.replicas.control_executor().post([&services, request = std::move(request), asked = std::move(asked)]() mutable {
       request->finish(services.replicas.apply(asked));
     });
