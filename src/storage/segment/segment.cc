@@ -105,7 +105,7 @@ Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset 
       base_(base),
       path_(folder + "/" + segment_name(base)),
       suffix_(suffix),
-      size_(found.size),
+      log_(*dir_, path_ + ".log" + suffix, found.size),
       known_from_(found.size),
       modified_ms_(found.modified_ms),
       found_offset_index_(found.offset_index),
@@ -115,8 +115,6 @@ Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset 
       time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
       txn_index_(dir_->files(), path_ + ".txnindex" + suffix, found.txn_index) {}
 
-Segment::~Segment() { dir_->cache().closed(*this); }
-
 Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
                                                  const std::string& suffix) {
   auto segment = std::make_shared<Segment>(dir, folder, base, Found{.modified_ms = now_ms}, suffix);
@@ -125,54 +123,13 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& 
   }
   segment->indexes_checked_.store(true, std::memory_order_relaxed);
   segment->changed_ = true;
-  {
-    base::MutexLock lock(segment->file_mutex_);
-    if (auto opened = segment->open(base::OpenMode::kCreate); !opened) return fail(std::move(opened.error()));
-    // What may be left of an earlier file of this name is gone.
-    if (auto cut = segment->file_->file().truncate(0); !cut) return fail(std::move(cut.error()));
-    if (config.preallocate) {
-      if (auto grown = segment->file_->file().truncate(config.segment_bytes); !grown) return fail(std::move(grown.error()));
-      segment->preallocated_ = true;
-    }
-  }
+  if (auto made = segment->log_.create(config.preallocate ? config.segment_bytes : 0); !made) return fail(std::move(made.error()));
   if (auto made = segment->offset_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
   if (auto made = segment->time_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
   base::MutexLock lock(segment->times_mutex_);
   segment->times_loaded_ = true;
   segment->max_timestamp_ = {kNoTimestamp, base};
   return segment;
-}
-
-// --- files ------------------------------------------------------------------------------------------------------------------
-
-Result<void> Segment::open(base::OpenMode mode) {
-  used.store(true, std::memory_order_relaxed);
-  if (file_ != nullptr) return {};
-  file_ = last_file_.lock();  // a response may still hold it: one file, one generation
-  if (file_ != nullptr) {
-    dir_->cache().opened(*this);
-    return {};
-  }
-  auto file = dir_->files().open(path_ + ".log" + suffix_, mode);
-  if (!file) return fail(std::move(file.error()));
-  file_ = std::make_shared<base::SharedFile>(std::move(*file), dir_->number());
-  last_file_ = file_;
-  dir_->cache().opened(*this);
-  return {};
-}
-
-Result<std::shared_ptr<base::SharedFile>> Segment::file() {
-  base::MutexLock lock(file_mutex_);
-  if (auto opened = open(); !opened) return fail(std::move(opened.error()));
-  return file_;
-}
-
-bool Segment::try_close_file() {
-  if (!file_mutex_.try_lock()) return false;
-  bool may = !writing_.load(std::memory_order_acquire) && synced_.load(std::memory_order_acquire) >= size();
-  if (may) file_ = nullptr;
-  file_mutex_.unlock();
-  return may;
 }
 
 // --- append -----------------------------------------------------------------------------------------------------------------
@@ -184,35 +141,12 @@ Result<void> Segment::write(ByteView batches, const LogConfig& config) {
     base::MutexLock lock(times_mutex_);
     if (auto loaded = load_times(); !loaded) return loaded;
   }
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) return opened;
-    if (config.preallocate && !preallocated_ && size() == 0) {
-      if (auto grown = file_->file().truncate(config.segment_bytes); !grown) return grown;
-      preallocated_ = true;
-    }
-    writing_.store(true, std::memory_order_release);
-    file = file_;
-  }
-  const int64_t end = size_.load(std::memory_order_relaxed);
-  auto written = file->file().pwrite(end, batches);
-  if (written) return {};
-  // Nothing of it may be found by a recovery: the offsets are given again.
-  auto cut = file->file().truncate(end);
-  cut_unsynced_.store(true, std::memory_order_release);
-  writing_.store(false, std::memory_order_release);
-  {
-    base::MutexLock lock(file_mutex_);
-    preallocated_ = false;
-  }
-  if (!cut) written.error().os_error = EIO;  // what was written in part stays: no append may follow
-  return written;
+  return log_.write(batches, config.preallocate ? config.segment_bytes : 0);
 }
 
 Result<void> Segment::note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms) {
   if (auto ready = ensure_indexes(); !ready) return ready;
-  const int64_t position = size_.load(std::memory_order_relaxed);
+  const int64_t position = this->size();
   changed_ = true;
   TimestampOffset largest;
   {
@@ -231,13 +165,12 @@ Result<void> Segment::note_batch(Offset last, int64_t size, int64_t max_timestam
   }
   bytes_since_index_ += size;
   modified_ms_.store(now_ms, std::memory_order_relaxed);
-  size_.store(position + size, std::memory_order_release);  // pairs with size(): the bytes below are written
-  writing_.store(false, std::memory_order_release);
+  log_.publish(position + size);
   return {};
 }
 
 Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms) {
-  const int64_t size = size_.load(std::memory_order_relaxed);
+  const int64_t size = this->size();
   if (last - base_ > INT32_MAX) return true;
   if (size == 0) return false;
   if (size > config.segment_bytes - bytes || size + bytes > INT32_MAX) return true;
@@ -271,14 +204,7 @@ Result<void> Segment::become_inactive(const LogConfig& config) {
   if (auto cut = time_index_.file().trim(); !cut) return cut;
   indexes_unsynced_.store(true, std::memory_order_release);
   changed_ = false;
-  base::MutexLock lock(file_mutex_);
-  if (preallocated_) {
-    if (auto opened = open(); !opened) return opened;
-    if (auto cut = file_->file().truncate(size()); !cut) return cut;
-    preallocated_ = false;
-    cut_unsynced_.store(true, std::memory_order_release);
-  }
-  return {};
+  return log_.trim();
 }
 
 // --- read -------------------------------------------------------------------------------------------------------------------
@@ -522,24 +448,11 @@ Result<void> Segment::truncate_to(Offset offset) {
   if (!first) return fail(std::move(first.error()));
   if (!*first) return {};
   const BatchMeta& batch = **first;
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) return opened;
-    file = file_;
-    ++truncations_;
-    // The size first: see read_from.
-    size_.store(batch.position, std::memory_order_seq_cst);
-    synced_.store(std::min(synced_.load(std::memory_order_relaxed), batch.position), std::memory_order_release);
-    writeback_.store(std::min(writeback_.load(std::memory_order_relaxed), batch.position - batch.position % kPage), std::memory_order_relaxed);
-    preallocated_ = false;
-  }
-  file->invalidate();
-  if (auto cut = file->file().truncate(batch.position); !cut) return cut;
+  auto file = log_.cut_to(batch.position);
+  if (!file) return fail(std::move(file.error()));
   if (auto cut = offset_index_.truncate_to(batch.base); !cut) return cut;
   if (auto cut = time_index_.truncate_to(batch.base); !cut) return cut;
   if (auto cut = txn_index_.truncate_to(batch.base, base_); !cut) return cut;
-  cut_unsynced_.store(true, std::memory_order_release);
   indexes_unsynced_.store(true, std::memory_order_release);
   changed_ = true;
   bytes_since_index_ = 0;
@@ -555,7 +468,7 @@ Result<void> Segment::truncate_to(Offset offset) {
   max_timestamp_ = *last;
   times_loaded_ = true;
   first_batch_timestamp_.reset();
-  auto greatest = walk_from(offset_index_, last->offset, file->file(), size(), base_, [&](BatchWalk& walk) -> Result<TimestampOffset> {
+  auto greatest = walk_from(offset_index_, last->offset, (*file)->file(), size(), base_, [&](BatchWalk& walk) -> Result<TimestampOffset> {
     for (TimestampOffset found = *last;;) {
       auto next = walk.next();
       if (!next) return fail(std::move(next.error()));
@@ -565,33 +478,6 @@ Result<void> Segment::truncate_to(Offset offset) {
   });
   if (!greatest) return fail(std::move(greatest.error()));
   max_timestamp_ = *greatest;
-  return {};
-}
-
-Result<void> Segment::sync_log(bool always) {
-  std::shared_ptr<base::SharedFile> file;
-  uint64_t truncations;
-  const int64_t upto = size();
-  const bool cut = cut_unsynced_.exchange(false, std::memory_order_acq_rel);
-  if (!cut && !always && synced_.load(std::memory_order_acquire) >= upto) return {};
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) {
-      if (cut) cut_unsynced_.store(true, std::memory_order_release);
-      return opened;
-    }
-    file = file_;
-    truncations = truncations_;
-  }
-  if (auto synced = file->file().sync_data(); !synced) {
-    if (cut) cut_unsynced_.store(true, std::memory_order_release);
-    return synced;
-  }
-  base::MutexLock lock(file_mutex_);
-  if (truncations == truncations_) {
-    synced_.store(std::max(synced_.load(std::memory_order_relaxed), upto), std::memory_order_release);
-    writeback_.store(std::max(writeback_.load(std::memory_order_relaxed), upto - upto % kPage), std::memory_order_relaxed);
-  }
   return {};
 }
 
@@ -607,40 +493,13 @@ Result<void> Segment::sync_indexes() {
   return synced;
 }
 
-void Segment::start_writeback() {
-  std::shared_ptr<base::SharedFile> file;
-  int64_t from, upto;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (!open()) return;  // the flush will tell
-    file = file_;
-    from = writeback_.load(std::memory_order_relaxed);
-    // Not the page that the next append goes on with.
-    upto = size() - size() % kPage;
-    if (upto <= from) return;
-    writeback_.store(upto, std::memory_order_relaxed);
-  }
-  file->file().start_writeback(from, upto - from);
-}
-
-void Segment::invalidate_readers() {
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    file = last_file_.lock();
-  }
-  if (file != nullptr) file->invalidate();
-}
-
 void Segment::assume_records_synced() {
   assume_synced(true);
   indexes_unsynced_.store(true, std::memory_order_release);
 }
 
 void Segment::assume_synced(bool synced) {
-  cut_unsynced_.store(!synced, std::memory_order_release);
-  synced_.store(synced ? size() : 0, std::memory_order_release);
-  writeback_.store(size() - size() % kPage, std::memory_order_relaxed);  // the kernel has begun long ago, or a flush will see to it
+  log_.assume_synced(synced);
   indexes_unsynced_.store(!synced, std::memory_order_release);
 }
 
@@ -651,9 +510,9 @@ Result<void> Segment::mark_deleted() {
 }
 
 Result<void> Segment::change_suffix(const std::string& suffix) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   if (suffix_ == suffix) return {};
-  if (auto renamed = dir_->files().rename(path_ + ".log" + suffix_, path_ + ".log" + suffix); !renamed) return renamed;
+  if (auto renamed = log_.move_to(path_ + ".log" + suffix); !renamed) return renamed;
   suffix_ = suffix;
   Result<void> result;
   for (auto moved : {offset_index_.file().move_to(path_ + ".index" + suffix), time_index_.file().move_to(path_ + ".timeindex" + suffix),
@@ -664,13 +523,13 @@ Result<void> Segment::change_suffix(const std::string& suffix) {
 }
 
 Result<void> Segment::set_modified(int64_t modified_ms) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   modified_ms_.store(modified_ms, std::memory_order_relaxed);
   return dir_->files().set_modified(path_ + ".log" + suffix_, modified_ms);
 }
 
 Result<void> Segment::remove_files() {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   Result<void> result;
   for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
     auto removed = dir_->files().remove(path_ + kind + suffix_);
@@ -680,8 +539,9 @@ Result<void> Segment::remove_files() {
 }
 
 void Segment::renamed_folder(const std::string& folder) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   path_ = folder + "/" + segment_name(base_);
+  log_.renamed_to(path_ + ".log" + suffix_);
   offset_index_.file().renamed_to(path_ + ".index" + suffix_);
   time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
   txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
@@ -704,7 +564,7 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
     times_loaded_ = true;
     max_timestamp_ = {kNoTimestamp, base_};
   }
-  size_.store(0, std::memory_order_release);
+  log_.rewind();
   first_timestamp_.reset();
   bytes_since_index_ = 0;
   const int64_t modified_ms = this->modified_ms();

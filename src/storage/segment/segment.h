@@ -1,6 +1,5 @@
 // One piece of a log: `<base offset>.log` with its indexes. The newest segment of a log is appended to; the others never change
 // but to be truncated or dropped.
-// Files are opened at first use and, once everything in them is flushed, closed again when the descriptor cache wants so.
 // Thread: append, become_inactive, truncate: one at a time (the Log's lock); the rest from any.
 #pragma once
 
@@ -13,12 +12,12 @@
 
 #include "base/file_slice.h"
 #include "base/mutex.h"
-#include "storage/files/file_cache.h"
 #include "storage/index/offset_index.h"
 #include "storage/index/time_index.h"
 #include "storage/index/txn_index.h"
 #include "storage/segment/batch_walk.h"
 #include "storage/segment/log_config.h"
+#include "storage/segment/log_file.h"
 
 namespace odradek::storage {
 
@@ -27,7 +26,7 @@ class LogDir;
 // "00000000000000000042" and the path of a segment's file.
 std::string segment_name(Offset base);
 
-class Segment : private FileCache::Client {
+class Segment {
  public:
   // Files as they stand on the disk (or none); opens nothing.
   struct Found {
@@ -39,14 +38,13 @@ class Segment : private FileCache::Client {
   };
   // `suffix` stands behind the names of all its files, e.g. ".cleaned".
   Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix = "");
-  ~Segment();
 
   // A new, empty one, with preallocated indexes as the active segment has them. What was there under these names is gone.
   static Result<std::shared_ptr<Segment>> create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
                                                  const std::string& suffix = "");
 
   Offset base_offset() const { return base_; }
-  int64_t size() const { return size_.load(std::memory_order_acquire); }
+  int64_t size() const { return log_.size(); }
   int64_t modified_ms() const { return modified_ms_.load(std::memory_order_relaxed); }
 
   // --- append -----------------------------------------------------------------------------------------------------------
@@ -61,7 +59,7 @@ class Segment : private FileCache::Client {
   Result<void> become_inactive(const LogConfig& config);
 
   // --- read -------------------------------------------------------------------------------------------------------------
-  Result<std::shared_ptr<base::SharedFile>> file();
+  Result<std::shared_ptr<base::SharedFile>> file() { return log_.file(); }
   struct Range {
     base::FileSlice slice;
     Offset next_offset{-1};
@@ -91,21 +89,19 @@ class Segment : private FileCache::Client {
   bool unflushed() const { return log_unsynced() || indexes_unsynced_.load(std::memory_order_acquire); }
   // fdatasync of the log / of the indexes of a segment that is appended to no more. Block on the disk.
   // `always`: even if a flush elsewhere has just taken it on.
-  Result<void> sync_log(bool always = false);
+  Result<void> sync_log(bool always = false) { return log_.sync(always); }
   Result<void> sync_indexes();
-  bool log_unsynced() const {
-    return synced_.load(std::memory_order_acquire) < size() || cut_unsynced_.load(std::memory_order_acquire);
-  }
+  bool log_unsynced() const { return log_.unsynced(); }
   // Enough has been written since the kernel was last told to begin with it.
-  bool writeback_is_due() const { return size_.load(std::memory_order_relaxed) - writeback_.load(std::memory_order_relaxed) >= kWritebackBytes; }
+  bool writeback_is_due() const { return log_.writeback_is_due(); }
   // Whole pages up to the end; does not wait for them, but may wait for room in the disk's queue.
-  void start_writeback();
+  void start_writeback() { log_.start_writeback(); }
   // Everything that is in the files counts as durable (clean start), or nothing.
   void assume_synced(bool synced);
   // The records do; of the indexes nothing is known.
   void assume_records_synced();
   // No send of what readers hold runs any more, and none begins.
-  void invalidate_readers();
+  void invalidate_readers() { log_.invalidate_readers(); }
   // Adds `.deleted` to all names (readers go on with their open file) / removes the files.
   Result<void> mark_deleted();
   Result<void> remove_files();
@@ -139,8 +135,6 @@ class Segment : private FileCache::Client {
   bool has_offset_index() const { return found_offset_index_; }
 
  private:
-  bool try_close_file() override;
-  Result<void> open(base::OpenMode mode = base::OpenMode::kReadWrite) REQUIRES(file_mutex_);
   Result<void> load_times() REQUIRES(times_mutex_);
   // The indexes were found on the disk: believed if they are there and sound, else built again from the log.
   Result<void> ensure_indexes();
@@ -156,22 +150,12 @@ class Segment : private FileCache::Client {
 
   const std::shared_ptr<LogDir> dir_;  // shared: a response may keep a segment longer than the log manager lives
   const Offset base_;
-  mutable base::Mutex file_mutex_;
-  std::string path_ GUARDED_BY(file_mutex_);  // folder and base name, without the suffix
-  std::string suffix_ GUARDED_BY(file_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
-  std::shared_ptr<base::SharedFile> file_ GUARDED_BY(file_mutex_);    // shared with the slices of responses
-  std::weak_ptr<base::SharedFile> last_file_ GUARDED_BY(file_mutex_);  // so that one file has one generation
-  bool preallocated_ GUARDED_BY(file_mutex_) = false;
+  base::Mutex names_mutex_;  // one change of names at a time; taken before the locks of the files
+  std::string path_ GUARDED_BY(names_mutex_);    // folder and base name, without the suffix
+  std::string suffix_ GUARDED_BY(names_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
 
-  uint64_t truncations_ GUARDED_BY(file_mutex_) = 0;
-
-  std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
-  std::atomic<int64_t> size_;
+  LogFile log_;
   std::atomic<int64_t> known_from_;  // what lies below was, or may have been, read from the disk
-  std::atomic<int64_t> synced_{0};
-  static constexpr int64_t kWritebackBytes = 4 << 20;
-  std::atomic<int64_t> writeback_{0};  // the kernel was told to write what lies below
-  std::atomic<bool> cut_unsynced_{false};  // the file was made shorter: what was cut off must not come back
   std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
   std::atomic<bool> indexes_checked_{false};
