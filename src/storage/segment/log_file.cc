@@ -2,12 +2,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 #include "storage/dir/log_dir.h"
 #include "storage/files/page.h"
 
 namespace odradek::storage {
+
+std::string segment_name(Offset base) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%020lld", static_cast<long long>(base.value));
+  return name;
+}
 
 LogFile::LogFile(LogDir& dir, std::string path, int64_t size) : dir_(dir), path_(std::move(path)), size_(size) {}
 

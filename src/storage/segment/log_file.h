@@ -11,11 +11,15 @@
 #include "base/bytes.h"
 #include "base/file_slice.h"
 #include "base/mutex.h"
+#include "model/types.h"
 #include "storage/files/file_cache.h"
 
 namespace odradek::storage {
 
 class LogDir;
+
+// "00000000000000000042": what the names of a segment's files begin with.
+std::string segment_name(Offset base);
 
 class LogFile : private FileCache::Client {
  public:

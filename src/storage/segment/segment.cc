@@ -22,28 +22,6 @@ constexpr int64_t kWorthSkipping = 1 << 15;      // bytes whose batches' heads t
 constexpr int64_t kLargestControlBatch = 1 << 16;
 constexpr OffsetPosition kSegmentStart{{0}, 0};
 
-// What an entry of the offset index promises of the batch at its position.
-Offset first_at_most(const OffsetPosition& entry) { return entry.position == 0 ? Offset{INT64_MAX} : entry.offset; }
-
-// The index may be wrong where the log is right: then from the start of the segment.
-bool may_be_the_index(const Error& error, const OffsetPosition& entry) {
-  if (error.code != ErrorCode::kCorruptMessage || entry.position == 0) return false;
-  log::warn("storage", "an index or its log is wrong, the log is read from the start of the segment: {}", error.what);
-  return true;
-}
-
-// walk(BatchWalk&) from where the index says that batches up to `target` begin.
-template <class Walk>
-auto walk_from(OffsetIndex& index, Offset target, base::File& file, int64_t end, Offset lowest, Walk walk) -> decltype(walk(std::declval<BatchWalk&>())) {
-  auto start = index.lookup(target);
-  if (!start) return fail(std::move(start.error()));
-  BatchWalk batches(file, start->position, end, lowest, first_at_most(*start));
-  auto walked = walk(batches);
-  if (walked || batches.has_begun() || !may_be_the_index(walked.error(), *start)) return walked;
-  BatchWalk all(file, 0, end, lowest);
-  return walk(all);
-}
-
 Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
   Bytes bytes(static_cast<size_t>(size));
   auto got = file.pread(position, bytes);
@@ -94,26 +72,16 @@ Result<std::optional<TimestampOffset>> first_record(const record::Frame& frame, 
 
 }  // namespace
 
-std::string segment_name(Offset base) {
-  char name[32];
-  std::snprintf(name, sizeof name, "%020lld", static_cast<long long>(base.value));
-  return name;
-}
-
 Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix)
     : dir_(std::move(dir)),
       base_(base),
       path_(folder + "/" + segment_name(base)),
       suffix_(suffix),
       log_(*dir_, path_ + ".log" + suffix, found.size),
+      indexes_(*dir_, log_, path_, suffix, base, {found.offset_index, found.time_index, found.txn_index}),
       known_from_(found.size),
       modified_ms_(found.modified_ms),
-      found_offset_index_(found.offset_index),
-      found_time_index_(found.time_index),
-      created_ms_(dir_->clock().wall_ms()),
-      offset_index_(dir_->files(), dir_->cache(), path_ + ".index" + suffix, base, found.offset_index),
-      time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
-      txn_index_(dir_->files(), path_ + ".txnindex" + suffix, found.txn_index) {}
+      created_ms_(dir_->clock().wall_ms()) {}
 
 Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
                                                  const std::string& suffix) {
@@ -121,14 +89,9 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& 
   if (!suffix.empty()) {
     if (auto removed = segment->remove_files(); !removed) return fail(std::move(removed.error()));
   }
-  segment->indexes_checked_.store(true, std::memory_order_relaxed);
   segment->changed_ = true;
   if (auto made = segment->log_.create(config.preallocate ? config.segment_bytes : 0); !made) return fail(std::move(made.error()));
-  if (auto made = segment->offset_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
-  if (auto made = segment->time_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
-  base::MutexLock lock(segment->times_mutex_);
-  segment->times_loaded_ = true;
-  segment->max_timestamp_ = {kNoTimestamp, base};
+  if (auto made = segment->indexes_.create(config); !made) return fail(std::move(made.error()));
   return segment;
 }
 
@@ -136,34 +99,16 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& 
 
 Result<void> Segment::write(ByteView batches, const LogConfig& config) {
   // What note_batch needs comes first: when the bytes are written only a failed disk may stop it.
-  if (auto ready = ensure_indexes(); !ready) return ready;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (auto loaded = load_times(); !loaded) return loaded;
-  }
+  if (auto ready = indexes_.make_ready(); !ready) return ready;
   return log_.write(batches, config.preallocate ? config.segment_bytes : 0);
 }
 
 Result<void> Segment::note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms) {
-  if (auto ready = ensure_indexes(); !ready) return ready;
+  if (auto ready = indexes_.ensure(); !ready) return ready;
   const int64_t position = this->size();
   changed_ = true;
-  TimestampOffset largest;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (!times_loaded_) {
-      if (auto loaded = load_times(); !loaded) return loaded;
-    }
-    if (max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {max_timestamp, last};
-    largest = max_timestamp_;
-  }
   if (position == 0) first_timestamp_ = max_timestamp;
-  if (bytes_since_index_ > config.index_interval_bytes) {
-    if (auto noted = offset_index_.append(last, static_cast<int32_t>(position), config.segment_index_bytes); !noted) return noted;
-    if (auto noted = time_index_.maybe_append(largest.timestamp, largest.offset, config.segment_index_bytes); !noted) return noted;
-    bytes_since_index_ = 0;
-  }
-  bytes_since_index_ += size;
+  if (auto noted = indexes_.note(position, last, size, max_timestamp, config); !noted) return noted;
   modified_ms_.store(now_ms, std::memory_order_relaxed);
   log_.publish(position + size);
   return {};
@@ -174,8 +119,7 @@ Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timest
   if (last - base_ > INT32_MAX) return true;
   if (size == 0) return false;
   if (size > config.segment_bytes - bytes || size + bytes > INT32_MAX) return true;
-  auto full = offset_index_.full(config.segment_index_bytes);
-  if (full && !*full) full = time_index_.full(config.segment_index_bytes);
+  auto full = indexes_.full(config.segment_index_bytes);
   if (!full || *full) return full;
 
   if (!first_timestamp_) {
@@ -192,77 +136,12 @@ Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timest
 
 Result<void> Segment::become_inactive(const LogConfig& config) {
   if (!changed_) return {};
-  std::optional<TimestampOffset> largest;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (times_loaded_) largest = max_timestamp_;
-  }
-  if (largest) {
-    if (auto noted = time_index_.maybe_append(largest->timestamp, largest->offset, config.segment_index_bytes, true); !noted) return noted;
-  }
-  if (auto cut = offset_index_.file().trim(); !cut) return cut;
-  if (auto cut = time_index_.file().trim(); !cut) return cut;
-  indexes_unsynced_.store(true, std::memory_order_release);
+  if (auto finished = indexes_.finish(config); !finished) return finished;
   changed_ = false;
   return log_.trim();
 }
 
 // --- read -------------------------------------------------------------------------------------------------------------------
-
-Result<void> Segment::ensure_indexes() {
-  if (indexes_checked_.load(std::memory_order_acquire)) return {};
-  base::MutexLock lock(check_mutex_);
-  if (indexes_checked_.load(std::memory_order_acquire)) return {};
-  auto sound = offset_index_.check(size());
-  if (sound) sound = time_index_.check();
-  // Without it no time would be found here (a Kafka of before 0.10.1 did not write any).
-  if (sound && !found_time_index_ && size() > 0) sound = fail(ErrorCode::kCorruptMessage, "there is no time index");
-  if (!sound) {
-    if (sound.error().code != ErrorCode::kCorruptMessage) return sound;
-    log::warn("storage", "{}: {}: the indexes are built again", segment_name(base_), sound.error().what);
-    if (auto built = rebuild_indexes(LogConfig{}); !built) return built;
-  }
-  indexes_checked_.store(true, std::memory_order_release);
-  return {};
-}
-
-Result<void> Segment::rebuild_indexes(const LogConfig& config) {
-  auto file = this->file();
-  if (!file) return fail(std::move(file.error()));
-  offset_index_.file().begin_rewrite();
-  time_index_.file().begin_rewrite();
-  base::MutexLock lock(times_mutex_);
-  times_loaded_ = true;
-  max_timestamp_ = {kNoTimestamp, base_};
-  BatchWalk walk((*file)->file(), 0, size(), base_);
-  int64_t since_index = 0;
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) break;
-    if ((*batch)->max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {(*batch)->max_timestamp, (*batch)->last};
-    if (since_index > config.index_interval_bytes) {
-      if (auto noted = offset_index_.append((*batch)->last, static_cast<int32_t>((*batch)->position), config.segment_index_bytes); !noted) return noted;
-      if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes); !noted) return noted;
-      since_index = 0;
-    }
-    since_index += (*batch)->size;
-  }
-  if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes, true); !noted) return noted;
-  if (auto cut = offset_index_.file().trim(); !cut) return cut;
-  if (auto cut = time_index_.file().trim(); !cut) return cut;
-  indexes_unsynced_.store(true, std::memory_order_release);
-  return {};
-}
-
-Result<bool> Segment::indexes_are_cached() {
-  if (indexes_checked_.load(std::memory_order_acquire)) return true;
-  auto cached = offset_index_.file().ends_are_cached();
-  if (cached && *cached) cached = time_index_.file().ends_are_cached();
-  // A broken one is for ensure_indexes to find.
-  if (!cached && cached.error().code == ErrorCode::kCorruptMessage) return false;
-  return cached;
-}
 
 Result<Segment::Range> Segment::cold_start() {
   auto opened = file();
@@ -279,12 +158,12 @@ Result<Segment::Range> Segment::cold_start() {
 Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached) {
   only_cached = only_cached && size() > 0;
   if (only_cached) {
-    auto cached = indexes_are_cached();
+    auto cached = indexes_.are_cached();
     if (!cached) return fail(std::move(cached.error()));
     if (!*cached) return cold_start();
   }
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto start = offset_index_.lookup(from, only_cached);
+  if (auto ready = indexes_.ensure(); !ready) return fail(std::move(ready.error()));
+  auto start = indexes_.offset_index().lookup(from, only_cached);
   if (!start && only_cached && start.error().os_error == EAGAIN) return cold_start();
   if (!start) return fail(std::move(start.error()));
   auto range = read_from(*start, from, max_bytes, upper_bound, at_least_one, only_cached);
@@ -294,7 +173,7 @@ Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset uppe
 
 std::optional<OffsetPosition> Segment::end_of_known(int64_t from, int64_t limit) {
   if (limit - from < kWorthSkipping || from < known_from_.load(std::memory_order_relaxed)) return std::nullopt;
-  auto found = offset_index_.batch_before(limit);
+  auto found = indexes_.offset_index().batch_before(limit);
   if (!found || !*found || (*found)->position <= from) return std::nullopt;  // a broken index is for the walk to meet
   return *found;
 }
@@ -355,10 +234,10 @@ Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int
 }
 
 Result<std::optional<BatchMeta>> Segment::find_batch(Offset offset) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
+  if (auto ready = indexes_.ensure(); !ready) return fail(std::move(ready.error()));
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
-  return walk_from(offset_index_, offset, (*opened)->file(), size(), base_, [&](BatchWalk& walk) -> Result<std::optional<BatchMeta>> {
+  return indexes_.walk_from(offset, (*opened)->file(), [&](BatchWalk& walk) -> Result<std::optional<BatchMeta>> {
     for (;;) {
       auto batch = walk.next();
       if (!batch) return fail(std::move(batch.error()));
@@ -370,23 +249,6 @@ Result<std::optional<BatchMeta>> Segment::find_batch(Offset offset) {
   });
 }
 
-Result<void> Segment::load_times() {
-  if (times_loaded_) return {};
-  auto last = time_index_.last();
-  if (!last) return fail(std::move(last.error()));
-  max_timestamp_ = *last;
-  times_loaded_ = true;
-  return {};
-}
-
-Result<TimestampOffset> Segment::max_timestamp() {
-  // Before the lock: building the indexes again takes it.
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  base::MutexLock lock(times_mutex_);
-  if (auto loaded = load_times(); !loaded) return fail(std::move(loaded.error()));
-  return max_timestamp_;
-}
-
 Result<int64_t> Segment::largest_timestamp() {
   auto largest = max_timestamp();
   if (!largest) return fail(std::move(largest.error()));
@@ -394,40 +256,37 @@ Result<int64_t> Segment::largest_timestamp() {
 }
 
 Result<int64_t> Segment::first_batch_timestamp() {
-  {
-    base::MutexLock lock(times_mutex_);
-    if (first_batch_timestamp_) return *first_batch_timestamp_;
-  }
+  if (const int64_t known = first_batch_timestamp_.load(std::memory_order_relaxed); known != kNotRead) return known;
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
   BatchWalk walk((*opened)->file(), 0, size(), base_);
   auto first = walk.next();
   if (!first) return fail(std::move(first.error()));
-  base::MutexLock lock(times_mutex_);
-  first_batch_timestamp_ = *first ? (*first)->max_timestamp : kNoTimestamp;
-  return *first_batch_timestamp_;
+  const int64_t timestamp = *first ? (*first)->max_timestamp : kNoTimestamp;
+  first_batch_timestamp_.store(timestamp, std::memory_order_relaxed);
+  return timestamp;
 }
 
 Result<int64_t> Segment::offset_index_bytes() {
-  auto count = offset_index_.file().count();
+  auto count = indexes_.offset_index().file().count();
   if (!count) return fail(std::move(count.error()));
   return int64_t{*count} * OffsetIndex::kEntrySize;
 }
 
 Result<int64_t> Segment::time_index_bytes() {
-  auto count = time_index_.file().count();
+  auto count = indexes_.time_index().file().count();
   if (!count) return fail(std::move(count.error()));
   return int64_t{*count} * TimeIndex::kEntrySize;
 }
 
 Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp, Offset lowest) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto near = time_index_.lookup(timestamp);
+  if (auto ready = indexes_.ensure(); !ready) return fail(std::move(ready.error()));
+  auto near = indexes_.time_index().lookup(timestamp);
   if (!near) return fail(std::move(near.error()));
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
   base::File& log = (*opened)->file();
-  return walk_from(offset_index_, std::max(near->offset, lowest), log, size(), base_, [&](BatchWalk& walk) -> Result<std::optional<TimestampOffset>> {
+  return indexes_.walk_from(std::max(near->offset, lowest), log, [&](BatchWalk& walk) -> Result<std::optional<TimestampOffset>> {
     for (;;) {
       auto batch = walk.next();
       if (!batch) return fail(std::move(batch.error()));
@@ -450,57 +309,23 @@ Result<void> Segment::truncate_to(Offset offset) {
   const BatchMeta& batch = **first;
   auto file = log_.cut_to(batch.position);
   if (!file) return fail(std::move(file.error()));
-  if (auto cut = offset_index_.truncate_to(batch.base); !cut) return cut;
-  if (auto cut = time_index_.truncate_to(batch.base); !cut) return cut;
-  if (auto cut = txn_index_.truncate_to(batch.base, base_); !cut) return cut;
-  indexes_unsynced_.store(true, std::memory_order_release);
   changed_ = true;
-  bytes_since_index_ = 0;
+  first_batch_timestamp_.store(kNotRead, std::memory_order_relaxed);
   if (batch.position == 0) {
     first_timestamp_.reset();
     created_ms_ = dir_->clock().wall_ms();
   }
-
-  // Batches behind the last time index entry may have greater timestamps.
-  base::MutexLock lock(times_mutex_);
-  auto last = time_index_.last();
-  if (!last) return fail(std::move(last.error()));
-  max_timestamp_ = *last;
-  times_loaded_ = true;
-  first_batch_timestamp_.reset();
-  auto greatest = walk_from(offset_index_, last->offset, (*file)->file(), size(), base_, [&](BatchWalk& walk) -> Result<TimestampOffset> {
-    for (TimestampOffset found = *last;;) {
-      auto next = walk.next();
-      if (!next) return fail(std::move(next.error()));
-      if (!*next) return found;
-      if ((*next)->max_timestamp > found.timestamp) found = {(*next)->max_timestamp, (*next)->last};
-    }
-  });
-  if (!greatest) return fail(std::move(greatest.error()));
-  max_timestamp_ = *greatest;
-  return {};
-}
-
-Result<void> Segment::sync_indexes() {
-  // Before the syncs: a change that comes while they run has to be synced again.
-  if (!indexes_unsynced_.exchange(false, std::memory_order_acq_rel)) return {};
-  // Indexes of an empty segment are not believed if they are not empty: there is nothing to keep.
-  if (size() == 0) return {};
-  auto synced = offset_index_.file().sync();
-  if (synced) synced = time_index_.file().sync();
-  if (synced) synced = txn_index_.sync();
-  if (!synced) indexes_unsynced_.store(true, std::memory_order_release);
-  return synced;
+  return indexes_.truncate_to(batch.base, (*file)->file());
 }
 
 void Segment::assume_records_synced() {
-  assume_synced(true);
-  indexes_unsynced_.store(true, std::memory_order_release);
+  log_.assume_synced(true);
+  indexes_.assume_synced(false);
 }
 
 void Segment::assume_synced(bool synced) {
   log_.assume_synced(synced);
-  indexes_unsynced_.store(!synced, std::memory_order_release);
+  indexes_.assume_synced(synced);
 }
 
 Result<void> Segment::mark_deleted() {
@@ -514,12 +339,7 @@ Result<void> Segment::change_suffix(const std::string& suffix) {
   if (suffix_ == suffix) return {};
   if (auto renamed = log_.move_to(path_ + ".log" + suffix); !renamed) return renamed;
   suffix_ = suffix;
-  Result<void> result;
-  for (auto moved : {offset_index_.file().move_to(path_ + ".index" + suffix), time_index_.file().move_to(path_ + ".timeindex" + suffix),
-                     txn_index_.move_to(path_ + ".txnindex" + suffix)}) {
-    if (!moved && result) result = std::move(moved);
-  }
-  return result;
+  return indexes_.move_to(path_, suffix_);
 }
 
 Result<void> Segment::set_modified(int64_t modified_ms) {
@@ -542,9 +362,7 @@ void Segment::renamed_folder(const std::string& folder) {
   base::MutexLock lock(names_mutex_);
   path_ = folder + "/" + segment_name(base_);
   log_.renamed_to(path_ + ".log" + suffix_);
-  offset_index_.file().renamed_to(path_ + ".index" + suffix_);
-  time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
-  txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
+  indexes_.renamed_to(path_, suffix_);
 }
 
 // --- recovery ---------------------------------------------------------------------------------------------------------------
@@ -555,18 +373,9 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
   base::File& file = (*opened)->file();
   auto file_size = file.size();
   if (!file_size) return fail(std::move(file_size.error()));
-  offset_index_.file().begin_rewrite();
-  time_index_.file().begin_rewrite();
-  if (auto cleared = txn_index_.reset(); !cleared) return fail(std::move(cleared.error()));
-  indexes_checked_.store(true, std::memory_order_release);
-  {
-    base::MutexLock lock(times_mutex_);
-    times_loaded_ = true;
-    max_timestamp_ = {kNoTimestamp, base_};
-  }
+  if (auto begun = indexes_.begin_rewrite(); !begun) return fail(std::move(begun.error()));
   log_.rewind();
   first_timestamp_.reset();
-  bytes_since_index_ = 0;
   const int64_t modified_ms = this->modified_ms();
 
   Recovered result;
@@ -628,15 +437,13 @@ Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConf
     if (auto synced = file.sync_data(); !synced) return fail(std::move(synced.error()));
   }
   if (auto closed = become_inactive(config); !closed) return fail(std::move(closed.error()));
-  for (IndexFile* index : {&offset_index_.file(), &time_index_.file()}) {
-    if (auto ended = index->trim(); !ended) return fail(std::move(ended.error()));  // if there was no batch
-  }
+  if (auto ended = indexes_.trim(); !ended) return fail(std::move(ended.error()));  // if there was no batch
   return result;
 }
 
 Result<std::optional<Offset>> Segment::find_next_offset() {
   if (size() == 0) return base_;
-  auto last = offset_index_.last();
+  auto last = indexes_.offset_index().last();
   if (!last) {
     if (last.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
     return fail(std::move(last.error()));
@@ -660,11 +467,11 @@ Result<std::optional<Offset>> Segment::find_next_offset() {
 }
 
 Result<void> Segment::for_each_batch(Offset from, const Visit& visit, Offset upto) {
-  if (auto ready = ensure_indexes(); !ready) return ready;
+  if (auto ready = indexes_.ensure(); !ready) return ready;
   auto opened = file();
   if (!opened) return fail(std::move(opened.error()));
   base::File& file = (*opened)->file();
-  return walk_from(offset_index_, from, file, size(), base_, [&](BatchWalk& walk) -> Result<void> {
+  return indexes_.walk_from(from, file, [&](BatchWalk& walk) -> Result<void> {
     for (;;) {
       auto next = walk.next();
       if (!next) return fail(std::move(next.error()));
@@ -686,11 +493,11 @@ Result<void> Segment::for_each_batch(Offset from, const Visit& visit, Offset upt
 }
 
 Result<Segment::Tail> Segment::tail_below(Offset offset, int64_t bytes) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto end = offset_index_.lookup(offset);
+  if (auto ready = indexes_.ensure(); !ready) return fail(std::move(ready.error()));
+  auto end = indexes_.offset_index().lookup(offset);
   if (!end) return fail(std::move(end.error()));
   Result<std::optional<OffsetPosition>> start;
-  if (end->position > bytes) start = offset_index_.batch_before(end->position - bytes, false);
+  if (end->position > bytes) start = indexes_.offset_index().batch_before(end->position - bytes, false);
   if (!start) return fail(std::move(start.error()));
   if (!*start) return Tail{base_, end->position};
   return Tail{(*start)->offset, end->position - (*start)->position};

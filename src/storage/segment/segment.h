@@ -12,19 +12,14 @@
 
 #include "base/file_slice.h"
 #include "base/mutex.h"
-#include "storage/index/offset_index.h"
-#include "storage/index/time_index.h"
-#include "storage/index/txn_index.h"
 #include "storage/segment/batch_walk.h"
 #include "storage/segment/log_config.h"
 #include "storage/segment/log_file.h"
+#include "storage/segment/segment_indexes.h"
 
 namespace odradek::storage {
 
 class LogDir;
-
-// "00000000000000000042" and the path of a segment's file.
-std::string segment_name(Offset base);
 
 class Segment {
  public:
@@ -52,7 +47,7 @@ class Segment {
   Result<void> write(ByteView batches, const LogConfig& config);
   // One written batch behind the former: moves the end, keeps the indexes.
   Result<void> note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms);
-  Result<void> note_aborted(const AbortedTransaction& aborted) { return txn_index_.append(aborted); }
+  Result<void> note_aborted(const AbortedTransaction& aborted) { return indexes_.txn_index().append(aborted); }
   // Whether the next append (of `bytes`, up to offset `last`, with `max_timestamp`) belongs into a new segment.
   Result<bool> should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms);
   // The last time index entry, indexes and log cut to what they hold.
@@ -71,7 +66,7 @@ class Segment {
   // The first batch that reaches `offset`; its header is not kept.
   Result<std::optional<BatchMeta>> find_batch(Offset offset);
   // Greatest timestamp and the last offset of the batch that holds it; {-1, base offset} without timestamps.
-  Result<TimestampOffset> max_timestamp();
+  Result<TimestampOffset> max_timestamp() { return indexes_.max_timestamp(); }
   // As Kafka: the greatest timestamp, else the time of the last change of the file.
   Result<int64_t> largest_timestamp();
   // Of the first batch, its greatest; -1 if there is none. For segments that are not appended to.
@@ -81,16 +76,16 @@ class Segment {
   Result<int64_t> time_index_bytes();
   // First record at or above `lowest` with a timestamp at or after the given one.
   Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
-  TxnIndex& txn_index() { return txn_index_; }
+  TxnIndex& txn_index() { return indexes_.txn_index(); }
 
   // --- truncate, flush, drop --------------------------------------------------------------------------------------------
   // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
   Result<void> truncate_to(Offset offset);
-  bool unflushed() const { return log_unsynced() || indexes_unsynced_.load(std::memory_order_acquire); }
+  bool unflushed() const { return log_unsynced() || indexes_.unsynced(); }
   // fdatasync of the log / of the indexes of a segment that is appended to no more. Block on the disk.
   // `always`: even if a flush elsewhere has just taken it on.
   Result<void> sync_log(bool always = false) { return log_.sync(always); }
-  Result<void> sync_indexes();
+  Result<void> sync_indexes() { return indexes_.sync(); }
   bool log_unsynced() const { return log_.unsynced(); }
   // Enough has been written since the kernel was last told to begin with it.
   bool writeback_is_due() const { return log_.writeback_is_due(); }
@@ -132,18 +127,11 @@ class Segment {
     int64_t bytes = 0;
   };
   Result<Tail> tail_below(Offset offset, int64_t bytes);
-  bool has_offset_index() const { return found_offset_index_; }
+  bool has_offset_index() const { return indexes_.found_offset_index(); }
 
  private:
-  Result<void> load_times() REQUIRES(times_mutex_);
-  // The indexes were found on the disk: believed if they are there and sound, else built again from the log.
-  Result<void> ensure_indexes();
-  // What that reads, and what a lookup needs first, is in the page cache.
-  Result<bool> indexes_are_cached();
   // The index cannot be read without waiting for the disk: whoever waits for this slice may do that, too.
   Result<Range> cold_start();
-  Result<void> rebuild_indexes(const LogConfig& config);
-  Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
   // Where a batch begins up to which the heads in the file need no look: they are this process's own, and the disk has given none of them back.
   std::optional<OffsetPosition> end_of_known(int64_t from, int64_t limit);
   Result<Range> read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
@@ -155,24 +143,13 @@ class Segment {
   std::string suffix_ GUARDED_BY(names_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
 
   LogFile log_;
+  SegmentIndexes indexes_;
   std::atomic<int64_t> known_from_;  // what lies below was, or may have been, read from the disk
-  std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
-  std::atomic<bool> indexes_checked_{false};
-  base::Mutex check_mutex_;  // one check of the indexes at a time
-  const bool found_offset_index_, found_time_index_;
+  static constexpr int64_t kNotRead = INT64_MIN;
+  std::atomic<int64_t> first_batch_timestamp_{kNotRead};
   int64_t created_ms_;
-
-  OffsetIndex offset_index_;
-  TimeIndex time_index_;
-  TxnIndex txn_index_;
-
-  base::Mutex times_mutex_;
-  bool times_loaded_ GUARDED_BY(times_mutex_) = false;
-  TimestampOffset max_timestamp_ GUARDED_BY(times_mutex_);
-  std::optional<int64_t> first_batch_timestamp_ GUARDED_BY(times_mutex_);
   std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
-  int64_t bytes_since_index_ = 0;           // the appender's
   bool changed_ = false;                    // the appender's: since the indexes were trimmed
 };
 
