@@ -8,7 +8,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/file_slice.h"
 #include "base/mutex.h"
@@ -151,19 +150,6 @@ class Segment {
   int64_t created_ms_;
   std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
   bool changed_ = false;                    // the appender's: since the indexes were trimmed
-};
-
-// What of a log could be compacted now, with Kafka's rules.
-struct CleanPlan {
-  std::vector<std::shared_ptr<Segment>> segments;  // all below `end`, from the log's first one on; shared with the log
-  Offset first_dirty{0};     // below it everything has been compacted
-  Offset end{0};             // a segment's base; nothing from here on is touched
-  int64_t clean_bytes = 0;
-  int64_t dirty_bytes = 0;
-  int64_t overdue_ms = 0;    // by max.compaction.lag.ms
-  uint64_t truncations = 0;  // the log's, when this was made
-
-  double dirty_ratio() const { return dirty_bytes == 0 ? 0 : static_cast<double>(dirty_bytes) / static_cast<double>(clean_bytes + dirty_bytes); }
 };
 
 }  // namespace odradek::storage
