@@ -22,12 +22,6 @@ bool contains(const std::vector<BrokerId>& list, BrokerId id) { return std::find
 
 }  // namespace
 
-std::string to_text(const std::vector<BrokerId>& ids) {
-  std::string text;
-  for (BrokerId id : ids) text += (text.empty() ? "" : ",") + std::to_string(id.value);
-  return "[" + text + "]";
-}
-
 Partition::Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms)
     : name_(std::move(name)), self_(self), live_(live), lag_ms_(lag_ms) {}
 
