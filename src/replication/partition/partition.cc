@@ -25,32 +25,6 @@ bool contains(const std::vector<BrokerId>& list, BrokerId id) { return std::find
 Partition::Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms)
     : name_(std::move(name)), self_(self), live_(live), lag_ms_(lag_ms) {}
 
-// --- the gate ---------------------------------------------------------------------------------------------------------------
-
-void Partition::enter_append(uint64_t& word) const {
-  while (true) {
-    // Sequentially consistent, as close_gate(): either this load sees the gate closed or that one sees the appender inside.
-    appenders_.fetch_add(1, std::memory_order_seq_cst);
-    word = word_.load(std::memory_order_seq_cst);
-    if ((word & kClosing) == 0) return;
-    leave_append();
-    base::MutexLock wait_for_the_change(change_mutex_);
-  }
-}
-
-void Partition::leave_append() const {
-  if (appenders_.fetch_sub(1, std::memory_order_seq_cst) == 1 && (word_.load(std::memory_order_seq_cst) & kClosing) != 0) {
-    appenders_.notify_all();
-  }
-}
-
-void Partition::close_gate() {
-  word_.fetch_or(kClosing, std::memory_order_seq_cst);
-  for (uint32_t inside; (inside = appenders_.load(std::memory_order_seq_cst)) != 0;) appenders_.wait(inside);
-}
-
-void Partition::open_gate(uint64_t word) { word_.store(word, std::memory_order_seq_cst); }
-
 // --- roles ------------------------------------------------------------------------------------------------------------------
 
 Result<void> Partition::check_change(const PartitionState& state) const {
@@ -83,11 +57,11 @@ void Partition::take_state(const PartitionState& state, std::shared_ptr<storage:
 }
 
 Result<void> Partition::become_leader(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark, int64_t now_ms) {
-  base::MutexLock change(change_mutex_);
+  base::MutexLock change(gate_.change_mutex);
   if (auto legal = check_change(state); !legal) return legal;
   const bool led_before = is_leader();
   const bool takes_over = role() == Role::kFollower;
-  close_gate();
+  gate_.close();
   base::MutexLock lock(mutex_);
   take_state(state, std::move(log), high_watermark);
   now_ms_ = std::max(now_ms_, now_ms);
@@ -118,29 +92,29 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
   }
   remotes_ = std::move(remotes);
   count_flushed();
-  open_gate(make_word(Role::kLeader, state.leader_epoch));
+  gate_.open(RoleWord(Role::kLeader, state.leader_epoch));
   advance_high_watermark();
   return {};
 }
 
 Result<void> Partition::become_follower(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) {
-  base::MutexLock change(change_mutex_);
+  base::MutexLock change(gate_.change_mutex);
   if (auto legal = check_change(state); !legal) return legal;
-  close_gate();
+  gate_.close();
   base::MutexLock lock(mutex_);
   take_state(state, std::move(log), high_watermark);
   remotes_.clear();
-  open_gate(make_word(Role::kFollower, state.leader_epoch));
+  gate_.open(RoleWord(Role::kFollower, state.leader_epoch));
   return {};
 }
 
 void Partition::stop(bool offline) {
-  base::MutexLock change(change_mutex_);
-  close_gate();
+  base::MutexLock change(gate_.change_mutex);
+  gate_.close();
   base::MutexLock lock(mutex_);
   remotes_.clear();
   proposed_isr_.reset();
-  open_gate(make_word(offline ? Role::kOffline : Role::kNone, leader_epoch()));
+  gate_.open(RoleWord(offline ? Role::kOffline : Role::kNone, leader_epoch()));
 }
 
 void Partition::close() {
@@ -173,36 +147,18 @@ std::shared_ptr<storage::Log> Partition::log() const {
   return log_owner_;
 }
 
-ErrorCode Partition::check_word(uint64_t word, LeaderEpoch asked, bool leader_only) {
-  const auto role = static_cast<Role>(word & kRoleMask);
-  if (role == Role::kOffline) return ErrorCode::kKafkaStorageError;
-  if (role == Role::kNone) return ErrorCode::kNotLeaderOrFollower;
-  if (asked != kNoLeaderEpoch) {
-    if (asked < epoch_of(word)) return ErrorCode::kFencedLeaderEpoch;
-    if (asked > epoch_of(word)) return ErrorCode::kUnknownLeaderEpoch;
-  }
-  if (leader_only && role != Role::kLeader) return ErrorCode::kNotLeaderOrFollower;
-  return ErrorCode::kNone;
-}
-
-ErrorCode Partition::check_leader(LeaderEpoch asked) const { return check_word(word_.load(std::memory_order_acquire), asked, true); }
-
 // --- leader -----------------------------------------------------------------------------------------------------------------
 
 tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(MutableByteView records, int16_t acks, LeaderEpoch expected,
                                                                              const storage::AppendOptions& options) {
-  uint64_t word;
-  enter_append(word);
-  struct Leave {
-    const Partition& partition;
-    ~Leave() { partition.leave_append(); }
-  } leave{*this};
+  const RoleGate::Inside inside(gate_);
+  const RoleWord word = inside.word();
 
   auto refuse = [&](ErrorCode code, std::string what) {
     return tl::unexpected<storage::AppendError>(storage::AppendError{Error{code, std::move(what)}, {}});
   };
-  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) return refuse(error, {});
-  const LeaderEpoch epoch = epoch_of(word);
+  if (ErrorCode error = word.check(kNoLeaderEpoch, true); error != ErrorCode::kNone) return refuse(error, {});
+  const LeaderEpoch epoch = word.epoch();
   if (expected != kNoLeaderEpoch && (expected > epoch || expected.value < leading_since_.load(std::memory_order_acquire))) {
     return refuse(ErrorCode::kNotLeaderOrFollower, "leadership changed");
   }
@@ -244,8 +200,8 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
 }
 
 std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
-  const uint64_t word = word_.load(std::memory_order_acquire);
-  if (ErrorCode error = check_word(word, kNoLeaderEpoch, true); error != ErrorCode::kNone) {
+  const RoleWord word = gate_.word();
+  if (ErrorCode error = word.check(kNoLeaderEpoch, true); error != ErrorCode::kNone) {
     if (error != ErrorCode::kNotLeaderOrFollower || !closing_.load(std::memory_order_acquire)) return error;
     const bool replicated = !need.high_watermark || high_watermark() >= need.required;
     const bool flushed = need.flushed == AckNeed::Flushed::kNowhere || log_.load(std::memory_order_acquire)->flushed_offset() >= need.required;
@@ -310,7 +266,7 @@ bool Partition::advance_high_watermark() {
 IsrChange Partition::propose(std::vector<BrokerId> isr) {
   proposed_isr_ = isr;
   count_flushed();
-  return {epoch_of(word_.load(std::memory_order_relaxed)), partition_epoch_, std::move(isr)};
+  return {leader_epoch(), partition_epoch_, std::move(isr)};
 }
 
 constexpr int64_t kEndsRemembered = 32;
@@ -504,11 +460,11 @@ Offset Partition::readable_end(ReadBound bound) const {
 
 ReadResult Partition::read(const ReadParams& params) const {
   ReadResult result;
-  const uint64_t word = word_.load(std::memory_order_acquire);
-  if (result.error = check_word(word, params.current_leader_epoch, params.leader_only); result.error != ErrorCode::kNone) return result;
+  const RoleWord word = gate_.word();
+  if (result.error = word.check(params.current_leader_epoch, params.leader_only); result.error != ErrorCode::kNone) return result;
   // A follower that has not heard its leader in this epoch only knows an old high watermark, below what consumers have seen (Kafka's serves it).
-  if (params.bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kFollower &&
-      heard_in_.load(std::memory_order_acquire) != epoch_of(word).value) {
+  if (params.bound != ReadBound::kLogEnd && word.role() == Role::kFollower &&
+      heard_in_.load(std::memory_order_acquire) != word.epoch().value) {
     result.error = ErrorCode::kNotLeaderOrFollower;
     return result;
   }
@@ -545,9 +501,9 @@ ReadResult Partition::read(const ReadParams& params) const {
 
   const auto held = log.shared_from_this();  // it may be swapped away meanwhile
   auto read = log.read(params.from, params.max_bytes, result.upper_bound, params.at_least_one_batch, params.may_wait_for_disk ? nullptr : &result.cold);
-  if (!read && log.dir().online() && ((word_.load(std::memory_order_acquire) & kClosing) != 0 || log_.load(std::memory_order_acquire) != &log)) {
+  if (!read && log.dir().online() && (gate_.word().is_changing() || log_.load(std::memory_order_acquire) != &log)) {
     // Its folder has just got another name.
-    { base::MutexLock wait_for_the_change(change_mutex_); }
+    gate_.wait_for_change();
     if (log_.load(std::memory_order_acquire) != &log) return this->read(params);
   }
   if (!read) {
@@ -558,29 +514,29 @@ ReadResult Partition::read(const ReadParams& params) const {
   result.records = std::move(read->slice);
   if (result.records.size > 0) result.next_offset = read->next_offset;
   // What lies above the high watermark is only worth something while this broker leads.
-  if (params.bound == ReadBound::kLogEnd && (word_.load(std::memory_order_acquire) & ~kClosing) != (word & ~kClosing)) {
+  if (params.bound == ReadBound::kLogEnd && !gate_.word().is_same_role(word)) {
     ReadResult none;
-    none.error = check_word(word_.load(std::memory_order_acquire), params.current_leader_epoch, params.leader_only);
+    none.error = gate_.word().check(params.current_leader_epoch, params.leader_only);
     if (none.error != ErrorCode::kNone) return none;
   }
   return result;
 }
 
 Result<ListedOffset> Partition::list_offset(int64_t timestamp, ReadBound bound, LeaderEpoch current_leader_epoch, bool leader_only) const {
-  const uint64_t word = word_.load(std::memory_order_acquire);
-  if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
+  const RoleWord word = gate_.word();
+  if (ErrorCode error = word.check(current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
   const auto held = log_.load(std::memory_order_acquire)->shared_from_this();
   storage::Log& log = *held;
   const Offset upper = readable_end(bound);
   // Right after an election the high watermark may lie below what the former leader has shown: rather no answer than one that goes back.
-  const bool lagging = bound != ReadBound::kLogEnd && static_cast<Role>(word & kRoleMask) == Role::kLeader &&
+  const bool lagging = bound != ReadBound::kLogEnd && word.role() == Role::kLeader &&
                        epoch_start_.load(std::memory_order_acquire) > high_watermark().value;
   auto not_available = [&] { return fail(ErrorCode::kOffsetNotAvailable, name_.to_string() + ": the high watermark is below the start of the leader's epoch"); };
 
   switch (timestamp) {
     case kLatest:
       if (lagging) return not_available();
-      return ListedOffset{kNoTimestamp, upper, epoch_of(word)};
+      return ListedOffset{kNoTimestamp, upper, word.epoch()};
     case kEarliest:
     case kEarliestLocal: {
       const Offset start = log.log_start_offset();
@@ -616,8 +572,8 @@ Result<std::vector<Offset>> Partition::list_offsets_v0(int64_t timestamp, int32_
 }
 
 Result<EpochEnd> Partition::end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch current_leader_epoch, bool leader_only) const {
-  const uint64_t word = word_.load(std::memory_order_acquire);
-  if (ErrorCode error = check_word(word, current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
+  const RoleWord word = gate_.word();
+  if (ErrorCode error = word.check(current_leader_epoch, leader_only); error != ErrorCode::kNone) return fail(error, {});
   auto [epoch, end] = log_.load(std::memory_order_acquire)->end_offset_for_epoch(asked);
   return EpochEnd{epoch, end};
 }
@@ -660,22 +616,20 @@ Result<Offset> Partition::delete_records(Offset before) {
 // Inside the gate, so that no change of role comes in between.
 class Partition::Following {
  public:
-  Following(Partition& partition, LeaderEpoch expected) : partition_(partition) {
-    partition.enter_append(word_);
-    legal_ = static_cast<Role>(word_ & kRoleMask) == Role::kFollower && (expected == kNoLeaderEpoch || expected == epoch_of(word_));
-  }
-  ~Following() { partition_.leave_append(); }
-  Following(const Following&) = delete;
+  Following(const Partition& partition, LeaderEpoch expected)
+      : name_(partition.name_),
+        inside_(partition.gate_),
+        legal_(inside_.word().role() == Role::kFollower && (expected == kNoLeaderEpoch || expected == inside_.word().epoch())) {}
 
   explicit operator bool() const { return legal_; }
   tl::unexpected<Error> refusal() const {
-    return fail(ErrorCode::kNotLeaderOrFollower, partition_.name_.to_string() + ": no follower in this epoch");
+    return fail(ErrorCode::kNotLeaderOrFollower, name_.to_string() + ": no follower in this epoch");
   }
 
  private:
-  Partition& partition_;
-  uint64_t word_ = 0;
-  bool legal_ = false;
+  const TopicPartition& name_;
+  const RoleGate::Inside inside_;
+  const bool legal_;
 };
 
 Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,

@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "model/error_code.h"
 #include "model/types.h"
+#include "replication/partition/role_gate.h"
 #include "replication/partition/types.h"
 #include "replication/partition/wait_list.h"
 #include "storage/log/log.h"
@@ -56,18 +57,18 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // last batch of each producer is known.
   void close();
 
-  Role role() const { return static_cast<Role>(word_.load(std::memory_order_acquire) & kRoleMask); }
+  Role role() const { return gate_.word().role(); }
   bool is_leader() const { return role() == Role::kLeader; }
   // -1 before the first LeaderAndIsr.
-  LeaderEpoch leader_epoch() const { return epoch_of(word_.load(std::memory_order_acquire)); }
+  LeaderEpoch leader_epoch() const { return gate_.word().epoch(); }
   BrokerId leader() const;
   int32_t partition_epoch() const;
   std::vector<BrokerId> isr() const;       // the committed one
   std::vector<BrokerId> replicas() const;
   // Null before the first become_*.
   std::shared_ptr<storage::Log> log() const;
-  // kNone; kNotLeaderOrFollower; kFencedLeaderEpoch / kUnknownLeaderEpoch when `asked` (not -1) is another epoch; kKafkaStorageError.
-  ErrorCode check_leader(LeaderEpoch asked) const;
+  // See RoleWord::check.
+  ErrorCode check_leader(LeaderEpoch asked) const { return gate_.word().check(asked, true); }
 
   // --- leader -----------------------------------------------------------------------------------------------------------
   // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas, or, with flush.before.ack, when fewer
@@ -187,19 +188,6 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
     bool was_refused = false;    // its entry, by the controller: it waits to join from the next shrink_isr() on
   };
 
-  static constexpr uint64_t kRoleMask = 3;
-  static constexpr uint64_t kClosing = 4;  // the gate is closed: a change of role is under way
-  static uint64_t make_word(Role role, LeaderEpoch epoch) {
-    return (static_cast<uint64_t>(static_cast<uint32_t>(epoch.value)) << 3) | static_cast<uint64_t>(role);
-  }
-  static LeaderEpoch epoch_of(uint64_t word) { return {static_cast<int32_t>(static_cast<uint32_t>(word >> 3))}; }
-
-  // The gate: appends enter and leave, a change of role closes it and waits until none is inside.
-  void enter_append(uint64_t& word) const;
-  void leave_append() const;
-  void close_gate() REQUIRES(change_mutex_) EXCLUDES(mutex_);  // appends that run need mutex_ to end
-  void open_gate(uint64_t word) REQUIRES(change_mutex_);
-
   // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
@@ -207,10 +195,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   Result<void> restart_log(storage::Log& log, Offset at) REQUIRES(follower_mutex_) EXCLUDES(future_mutex_, mutex_);
   Result<int64_t> copy_step(storage::Log& log, storage::Log& future, int32_t max_bytes) REQUIRES(future_mutex_);
   void cut_future(Offset end);
-  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(change_mutex_);
+  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(gate_.change_mutex);
 
-  static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
-  Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
+  Result<void> check_change(const PartitionState& state) const REQUIRES(gate_.change_mutex);
   void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
   bool advance_high_watermark() REQUIRES(mutex_);
   void count_flushed() REQUIRES(mutex_);
@@ -229,9 +216,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   const LiveBrokers& live_;
   const int64_t lag_ms_;
 
-  // Role and leader epoch in one word, so that a reader sees both of one moment.
-  std::atomic<uint64_t> word_{make_word(Role::kNone, kNoLeaderEpoch)};
-  mutable std::atomic<uint32_t> appenders_{0};
+  RoleGate gate_;  // its lock is taken before mutex_; appends inside need that one to leave
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<int64_t> epoch_start_{0};     // log end when the epoch began here
   std::atomic<int32_t> heard_in_{-1};       // follower: last epoch in which its leader told it a high watermark
@@ -248,7 +233,6 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
-  mutable base::Mutex change_mutex_;  // one change of role at a time; taken before mutex_
   base::Mutex follower_mutex_;        // one change of a follower's log at a time; taken inside the gate, before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
