@@ -18,42 +18,41 @@ constexpr int64_t kEarlierMayComeMs = 120'000;
 
 constexpr int64_t kLatest = -1, kEarliest = -2, kMaxTimestamp = -3, kEarliestLocal = -4;
 
-bool contains(const std::vector<BrokerId>& list, BrokerId id) { return std::find(list.begin(), list.end(), id) != list.end(); }
-
 }  // namespace
 
 Partition::Partition(TopicPartition name, BrokerId self, const LiveBrokers& live, int64_t lag_ms)
-    : name_(std::move(name)), self_(self), live_(live), lag_ms_(lag_ms) {}
+    : name_(std::move(name)), self_(self), in_sync_(self, live, lag_ms) {}
 
 // --- roles ------------------------------------------------------------------------------------------------------------------
 
 Result<void> Partition::check_change(const PartitionState& state) const {
-  if (!contains(state.replicas, self_)) return fail(ErrorCode::kUnknownTopicOrPartition, name_.to_string() + ": this broker is not a replica");
+  if (std::find(state.replicas.begin(), state.replicas.end(), self_) == state.replicas.end()) {
+    return fail(ErrorCode::kUnknownTopicOrPartition, name_.to_string() + ": this broker is not a replica");
+  }
   if (state.leader_epoch <= leader_epoch()) return fail(ErrorCode::kStaleControllerEpoch, name_.to_string() + ": leader epoch not above the known one");
   return {};
 }
 
-void Partition::take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) {
-  if (log_owner_ == nullptr) {
-    CHECK(log != nullptr);
-    log_owner_ = std::move(log);
-    high_watermark_.store(std::clamp(high_watermark, log_owner_->log_start_offset(), log_owner_->log_end_offset()).value, std::memory_order_release);
-    log_owner_->update_high_watermark(this->high_watermark());
-    const auto config = log_owner_->config();
-    min_isr_.store(config->min_insync_replicas, std::memory_order_relaxed);
-    flush_before_ack_.store(config->flush_before_ack, std::memory_order_relaxed);
-    set_throttled(*config);
-    log_owner_->set_flush_listener(weak_from_this());
-    log_.store(log_owner_.get(), std::memory_order_release);
-  }
-  leader_ = state.leader;
-  partition_epoch_ = state.partition_epoch;
-  replicas_ = state.replicas;
-  isr_ = state.isr;
-  isr_size_.store(static_cast<int32_t>(isr_.size()), std::memory_order_relaxed);
-  replica_count_.store(static_cast<int32_t>(replicas_.size()), std::memory_order_relaxed);
-  proposed_isr_.reset();
-  waiting_for_controller_ = false;
+void Partition::take_log(std::shared_ptr<storage::Log> log, Offset high_watermark) {
+  if (log_owner_ != nullptr) return;
+  CHECK(log != nullptr);
+  log_owner_ = std::move(log);
+  high_watermark_.store(std::clamp(high_watermark, log_owner_->log_start_offset(), log_owner_->log_end_offset()).value, std::memory_order_release);
+  log_owner_->update_high_watermark(this->high_watermark());
+  const auto config = log_owner_->config();
+  min_isr_.store(config->min_insync_replicas, std::memory_order_relaxed);
+  flush_before_ack_.store(config->flush_before_ack, std::memory_order_relaxed);
+  set_throttled(*config);
+  log_owner_->set_flush_listener(weak_from_this());
+  log_.store(log_owner_.get(), std::memory_order_release);
+}
+
+void Partition::publish_in_sync() {
+  isr_size_.store(static_cast<int32_t>(in_sync_.isr().size()), std::memory_order_relaxed);
+  replica_count_.store(static_cast<int32_t>(in_sync_.replicas().size()), std::memory_order_relaxed);
+  const InSyncReplicas::Flushed flushed = in_sync_.flushed();
+  flushed_elsewhere_.store(flushed.elsewhere, std::memory_order_release);
+  flushing_copies_.store(flushed.copies, std::memory_order_release);
 }
 
 Result<void> Partition::become_leader(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark, int64_t now_ms) {
@@ -63,35 +62,18 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
   const bool takes_over = role() == Role::kFollower;
   gate_.close();
   base::MutexLock lock(mutex_);
-  take_state(state, std::move(log), high_watermark);
-  now_ms_ = std::max(now_ms_, now_ms);
-  if (takes_over) {
-    took_over_ms_ = now_ms_;
-    took_over_lately_.store(true, std::memory_order_relaxed);
-  }
-
+  take_log(std::move(log), high_watermark);
+  leader_ = state.leader;
   const Offset start = log_owner_->log_end_offset();
   log_owner_->assign_epoch_start(state.leader_epoch, start);
   epoch_start_.store(start.value, std::memory_order_release);
-  if (!led_before) ends_.clear();
-  if (!led_before) leading_since_.store(state.leader_epoch.value, std::memory_order_release);
-
-  std::vector<Remote> remotes;
-  for (BrokerId id : state.replicas) {
-    if (id == self_) continue;
-    Remote* known = led_before ? find_remote(id) : nullptr;
-    Remote remote = known != nullptr ? *known : Remote{.id = id};
-    const bool in_sync = contains(state.isr, id);
-    // Who has stayed in sync has what it said on its disk; whoever was away says it anew.
-    if (!in_sync) remote.flushed.reset();
-    remote.last_caught_up_ms = in_sync ? now_ms : 0;
-    remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
-    remote.last_fetch_leader_end = start;
-    remote.begins = true;
-    remotes.push_back(remote);
+  in_sync_.lead(state, led_before, start, now_ms);
+  publish_in_sync();
+  if (takes_over) {
+    took_over_ms_ = in_sync_.now_ms();
+    took_over_lately_.store(true, std::memory_order_relaxed);
   }
-  remotes_ = std::move(remotes);
-  count_flushed();
+  if (!led_before) leading_since_.store(state.leader_epoch.value, std::memory_order_release);
   gate_.open(RoleWord(Role::kLeader, state.leader_epoch));
   advance_high_watermark();
   return {};
@@ -102,8 +84,10 @@ Result<void> Partition::become_follower(const PartitionState& state, std::shared
   if (auto legal = check_change(state); !legal) return legal;
   gate_.close();
   base::MutexLock lock(mutex_);
-  take_state(state, std::move(log), high_watermark);
-  remotes_.clear();
+  take_log(std::move(log), high_watermark);
+  leader_ = state.leader;
+  in_sync_.follow(state);
+  publish_in_sync();
   gate_.open(RoleWord(Role::kFollower, state.leader_epoch));
   return {};
 }
@@ -112,8 +96,7 @@ void Partition::stop(bool offline) {
   base::MutexLock change(gate_.change_mutex);
   gate_.close();
   base::MutexLock lock(mutex_);
-  remotes_.clear();
-  proposed_isr_.reset();
+  in_sync_.stop();
   gate_.open(RoleWord(offline ? Role::kOffline : Role::kNone, leader_epoch()));
 }
 
@@ -128,19 +111,19 @@ BrokerId Partition::leader() const {
 }
 int32_t Partition::partition_epoch() const {
   base::MutexLock lock(mutex_);
-  return partition_epoch_;
+  return in_sync_.partition_epoch();
 }
 std::vector<BrokerId> Partition::isr() const {
   base::MutexLock lock(mutex_);
-  return isr_;
+  return in_sync_.isr();
 }
 bool Partition::has_in_isr(BrokerId broker) const {
   base::MutexLock lock(mutex_);
-  return contains(isr_, broker);
+  return in_sync_.has_in_isr(broker);
 }
 std::vector<BrokerId> Partition::replicas() const {
   base::MutexLock lock(mutex_);
-  return replicas_;
+  return in_sync_.replicas();
 }
 std::shared_ptr<storage::Log> Partition::log() const {
   base::MutexLock lock(mutex_);
@@ -220,221 +203,63 @@ std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
   return need.high_watermark && is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
 }
 
-// An acks=all that waits for the disks counts every member of the committed ISR that tells what it has flushed, and waits for those that
-// are about to join too: they may lead right after. A member that does not tell is no flushed copy, but does not hold the answer back either.
-void Partition::count_flushed() {
-  int32_t copies = 1;
-  int64_t smallest = INT64_MAX;
-  for (const Remote& remote : remotes_) {
-    if (!remote.flushed || !in_larger_isr(remote.id)) continue;
-    copies += contains(isr_, remote.id);
-    smallest = std::min(smallest, remote.flushed->value);
-  }
-  flushed_elsewhere_.store(smallest, std::memory_order_release);
-  flushing_copies_.store(copies, std::memory_order_release);
-}
-
-Partition::Remote* Partition::find_remote(BrokerId id) {
-  for (Remote& remote : remotes_) {
-    if (remote.id == id) return &remote;
-  }
-  return nullptr;
-}
-
-bool Partition::in_larger_isr(BrokerId id) const { return contains(isr_, id) || (proposed_isr_ && contains(*proposed_isr_, id)); }
-
-bool Partition::caught_up(const Remote& remote, Offset leader_end) const {
-  // Kafka's rule, but that the time in which this broker held its fetch although there were records is not the follower's.
-  const int64_t held_ms = remote.held_ms + (remote.holding_since_ms ? now_ms_ - *remote.holding_since_ms : 0);
-  return !remote.lacks_committed && (remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_);
-}
-
 bool Partition::advance_high_watermark() {
   if (role() != Role::kLeader || is_under_min_isr()) return false;
-  const Offset end = log_owner_->log_end_offset();
-  Offset smallest = end;
-  for (const Remote& remote : remotes_) {
-    // Who is about to join holds it back too: else the high watermark would run ahead of it for ever.
-    if (remote.log_end < smallest && (in_larger_isr(remote.id) || (caught_up(remote, end) && live_.is_alive(remote.id)))) smallest = remote.log_end;
-  }
+  const Offset smallest = in_sync_.smallest_end(log_owner_->log_end_offset());
   if (smallest <= high_watermark()) return false;
   high_watermark_.store(smallest.value, std::memory_order_release);
   log_owner_->update_high_watermark(smallest);
   return true;
 }
 
-IsrChange Partition::propose(std::vector<BrokerId> isr) {
-  proposed_isr_ = isr;
-  count_flushed();
-  return {leader_epoch(), partition_epoch_, std::move(isr)};
-}
-
-constexpr int64_t kEndsRemembered = 32;
-
-void Partition::note_end(Offset leader_end) {
-  if (!ends_.empty() && now_ms_ - ends_.back().first < std::max<int64_t>(lag_ms_ / kEndsRemembered, 1)) return;
-  ends_.emplace_back(now_ms_, leader_end);
-  while (ends_.front().first < now_ms_ - 2 * lag_ms_) ends_.pop_front();
-}
-
-int64_t Partition::last_time_below(Offset end) const {
-  for (auto at = ends_.rbegin(); at != ends_.rend(); ++at) {
-    if (at->second <= end) return at->first;
-  }
-  return -1;
+InSyncReplicas::Committed Partition::committed() const {
+  return {high_watermark(), Offset{epoch_start_.load(std::memory_order_relaxed)}, wants_flushed()};
 }
 
 FollowerFetchEffect Partition::record_follower_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, int64_t now_ms) {
-  FollowerFetchEffect effect;
   base::MutexLock lock(mutex_);
-  if (effect.error = check_leader(state.leader_epoch); effect.error != ErrorCode::kNone) return effect;
-  Remote* remote = find_remote(follower);
-  if (remote == nullptr) {
-    // Its assignment is known to the controller but not yet here.
-    effect.error = ErrorCode::kUnknownLeaderEpoch;
-    return effect;
-  }
-  bool first = std::exchange(remote->begins, false);
-  if (state.broker_epoch != -1) {
-    if (state.broker_epoch < remote->broker_epoch) {
-      effect.error = ErrorCode::kNotLeaderOrFollower;
-      return effect;
-    }
-    first = first || state.broker_epoch > remote->broker_epoch;
-    remote->broker_epoch = state.broker_epoch;
-  }
-  const Offset offset = state.log_end;
-  now_ms_ = std::max(now_ms_, now_ms);
-  remote->held_ms += state.held_ms;
-  if (remote->holding_since_ms) remote->held_ms += now_ms_ - *std::exchange(remote->holding_since_ms, std::nullopt);
-  int64_t caught_up_ms = last_time_below(offset);
-  if (offset >= leader_end) {
-    caught_up_ms = now_ms;
-  } else if (offset >= remote->last_fetch_leader_end) {
-    caught_up_ms = std::max(caught_up_ms, remote->last_fetch_ms);
-  }
-  if (caught_up_ms > remote->last_caught_up_ms) {
-    remote->last_caught_up_ms = caught_up_ms;
-    remote->held_ms = 0;
-  }
-  note_end(leader_end);
-  const bool moved = remote->log_end != offset;
-  effect.low_watermark_moved = remote->log_start != state.log_start;
-  remote->log_end = offset;
-  remote->log_start = state.log_start;
-  if (state.flushed_is_to_come && wants_flushed()) {
-    remote->flushed_is_to_come_ms = now_ms_;
-  } else {
-    remote->flushed_is_to_come_ms.reset();
-    effect.flushed_moved = remote->flushed != state.flushed;
-    remote->flushed = state.flushed;
-    if (effect.flushed_moved) count_flushed();
-  }
-  remote->last_fetch_leader_end = leader_end;
-  remote->last_fetch_ms = now_ms;
-
-  if (first || remote->lacks_committed) remote->lacks_committed = offset < high_watermark();
-  if (remote->lacks_committed && contains(isr_, follower) && !proposed_isr_ && !waiting_for_controller_) {
-    std::vector<BrokerId> isr = isr_;
-    std::erase(isr, follower);
-    effect.change = propose(std::move(isr));
-    return effect;
-  }
-  remote->waits_to_join = may_join(*remote);
-  if (remote->waits_to_join && !remote->flushed_is_to_come_ms && !proposed_isr_ && !waiting_for_controller_ && live_.is_alive(follower)) {
-    remote->waits_to_join = false;
-    std::vector<BrokerId> isr = isr_;
-    isr.push_back(follower);
-    effect.change = propose(std::move(isr));
-  }
-  if (moved) effect.high_watermark_advanced = advance_high_watermark();
-  return effect;
+  if (ErrorCode error = check_leader(state.leader_epoch); error != ErrorCode::kNone) return {.error = error};
+  InSyncReplicas::Recorded recorded = in_sync_.record_fetch(follower, state, leader_end, committed(), now_ms);
+  FollowerFetchEffect& effect = recorded.effect;
+  if (effect.flushed_moved || effect.change) publish_in_sync();
+  if (recorded.may_advance) effect.high_watermark_advanced = advance_high_watermark();
+  return std::move(effect);
 }
 
 void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
   base::MutexLock lock(mutex_);
-  if (Remote* remote = find_remote(follower); remote != nullptr && !remote->holding_since_ms) remote->holding_since_ms = now_ms;
+  in_sync_.hold(follower, now_ms);
 }
-
-bool Partition::may_join(const Remote& remote) const {
-  const bool stays = contains(isr_, remote.id) && (!proposed_isr_ || contains(*proposed_isr_, remote.id));
-  // What was acknowledged as flushed has to be on the disks of all that may lead.
-  if (wants_flushed() && remote.flushed && *remote.flushed < high_watermark()) return false;
-  return !stays && remote.log_end >= high_watermark() && remote.log_end.value >= epoch_start_.load(std::memory_order_relaxed);
-}
-
-// Of who has just opened a session, and is not one that never says what it has flushed.
-constexpr int64_t kFlushedComesWithinMs = 1'000;
 
 std::optional<IsrChange> Partition::expand_isr() {
   base::MutexLock lock(mutex_);
-  if (role() != Role::kLeader || proposed_isr_ || waiting_for_controller_) return std::nullopt;
-  std::vector<BrokerId> isr = isr_;
-  for (Remote& remote : remotes_) {
-    if (!remote.waits_to_join || !live_.is_alive(remote.id)) continue;
-    if (remote.flushed_is_to_come_ms && now_ms_ - *remote.flushed_is_to_come_ms < kFlushedComesWithinMs) continue;
-    remote.waits_to_join = false;
-    if (may_join(remote)) isr.push_back(remote.id);
-  }
-  if (isr.size() == isr_.size()) return std::nullopt;
-  return propose(std::move(isr));
+  if (role() != Role::kLeader) return std::nullopt;
+  auto change = in_sync_.expand(committed());
+  if (change) publish_in_sync();
+  return change;
 }
 
 std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why) {
   base::MutexLock lock(mutex_);
   if (role() != Role::kLeader) return std::nullopt;
-  now_ms_ = std::max(now_ms_, now_ms);
-  if (now_ms_ - took_over_ms_ >= kEarlierMayComeMs) took_over_lately_.store(false, std::memory_order_relaxed);
-  const Offset end = log_owner_->log_end_offset();
-  note_end(end);
-  // What the controller refused is tried again at this pace: who is refused now may be one that it has not heard of yet.
-  for (Remote& remote : remotes_) {
-    if (std::exchange(remote.was_refused, false)) remote.waits_to_join = true;
-  }
-  if (proposed_isr_ || waiting_for_controller_) return std::nullopt;
-  std::vector<BrokerId> isr;
-  for (BrokerId id : isr_) {
-    Remote* remote = find_remote(id);
-    if (id == self_ || (remote != nullptr && caught_up(*remote, end))) {
-      isr.push_back(id);
-    } else if (why != nullptr) {
-      *why += fmt::format("{}{}", why->empty() ? "" : "; ", id.value);
-      if (remote != nullptr) {
-        if (remote->lacks_committed) *why += " has lost records below the high watermark,";
-        *why += fmt::format(" ends at {} of {}, had caught up {} ms ago", remote->log_end.value, end.value, now_ms_ - remote->last_caught_up_ms);
-        *why += remote->last_fetch_ms > 0 ? fmt::format(", fetched last {} ms ago", now_ms_ - remote->last_fetch_ms) : ", has not fetched since this broker leads";
-        if (remote->held_ms > 0) *why += fmt::format(", {} ms of it this broker held its fetches", remote->held_ms);
-      }
-    }
-  }
-  if (isr.size() == isr_.size()) return std::nullopt;
-  return propose(std::move(isr));
+  auto change = in_sync_.shrink(log_owner_->log_end_offset(), now_ms, why);
+  if (change) publish_in_sync();
+  if (in_sync_.now_ms() - took_over_ms_ >= kEarlierMayComeMs) took_over_lately_.store(false, std::memory_order_relaxed);
+  return change;
 }
 
 bool Partition::on_isr_changed(LeaderEpoch epoch, const std::vector<BrokerId>& isr, int32_t partition_epoch) {
   base::MutexLock lock(mutex_);
-  if (role() != Role::kLeader || epoch != leader_epoch() || partition_epoch < partition_epoch_) return false;
-  isr_ = isr;
-  isr_size_.store(static_cast<int32_t>(isr_.size()), std::memory_order_relaxed);
-  partition_epoch_ = partition_epoch;
-  proposed_isr_.reset();
-  count_flushed();
+  if (role() != Role::kLeader || epoch != leader_epoch() || !in_sync_.commit(isr, partition_epoch)) return false;
+  publish_in_sync();
   return advance_high_watermark();
 }
 
 void Partition::on_isr_refused(LeaderEpoch epoch, bool wait_for_controller) {
   base::MutexLock lock(mutex_);
   if (epoch != leader_epoch()) return;  // the change belongs to a former leadership
-  // While the controller may have taken the larger ISR, acks go on as if it had; a refusal that is final gives the committed one back.
-  if (wait_for_controller) {
-    waiting_for_controller_ = true;
-  } else if (proposed_isr_) {
-    for (Remote& remote : remotes_) {
-      if (contains(*proposed_isr_, remote.id) && !contains(isr_, remote.id)) remote.was_refused = true;
-    }
-    proposed_isr_.reset();
-    count_flushed();
-  }
+  in_sync_.refuse(wait_for_controller);
+  publish_in_sync();
 }
 
 bool Partition::is_under_replicated() const {
@@ -579,25 +404,15 @@ Result<EpochEnd> Partition::end_offset_for_epoch(LeaderEpoch asked, LeaderEpoch 
 }
 
 std::vector<ReplicaView> Partition::replicas_holding(Offset from, int64_t now_ms) const {
-  std::vector<ReplicaView> views;
   base::MutexLock lock(mutex_);
-  if (role() != Role::kLeader) return views;
-  for (const Remote& remote : remotes_) {
-    if (contains(isr_, remote.id) && remote.log_end >= from && remote.log_start <= from) {
-      views.push_back({remote.id, remote.log_end, now_ms - remote.last_caught_up_ms});
-    }
-  }
-  return views;
+  if (role() != Role::kLeader) return {};
+  return in_sync_.holding(from, now_ms);
 }
 
 Offset Partition::low_watermark() const {
   base::MutexLock lock(mutex_);
   if (log_owner_ == nullptr) return {-1};
-  Offset low = log_owner_->log_start_offset();
-  for (const Remote& remote : remotes_) {
-    if (remote.log_start < low && live_.is_alive(remote.id)) low = remote.log_start;
-  }
-  return low;
+  return in_sync_.smallest_start(log_owner_->log_start_offset());
 }
 
 Result<Offset> Partition::delete_records(Offset before) {

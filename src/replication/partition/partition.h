@@ -9,7 +9,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,19 +20,13 @@
 #include "base/result.h"
 #include "model/error_code.h"
 #include "model/types.h"
+#include "replication/partition/in_sync_replicas.h"
 #include "replication/partition/role_gate.h"
 #include "replication/partition/types.h"
 #include "replication/partition/wait_list.h"
 #include "storage/log/log.h"
 
 namespace odradek::replication {
-
-// Asked before a follower enters the ISR.
-class LiveBrokers {
- public:
-  virtual ~LiveBrokers() = default;
-  virtual bool is_alive(BrokerId broker) const = 0;
-};
 
 struct TopicCounters;
 
@@ -168,26 +161,6 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void on_flushed() override { append_waiters_.wake(); }
 
  private:
-  struct Remote {
-    BrokerId id;
-    Offset log_end{-1};  // -1: has not fetched in this epoch
-    Offset log_start{-1};
-    std::optional<Offset> flushed;  // nullopt: it has not said since it was out of sync, or since this broker leads
-    std::optional<int64_t> flushed_is_to_come_ms;  // since when that is waited for
-    int64_t broker_epoch = -1;
-    int64_t last_caught_up_ms = 0;
-    int64_t last_fetch_ms = 0;
-    Offset last_fetch_leader_end{0};
-    int64_t held_ms = 0;                        // by this broker, since it had caught up
-    std::optional<int64_t> holding_since_ms;
-    bool begins = true;  // it has not fetched in this epoch of the leader
-    // In the ISR every replica has what is below the high watermark. Who began without it has lost it (a power cut, another disk) and must not
-    // lead: it leaves the ISR at once, not when it lags for too long (Kafka's goes on counting it).
-    bool lacks_committed = false;
-    bool waits_to_join = false;  // it had caught up, but another change was in flight (also one that puts it out), or it was not known to be alive
-    bool was_refused = false;    // its entry, by the controller: it waits to join from the next shrink_isr() on
-  };
-
   // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
@@ -198,23 +171,15 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(gate_.change_mutex);
 
   Result<void> check_change(const PartitionState& state) const REQUIRES(gate_.change_mutex);
-  void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
+  void take_log(std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
   bool advance_high_watermark() REQUIRES(mutex_);
-  void count_flushed() REQUIRES(mutex_);
-  Remote* find_remote(BrokerId id) REQUIRES(mutex_);
-  bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);  // the committed one and the change in flight
-  bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
+  // What is read of it without the lock.
+  void publish_in_sync() REQUIRES(mutex_);
+  InSyncReplicas::Committed committed() const REQUIRES(mutex_);
   int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
-  bool may_join(const Remote& remote) const REQUIRES(mutex_);
-  IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
-  void note_end(Offset leader_end) REQUIRES(mutex_);
-  // When the leader's log ended at or below `end` last, as far as it is remembered; -1: it is not.
-  int64_t last_time_below(Offset end) const REQUIRES(mutex_);
 
   const TopicPartition name_;
   const BrokerId self_;
-  const LiveBrokers& live_;
-  const int64_t lag_ms_;
 
   RoleGate gate_;  // its lock is taken before mutex_; appends inside need that one to leave
   std::atomic<int64_t> high_watermark_{0};
@@ -233,21 +198,12 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
-  base::Mutex follower_mutex_;        // one change of a follower's log at a time; taken inside the gate, before mutex_
+  base::Mutex follower_mutex_;  // one change of a follower's log at a time; taken inside the gate, before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
   BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;
-  int32_t partition_epoch_ GUARDED_BY(mutex_) = -1;
-  std::vector<BrokerId> replicas_ GUARDED_BY(mutex_);
-  std::vector<BrokerId> isr_ GUARDED_BY(mutex_);
-  std::optional<std::vector<BrokerId>> proposed_isr_ GUARDED_BY(mutex_);  // the change in flight
-  bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
-  std::vector<Remote> remotes_ GUARDED_BY(mutex_);
-  int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
+  InSyncReplicas in_sync_ GUARDED_BY(mutex_);
   int64_t took_over_ms_ GUARDED_BY(mutex_) = 0;
-  // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
-  // is a round trip behind for ever; it has caught up with what there was then.
-  std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
 
   base::Mutex future_mutex_;  // the copy is filled or cut, the log is not cut meanwhile; taken before mutex_
   std::shared_ptr<storage::Log> future_ GUARDED_BY(mutex_);                 // shared with the log manager
