@@ -8,6 +8,7 @@
 // role closes a gate and waits for the appends that run.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -161,7 +162,7 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void on_flushed() override { append_waiters_.wake(); }
 
  private:
-  // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
+  // Inside the gate. False: no follower in that epoch (any more).
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
   // Drops all of a follower's log and of its copy; both, and the high watermark, start again at `at`. Blocks on the disk.
@@ -176,7 +177,8 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // What is read of it without the lock.
   void publish_in_sync() REQUIRES(mutex_);
   InSyncReplicas::Committed committed() const REQUIRES(mutex_);
-  int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
+  // min.insync.replicas, but not more than there are replicas.
+  int32_t min_isr() const { return std::min(min_isr_.load(std::memory_order_relaxed), replica_count_.load(std::memory_order_relaxed)); }
 
   const TopicPartition name_;
   const BrokerId self_;
