@@ -8,143 +8,26 @@
 // role closes a gate and waits for the appends that run.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/mutex.h"
 #include "base/result.h"
 #include "model/error_code.h"
 #include "model/types.h"
+#include "replication/partition/in_sync_replicas.h"
+#include "replication/partition/role_gate.h"
+#include "replication/partition/types.h"
 #include "replication/partition/wait_list.h"
 #include "storage/log/log.h"
 
 namespace odradek::replication {
-
-// What LeaderAndIsr says about one partition.
-struct PartitionState {
-  BrokerId leader = kNoBroker;
-  LeaderEpoch leader_epoch = kNoLeaderEpoch;
-  int32_t partition_epoch = -1;
-  std::vector<BrokerId> isr;
-  std::vector<BrokerId> replicas;
-  std::vector<BrokerId> adding;
-  std::vector<BrokerId> removing;
-  bool is_new = false;
-  bool recovering = false;  // leader_recovery_state 1: elected uncleanly
-};
-
-enum class Role : uint8_t { kNone, kLeader, kFollower, kOffline };
-
-// How far a reader may see.
-enum class ReadBound : uint8_t { kLogEnd, kHighWatermark, kLastStable };
-
-struct ReadParams {
-  Offset from;
-  int32_t max_bytes = 0;
-  bool at_least_one_batch = false;  // the first batch comes whole even if larger than max_bytes
-  ReadBound bound = ReadBound::kHighWatermark;
-  LeaderEpoch current_leader_epoch = kNoLeaderEpoch;  // -1: no fencing
-  LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;    // -1: no check for divergence
-  bool leader_only = true;                            // false: a follower may answer too (KIP-392)
-  bool may_wait_for_disk = true;                      // false: what is not in the page cache comes as ReadResult::cold
-};
-
-struct EpochEnd {
-  LeaderEpoch epoch = kNoLeaderEpoch;
-  Offset end{-1};
-};
-
-// On an error only `error` (and what is known of the leader) means something.
-struct ReadResult {
-  ErrorCode error = ErrorCode::kNone;
-  Offset high_watermark{-1};
-  Offset last_stable_offset{-1};
-  Offset log_start_offset{-1};
-  Offset log_end_offset{-1};  // when the read began
-  Offset upper_bound{-1};     // first offset that the reader may not see
-  std::optional<EpochEnd> diverging;
-  base::FileSlice records;  // size 0: nothing
-  Offset next_offset{-1};   // behind the records
-  base::FileSlice cold;     // to be loaded before trying again; nothing was read
-  BrokerId preferred_replica = kNoBroker;  // nearer to the reader, who asks there from now on; nothing was read
-};
-
-// A replica in sync from which a consumer could read.
-struct ReplicaView {
-  BrokerId id;
-  Offset log_end{-1};
-  int64_t caught_up_ms_ago = 0;
-};
-
-// What the answer to an append waits for.
-struct AckNeed {
-  // Whose disks must hold the records (flush.before.ack).
-  enum class Flushed : uint8_t { kNowhere, kHere, kInSync };
-
-  Offset required{0};                            // behind the last record
-  LeaderEpoch appended_in = kNoLeaderEpoch;
-  bool high_watermark = false;                   // acks=all
-  Flushed flushed = Flushed::kNowhere;
-  std::optional<uint64_t> held_since;            // the log is in debt: its flush_count() must exceed this
-};
-
-struct LeaderAppend {
-  storage::AppendInfo info;
-  AckNeed need;
-  bool high_watermark_advanced = false;
-};
-
-struct ListedOffset {
-  int64_t timestamp = kNoTimestamp;
-  Offset offset{-1};
-  LeaderEpoch epoch = kNoLeaderEpoch;
-};
-
-struct FollowerAppend {
-  storage::AppendInfo info;
-  bool high_watermark_advanced = false;
-};
-
-// A wish of the leader for another ISR, for the controller's AlterPartition.
-struct IsrChange {
-  LeaderEpoch leader_epoch;
-  int32_t partition_epoch = -1;
-  std::vector<BrokerId> isr;
-};
-
-// What a follower's fetch says of its log.
-struct FollowerState {
-  Offset log_end;
-  Offset log_start{-1};
-  std::optional<Offset> flushed;  // nullopt: it does not say what is on its disk
-  bool flushed_is_to_come = false;  // it says it with its next fetch, if at all
-  int64_t broker_epoch = -1;      // -1: it does not say
-  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // in which its log is known to be a part of the leader's; -1: whatever it is now
-  int64_t held_ms = 0;            // that this broker took to look at the fetch although there were records for it
-};
-
-struct FollowerFetchEffect {
-  ErrorCode error = ErrorCode::kNone;
-  bool high_watermark_advanced = false;
-  bool low_watermark_moved = false;
-  bool flushed_moved = false;
-  std::optional<IsrChange> change;
-};
-
-// Asked before a follower enters the ISR.
-class LiveBrokers {
- public:
-  virtual ~LiveBrokers() = default;
-  virtual bool is_alive(BrokerId broker) const = 0;
-};
-
-// "[1,2,3]"
-std::string to_text(const std::vector<BrokerId>& ids);
 
 struct TopicCounters;
 
@@ -168,18 +51,18 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // last batch of each producer is known.
   void close();
 
-  Role role() const { return static_cast<Role>(word_.load(std::memory_order_acquire) & kRoleMask); }
+  Role role() const { return gate_.word().role(); }
   bool is_leader() const { return role() == Role::kLeader; }
   // -1 before the first LeaderAndIsr.
-  LeaderEpoch leader_epoch() const { return epoch_of(word_.load(std::memory_order_acquire)); }
+  LeaderEpoch leader_epoch() const { return gate_.word().epoch(); }
   BrokerId leader() const;
   int32_t partition_epoch() const;
   std::vector<BrokerId> isr() const;       // the committed one
   std::vector<BrokerId> replicas() const;
   // Null before the first become_*.
   std::shared_ptr<storage::Log> log() const;
-  // kNone; kNotLeaderOrFollower; kFencedLeaderEpoch / kUnknownLeaderEpoch when `asked` (not -1) is another epoch; kKafkaStorageError.
-  ErrorCode check_leader(LeaderEpoch asked) const;
+  // See RoleWord::check.
+  ErrorCode check_leader(LeaderEpoch asked) const { return gate_.word().check(asked, true); }
 
   // --- leader -----------------------------------------------------------------------------------------------------------
   // acks -1: kNotEnoughReplicas before the append when the ISR is below min.insync.replicas, or, with flush.before.ack, when fewer
@@ -279,71 +162,28 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   void on_flushed() override { append_waiters_.wake(); }
 
  private:
-  struct Remote {
-    BrokerId id;
-    Offset log_end{-1};  // -1: has not fetched in this epoch
-    Offset log_start{-1};
-    std::optional<Offset> flushed;  // nullopt: it has not said since it was out of sync, or since this broker leads
-    std::optional<int64_t> flushed_is_to_come_ms;  // since when that is waited for
-    int64_t broker_epoch = -1;
-    int64_t last_caught_up_ms = 0;
-    int64_t last_fetch_ms = 0;
-    Offset last_fetch_leader_end{0};
-    int64_t held_ms = 0;                        // by this broker, since it had caught up
-    std::optional<int64_t> holding_since_ms;
-    bool begins = true;  // it has not fetched in this epoch of the leader
-    // In the ISR every replica has what is below the high watermark. Who began without it has lost it (a power cut, another disk) and must not
-    // lead: it leaves the ISR at once, not when it lags for too long (Kafka's goes on counting it).
-    bool lacks_committed = false;
-    bool waits_to_join = false;  // it had caught up, but another change was in flight (also one that puts it out), or it was not known to be alive
-    bool was_refused = false;    // its entry, by the controller: it waits to join from the next shrink_isr() on
-  };
-
-  static constexpr uint64_t kRoleMask = 3;
-  static constexpr uint64_t kClosing = 4;  // the gate is closed: a change of role is under way
-  static uint64_t make_word(Role role, LeaderEpoch epoch) {
-    return (static_cast<uint64_t>(static_cast<uint32_t>(epoch.value)) << 3) | static_cast<uint64_t>(role);
-  }
-  static LeaderEpoch epoch_of(uint64_t word) { return {static_cast<int32_t>(static_cast<uint32_t>(word >> 3))}; }
-
-  // The gate: appends enter and leave, a change of role closes it and waits until none is inside.
-  void enter_append(uint64_t& word) const;
-  void leave_append() const;
-  void close_gate() REQUIRES(change_mutex_) EXCLUDES(mutex_);  // appends that run need mutex_ to end
-  void open_gate(uint64_t word) REQUIRES(change_mutex_);
-
-  // Inside the gate: a follower in that epoch. Null: not (any more); *error says so.
+  // Inside the gate. False: no follower in that epoch (any more).
   class Following;
   Offset lower_high_watermark() EXCLUDES(mutex_);
   // Drops all of a follower's log and of its copy; both, and the high watermark, start again at `at`. Blocks on the disk.
   Result<void> restart_log(storage::Log& log, Offset at) REQUIRES(follower_mutex_) EXCLUDES(future_mutex_, mutex_);
   Result<int64_t> copy_step(storage::Log& log, storage::Log& future, int32_t max_bytes) REQUIRES(future_mutex_);
   void cut_future(Offset end);
-  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(change_mutex_);
+  Result<void> swap_inside(const std::function<Result<void>()>& replace) REQUIRES(gate_.change_mutex);
 
-  static ErrorCode check_word(uint64_t word, LeaderEpoch asked, bool leader_only);
-  Result<void> check_change(const PartitionState& state) const REQUIRES(change_mutex_);
-  void take_state(const PartitionState& state, std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
+  Result<void> check_change(const PartitionState& state) const REQUIRES(gate_.change_mutex);
+  void take_log(std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
   bool advance_high_watermark() REQUIRES(mutex_);
-  void count_flushed() REQUIRES(mutex_);
-  Remote* find_remote(BrokerId id) REQUIRES(mutex_);
-  bool in_larger_isr(BrokerId id) const REQUIRES(mutex_);  // the committed one and the change in flight
-  bool caught_up(const Remote& remote, Offset leader_end) const REQUIRES(mutex_);
-  int32_t min_isr() const;  // min.insync.replicas, but not more than there are replicas
-  bool may_join(const Remote& remote) const REQUIRES(mutex_);
-  IsrChange propose(std::vector<BrokerId> isr) REQUIRES(mutex_);
-  void note_end(Offset leader_end) REQUIRES(mutex_);
-  // When the leader's log ended at or below `end` last, as far as it is remembered; -1: it is not.
-  int64_t last_time_below(Offset end) const REQUIRES(mutex_);
+  // What is read of it without the lock.
+  void publish_in_sync() REQUIRES(mutex_);
+  InSyncReplicas::Committed committed() const REQUIRES(mutex_);
+  // min.insync.replicas, but not more than there are replicas.
+  int32_t min_isr() const { return std::min(min_isr_.load(std::memory_order_relaxed), replica_count_.load(std::memory_order_relaxed)); }
 
   const TopicPartition name_;
   const BrokerId self_;
-  const LiveBrokers& live_;
-  const int64_t lag_ms_;
 
-  // Role and leader epoch in one word, so that a reader sees both of one moment.
-  std::atomic<uint64_t> word_{make_word(Role::kNone, kNoLeaderEpoch)};
-  mutable std::atomic<uint32_t> appenders_{0};
+  RoleGate gate_;  // its lock is taken before mutex_; appends inside need that one to leave
   std::atomic<int64_t> high_watermark_{0};
   std::atomic<int64_t> epoch_start_{0};     // log end when the epoch began here
   std::atomic<int32_t> heard_in_{-1};       // follower: last epoch in which its leader told it a high watermark
@@ -360,22 +200,12 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   std::atomic<int32_t> min_isr_{1};
   std::atomic<storage::Log*> log_{nullptr};  // log_owner_'s, which never changes once set
 
-  mutable base::Mutex change_mutex_;  // one change of role at a time; taken before mutex_
-  base::Mutex follower_mutex_;        // one change of a follower's log at a time; taken inside the gate, before mutex_
+  base::Mutex follower_mutex_;  // one change of a follower's log at a time; taken inside the gate, before mutex_
   mutable base::Mutex mutex_;
   std::shared_ptr<storage::Log> log_owner_ GUARDED_BY(mutex_);  // shared: the log manager's recovery, retention and flush use it too
   BrokerId leader_ GUARDED_BY(mutex_) = kNoBroker;
-  int32_t partition_epoch_ GUARDED_BY(mutex_) = -1;
-  std::vector<BrokerId> replicas_ GUARDED_BY(mutex_);
-  std::vector<BrokerId> isr_ GUARDED_BY(mutex_);
-  std::optional<std::vector<BrokerId>> proposed_isr_ GUARDED_BY(mutex_);  // the change in flight
-  bool waiting_for_controller_ GUARDED_BY(mutex_) = false;
-  std::vector<Remote> remotes_ GUARDED_BY(mutex_);
-  int64_t now_ms_ GUARDED_BY(mutex_) = 0;  // latest time heard of
+  InSyncReplicas in_sync_ GUARDED_BY(mutex_);
   int64_t took_over_ms_ GUARDED_BY(mutex_) = 0;
-  // Where the leader's log ended at some moments of the last replica.lag.time.max.ms. A follower that keeps several fetches on the way
-  // is a round trip behind for ever; it has caught up with what there was then.
-  std::deque<std::pair<int64_t, Offset>> ends_ GUARDED_BY(mutex_);
 
   base::Mutex future_mutex_;  // the copy is filled or cut, the log is not cut meanwhile; taken before mutex_
   std::shared_ptr<storage::Log> future_ GUARDED_BY(mutex_);                 // shared with the log manager

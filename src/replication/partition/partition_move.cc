@@ -90,11 +90,11 @@ Result<int64_t> Partition::copy_to_future(int32_t max_bytes) {
 
 Result<void> Partition::swap_to_future(const std::function<Result<void>()>& replace) {
   auto swap = [&]() -> Result<void> {
-    base::MutexLock change(change_mutex_);
-    const uint64_t word = word_.load(std::memory_order_acquire);
-    close_gate();
+    base::MutexLock change(gate_.change_mutex);
+    const RoleWord word = gate_.word();
+    gate_.close();
     auto swapped = swap_inside(replace);
-    open_gate(word);
+    gate_.open(word);
     return swapped;
   };
   if (auto swapped = swap(); !swapped) return swapped;

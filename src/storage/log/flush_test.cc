@@ -255,5 +255,76 @@ TEST(Flusher, LetsOtherTasksGoBetweenDeletionsThatAreDueTogether) {
   EXPECT_EQ(order, "dfdddDD");
 }
 
+TEST(Log, FlushesByNumberOfMessagesOnAFlushThread) {
+  Disk disk;
+  LogConfig config;
+  config.flush_messages = 10;
+  disk.configure(config);
+  auto log = disk.log();
+  disk.runtime.run_until_idle();
+  const int64_t syncs = disk.files.calls(base::FileCall::kSync);
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(append(*log));
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(disk.files.calls(base::FileCall::kSync), syncs);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(append(*log));
+  EXPECT_EQ(disk.files.calls(base::FileCall::kSync), syncs);  // not on this thread
+  disk.runtime.run_until_idle();
+  EXPECT_EQ(log->recovery_point().value, 29);
+  // One fdatasync of the log for all 20; the epoch file takes another.
+  EXPECT_LE(disk.files.calls(base::FileCall::kSync), syncs + 2);
+}
+
+TEST(Log, FlushesByTimeAndSleepsWhenThereIsNothingToFlush) {
+  Disk disk;
+  LogConfig config;
+  config.flush_ms = 500;
+  disk.configure(config);
+  auto log = disk.log();
+  disk.runtime.run_until_idle();
+  ASSERT_TRUE(append(*log));
+  disk.runtime.advance(499);
+  EXPECT_EQ(log->recovery_point().value, 0);
+  ASSERT_TRUE(append(*log));
+  disk.runtime.advance(1);
+  EXPECT_EQ(log->recovery_point().value, 2);
+  ASSERT_TRUE(append(*log));
+  disk.runtime.advance(500);
+  EXPECT_EQ(log->recovery_point().value, 3);
+  disk.runtime.advance(120'000);  // the checkpoint that the flush asked for
+  const size_t timers = disk.runtime.pending_timers();
+  EXPECT_EQ(timers, 2u) << "retention and producer expiry";
+}
+
+TEST(Log, TakesItsDirOfflineWhenAFlushFails) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  disk.files.set_fault([](base::FileCall call, const std::string&) { return call == base::FileCall::kSync ? EIO : 0; });
+  EXPECT_FALSE(log->flush());
+  EXPECT_EQ(log->recovery_point().value, 0);
+  disk.files.set_fault(nullptr);
+  EXPECT_FALSE(append(*log));
+  EXPECT_TRUE(disk.manager->has_offline_dir());
+}
+
+// The kernel tells of lost pages once: the fdatasync after that one succeeds.
+TEST(Log, AFlushBehindOneThatFailedFailsToo) {
+  Disk disk;
+  auto log = disk.log();
+  ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->roll());
+  int failures = 0;
+  disk.files.set_fault([&](base::FileCall call, const std::string& path) {
+    return call == base::FileCall::kSync && path.ends_with(".log") && failures++ == 0 ? EIO : 0;
+  });
+  disk.runtime.run_until_idle();
+  ASSERT_EQ(failures, 1);
+  // The cleaner's, which had begun before.
+  EXPECT_FALSE(log->make_durable_below({1}));
+  EXPECT_EQ(log->flushed_offset().value, 0);
+  EXPECT_EQ(log->recovery_point().value, 0);
+  disk.files.set_fault(nullptr);
+}
+
 }  // namespace
 }  // namespace odradek::storage

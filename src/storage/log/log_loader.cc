@@ -1,46 +1,17 @@
 #include "storage/log/log_loader.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
-#include <map>
 
 #include "base/log.h"
 #include "storage/dir/log_dir.h"
 #include "storage/files/checkpoint.h"
 #include "storage/files/partition_metadata.h"
+#include "storage/log/log_folder.h"
 
 namespace odradek::storage {
 namespace {
 
-constexpr size_t kNameDigits = 20;
-constexpr int64_t kLargestSnapshot = 1 << 30;
 constexpr int64_t kLargestEpochFile = 64 << 20;
-constexpr int64_t kReplayedTail = 16 << 20;
-constexpr size_t kMostTailSegments = 32;
-
-// "00000000000000000042.log.swap" → base 42, kind ".log", state ".swap".
-struct SegmentFile {
-  Offset base{0};
-  std::string kind, state;
-};
-
-std::optional<SegmentFile> parse_name(const std::string& name) {
-  if (name.size() <= kNameDigits || name[kNameDigits] != '.') return std::nullopt;
-  SegmentFile file;
-  auto [end, error] = std::from_chars(name.data(), name.data() + kNameDigits, file.base.value);
-  if (error != std::errc() || end != name.data() + kNameDigits || file.base.value < 0) return std::nullopt;
-  std::string rest = name.substr(kNameDigits);
-  for (const char* state : {".deleted", ".cleaned", ".swap"}) {
-    if (rest.ends_with(state)) {
-      file.state = state;
-      rest.resize(rest.size() - std::char_traits<char>::length(state));
-      break;
-    }
-  }
-  file.kind = rest;
-  return file;
-}
 
 class Loader {
  public:
@@ -50,13 +21,7 @@ class Loader {
   Result<LoadedLog> run();
 
  private:
-  struct Kinds {
-    bool log = false, index = false, time_index = false, txn_index = false;
-  };
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
-  Result<void> list();
-  Result<void> settle_states(const std::vector<std::string>& names);
-  Result<Offset> end_of_swap(const std::string& name, Offset base);
   Result<void> open_segments();
   Result<bool> has_its_indexes(Segment& segment);
   Result<bool> find_clean_end();
@@ -73,127 +38,14 @@ class Loader {
   const std::string& folder_;
   const LogConfig& config_;
   const LoadOptions& options_;
-  std::map<Offset, Kinds> found_;
-  std::vector<Offset> snapshot_files_;
-  bool has_epochs_ = false, has_metadata_ = false;
+  LogFolder found_;
   bool untouched_ = true;  // recovery found nothing behind the recovery point
   bool producers_at_end_ = false;  // recovery has brought them there
   LoadedLog log_;
 };
 
-// --- the folder -------------------------------------------------------------------------------------------------------------
-
-Result<void> Loader::list() {
-  auto entries = files_.list(folder_);
-  if (!entries) return fail(std::move(entries.error()));
-  std::vector<std::string> unsettled;
-  for (const auto& entry : *entries) {
-    if (entry.is_directory) continue;
-    if (entry.name == kLeaderEpochFile) has_epochs_ = true;
-    if (entry.name == kPartitionMetadataFile) has_metadata_ = true;
-    auto file = parse_name(entry.name);
-    if (file && !file->state.empty()) {
-      unsettled.push_back(entry.name);
-    }
-  }
-  if (!unsettled.empty()) {
-    if (auto settled = settle_states(unsettled); !settled) return settled;
-    entries = files_.list(folder_);
-    if (!entries) return fail(std::move(entries.error()));
-  }
-  for (const auto& entry : *entries) {
-    auto file = parse_name(entry.name);
-    if (!file || !file->state.empty() || entry.is_directory) continue;
-    if (file->kind == ".snapshot") {
-      snapshot_files_.push_back(file->base);
-      continue;
-    }
-    Kinds& kinds = found_[file->base];
-    kinds.log |= file->kind == ".log";
-    kinds.index |= file->kind == ".index";
-    kinds.time_index |= file->kind == ".timeindex";
-    kinds.txn_index |= file->kind == ".txnindex";
-  }
-  // An index without its log says nothing.
-  for (auto segment = found_.begin(); segment != found_.end();) {
-    if (segment->second.log) {
-      ++segment;
-      continue;
-    }
-    for (const char* kind : {".index", ".timeindex", ".txnindex"}) {
-      if (auto removed = files_.remove(path(segment_name(segment->first) + kind)); !removed) return removed;
-    }
-    segment = found_.erase(segment);
-  }
-  return {};
-}
-
-Result<Offset> Loader::end_of_swap(const std::string& name, Offset base) {
-  auto file = files_.open(path(name), base::OpenMode::kRead);
-  if (!file) return fail(std::move(file.error()));
-  auto size = (*file)->size();
-  if (!size) return fail(std::move(size.error()));
-  BatchWalk walk(**file, 0, *size, base);
-  Offset next = base;
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) return next;
-    next = (*batch)->last + 1;
-  }
-}
-
-// Deletions that were begun end now; a cleaner's or split's output counts only when all of it was marked `.swap`.
-Result<void> Loader::settle_states(const std::vector<std::string>& names) {
-  int64_t first_cleaned = INT64_MAX;
-  std::vector<std::string> swaps, unfinished;
-  for (const std::string& name : names) {
-    auto file = parse_name(name);
-    if (file->state == ".swap") {
-      swaps.push_back(name);
-      continue;
-    }
-    if (file->state == ".cleaned") first_cleaned = std::min(first_cleaned, file->base.value);
-    unfinished.push_back(name);
-  }
-  int64_t low = INT64_MAX, high = INT64_MIN;
-  std::vector<std::string> kept;
-  for (const std::string& name : swaps) {
-    auto file = parse_name(name);
-    if (file->base.value >= first_cleaned) {
-      if (auto removed = files_.remove(path(name)); !removed) return removed;
-      continue;
-    }
-    kept.push_back(name);
-    if (file->kind != ".log") continue;
-    auto end = end_of_swap(name, file->base);
-    if (!end) return fail(std::move(end.error()));
-    low = std::min(low, file->base.value);
-    high = std::max(high, end->value);
-  }
-  // After the swaps that they make void: a start that is cut short must find both again.
-  for (const std::string& name : unfinished) {
-    if (auto removed = files_.remove(path(name)); !removed) return removed;
-  }
-  if (low < high) {
-    auto entries = files_.list(folder_);
-    if (!entries) return fail(std::move(entries.error()));
-    for (const auto& entry : *entries) {
-      auto file = parse_name(entry.name);
-      if (!file || !file->state.empty() || file->kind == ".snapshot" || file->base.value < low || file->base.value >= high) continue;
-      if (auto removed = files_.remove(path(entry.name)); !removed) return removed;
-    }
-  }
-  constexpr size_t kSwap = 5;
-  for (const std::string& name : kept) {
-    if (auto renamed = files_.rename(path(name), path(name.substr(0, name.size() - kSwap))); !renamed) return renamed;
-  }
-  log_.directory_changed = true;
-  return {};
-}
-
 Result<void> Loader::open_segments() {
-  for (const auto& [base, kinds] : found_) {
+  for (const auto& [base, kinds] : found_.segments) {
     auto status = files_.status(path(segment_name(base) + ".log"));
     if (!status) return fail(std::move(status.error()));
     log_.segments.push_back(std::make_shared<Segment>(
@@ -342,7 +194,7 @@ Result<void> Loader::recover() {
 // --- epochs, producers ------------------------------------------------------------------------------------------------------
 
 Result<void> Loader::load_epochs() {
-  if (!has_epochs_) return {};
+  if (!found_.has_epochs) return {};
   std::string file = path(std::string(kLeaderEpochFile));
   auto content = base::read_file(files_, file, kLargestEpochFile);
   if (!content) return fail(std::move(content.error()));
@@ -386,16 +238,18 @@ Result<void> Loader::load_producer_state() {
 }
 
 Result<LoadedLog> Loader::run() {
-  if (auto listed = list(); !listed) return fail(std::move(listed.error()));
+  auto found = settle_folder(files_, folder_);
+  if (!found) return fail(std::move(found.error()));
+  found_ = std::move(*found);
+  log_.directory_changed = found_.changed;
   if (auto opened = open_segments(); !opened) return fail(std::move(opened.error()));
   if (auto loaded = load_epochs(); !loaded) return fail(std::move(loaded.error()));
-  if (has_metadata_) {
+  if (found_.has_metadata) {
     auto id = read_partition_metadata(files_, folder_);
     if (!id) return fail(std::move(id.error()));
     log_.topic_id = *id;
   }
-  log_.snapshots = snapshot_files_;
-  std::sort(log_.snapshots.begin(), log_.snapshots.end());
+  log_.snapshots = found_.snapshots;
 
   log_.log_start = options_.log_start;
   bool clean = options_.clean;
@@ -422,7 +276,7 @@ Result<LoadedLog> Loader::run() {
     producers_at_end_ = false;
   }
   // The killed process may have written it a moment ago.
-  if (!clean && has_metadata_) log_.unsynced_files.push_back(path(std::string(kPartitionMetadataFile)));
+  if (!clean && found_.has_metadata) log_.unsynced_files.push_back(path(std::string(kPartitionMetadataFile)));
   log_.recovery_point = clean ? log_.log_end : std::min(options_.recovery_point, log_.log_end);
   if (log_.epochs.truncate_from_end(log_.log_end)) log_.epochs_changed = true;
   if (log_.epochs.truncate_from_start(log_.log_start)) log_.epochs_changed = true;
@@ -455,8 +309,6 @@ Result<LoadedLog> Loader::run() {
 
 }  // namespace
 
-std::string snapshot_path(const std::string& folder, Offset offset) { return folder + "/" + segment_name(offset) + ".snapshot"; }
-
 Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options) {
   return Loader(dir, folder, config, options).run();
 }
@@ -474,79 +326,6 @@ Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::stri
   log.segments.push_back(std::move(*segment));
   log.directory_changed = true;
   return log;
-}
-
-Result<void> load_producers(LogDir& dir, const std::string& folder, const std::vector<std::shared_ptr<Segment>>& segments, Offset log_start,
-                            Offset upto, std::vector<Offset>& snapshots, ProducerStateManager& producers) {
-  producers.clear();
-  producers.set_end(log_start);
-  while (!snapshots.empty() && snapshots.back() >= log_start) {
-    const Offset newest = snapshots.back();
-    std::string path = snapshot_path(folder, newest);
-    if (newest <= upto) {
-      auto content = base::read_file(dir.files(), path, kLargestSnapshot);
-      if (!content && content.error().os_error != ENOENT && is_disk_failure(content.error())) return fail(std::move(content.error()));
-      if (content && producers.load_snapshot(*content, newest)) break;
-      log::warn("storage", "{} is not usable and goes", path);
-    }
-    if (auto removed = dir.files().remove(path); !removed) return removed;
-    snapshots.pop_back();
-  }
-  for (size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i]->base_offset() >= upto) break;
-    if (i + 1 < segments.size() && segments[i + 1]->base_offset() <= producers.end()) continue;
-    if (segments[i]->size() == 0 || producers.end() >= upto) continue;
-    auto replayed = segments[i]->for_each_batch(producers.end(), [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
-      if (batch.last >= upto) return {};
-      if (batch.header) {
-        auto ended = whole ? producers.update(whole) : producers.update(batch.header, std::nullopt);
-        if (ended) producers.end_transaction(*ended);
-      }
-      producers.set_end(batch.last + 1);
-      return {};
-    });
-    if (!replayed) return replayed;
-  }
-  producers.set_end(upto);
-  return {};
-}
-
-Result<void> replay_tail(const std::vector<std::shared_ptr<Segment>>& segments, Offset end, ProducerStateManager& producers) {
-  std::vector<std::pair<Segment*, Offset>> parts;  // where each is read from; the newest first
-  int64_t left = kReplayedTail;
-  for (size_t i = segments.size(); i-- > 0 && left > 0 && parts.size() < kMostTailSegments;) {
-    if (segments[i]->base_offset() >= end || segments[i]->size() == 0) continue;
-    auto tail = segments[i]->tail_below(end, left);
-    if (!tail) return fail(std::move(tail.error()));
-    parts.emplace_back(segments[i].get(), tail->from);
-    left -= tail->bytes;
-  }
-  for (; !parts.empty(); parts.pop_back()) {
-    auto [segment, from] = parts.back();
-    auto visit = [&](const BatchMeta& batch, const record::BatchView& whole) -> Result<void> {
-      if (whole) {
-        producers.update(whole);
-      } else if (batch.header) {
-        producers.update(batch.header, std::nullopt);
-      }
-      return {};
-    };
-    if (auto replayed = segment->for_each_batch(from, visit, end); !replayed) return replayed;
-  }
-  return {};
-}
-
-Result<void> write_snapshot(LogDir& dir, const std::string& folder, Offset offset, const ProducerStateManager& producers,
-                            std::vector<Offset>& snapshots) {
-  auto file = dir.files().open(snapshot_path(folder, offset), base::OpenMode::kTruncate);
-  if (!file) return fail(std::move(file.error()));
-  if (auto put = (*file)->pwrite(0, producers.encode_snapshot()); !put) {
-    (void)dir.files().remove(snapshot_path(folder, offset));
-    return put;
-  }
-  auto place = std::lower_bound(snapshots.begin(), snapshots.end(), offset);
-  if (place == snapshots.end() || *place != offset) snapshots.insert(place, offset);
-  return {};
 }
 
 }  // namespace odradek::storage

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "storage/files/leader_epoch_cache.h"
+#include "storage/log/producer_snapshots.h"
 #include "storage/log/producer_state.h"
 #include "storage/segment/log_config.h"
 #include "storage/segment/segment.h"
@@ -39,21 +40,9 @@ struct LoadedLog {
   std::vector<std::string> unsynced_files;  // that may not be on the disk yet, and are relied on
 };
 
-std::string snapshot_path(const std::string& folder, Offset offset);
-
 // Errors: kKafkaStorageError: I/O, or a leader-epoch-checkpoint or partition.metadata that is broken.
 Result<LoadedLog> load_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config, const LoadOptions& options);
 // A folder that does not exist yet. Nothing is synced.
 Result<LoadedLog> create_log(const std::shared_ptr<LogDir>& dir, const std::string& folder, const LogConfig& config);
-
-// Brings `producers` to `upto`: newest good snapshot in [log_start, upto], then the batches behind it. Bad and later snapshots are
-// removed, from the disk too.
-Result<void> load_producers(LogDir& dir, const std::string& folder, const std::vector<std::shared_ptr<Segment>>& segments, Offset log_start,
-                            Offset upto, std::vector<Offset>& snapshots, ProducerStateManager& producers);
-// Updates `producers` with the batches in the last 16 MiB or so below `end`. Errors: kCorruptMessage, kKafkaStorageError.
-Result<void> replay_tail(const std::vector<std::shared_ptr<Segment>>& segments, Offset end, ProducerStateManager& producers);
-// The state as `<offset>.snapshot`; not synced.
-Result<void> write_snapshot(LogDir& dir, const std::string& folder, Offset offset, const ProducerStateManager& producers,
-                            std::vector<Offset>& snapshots);
 
 }  // namespace odradek::storage

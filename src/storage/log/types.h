@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/file_slice.h"
 #include "model/error_code.h"
@@ -11,6 +13,8 @@
 #include "storage/index/entries.h"
 
 namespace odradek::storage {
+
+class Segment;
 
 using record::AppendError;
 
@@ -52,6 +56,19 @@ struct ProducerStateEntry {
   int32_t coordinator_epoch = -1;
   Offset current_txn_first_offset{-1};  // -1: none
   Offset last_offset{-1};               // of its last batch of records; -1: none is known
+};
+
+// What of a log could be compacted now, with Kafka's rules.
+struct CleanPlan {
+  std::vector<std::shared_ptr<Segment>> segments;  // all below `end`, from the log's first one on; shared with the log
+  Offset first_dirty{0};     // below it everything has been compacted
+  Offset end{0};             // a segment's base; nothing from here on is touched
+  int64_t clean_bytes = 0;
+  int64_t dirty_bytes = 0;
+  int64_t overdue_ms = 0;    // by max.compaction.lag.ms
+  uint64_t truncations = 0;  // the log's, when this was made
+
+  double dirty_ratio() const { return dirty_bytes == 0 ? 0 : static_cast<double>(dirty_bytes) / static_cast<double>(clean_bytes + dirty_bytes); }
 };
 
 }  // namespace odradek::storage

@@ -66,4 +66,12 @@ Result<std::optional<BatchMeta>> BatchWalk::next() {
   return batch;
 }
 
+Result<Bytes> read_batch(base::File& file, const BatchMeta& batch) {
+  Bytes bytes(static_cast<size_t>(batch.size));
+  auto got = file.pread(batch.position, bytes);
+  if (!got) return fail(std::move(got.error()));
+  if (*got != bytes.size()) return fail(ErrorCode::kKafkaStorageError, "a segment is shorter than it was");
+  return bytes;
+}
+
 }  // namespace odradek::storage

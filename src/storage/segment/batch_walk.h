@@ -62,4 +62,7 @@ class BatchWalk {
   uint8_t window_[kWindow];  // not initialised: the first pread fills it
 };
 
+// All bytes of a batch that a walk gave. Errors: kKafkaStorageError: I/O, or the file is shorter than it was.
+Result<Bytes> read_batch(base::File& file, const BatchMeta& batch);
+
 }  // namespace odradek::storage

@@ -1,121 +1,23 @@
+// Append, truncation, names. Reading: segment_read.cc; recovery: segment_recovery.cc.
 #include "storage/segment/segment.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <utility>
 
-#include "base/check.h"
-#include "base/log.h"
-#include "record/frame.h"
-#include "record/record.h"
-#include "record/walk.h"
 #include "storage/dir/log_dir.h"
-#include "storage/files/page.h"
 
 namespace odradek::storage {
-namespace {
-
-constexpr int64_t kRecoveryBuffer = 1 << 20;
-constexpr int64_t kLargestProbe = 1 << 20;       // how much a cold read asks to be loaded
-constexpr int64_t kWorthSkipping = 1 << 15;      // bytes whose batches' heads take longer than a search in the index
-constexpr int64_t kLargestControlBatch = 1 << 16;
-constexpr OffsetPosition kSegmentStart{{0}, 0};
-
-// What an entry of the offset index promises of the batch at its position.
-Offset first_at_most(const OffsetPosition& entry) { return entry.position == 0 ? Offset{INT64_MAX} : entry.offset; }
-
-// The index may be wrong where the log is right: then from the start of the segment.
-bool may_be_the_index(const Error& error, const OffsetPosition& entry) {
-  if (error.code != ErrorCode::kCorruptMessage || entry.position == 0) return false;
-  log::warn("storage", "an index or its log is wrong, the log is read from the start of the segment: {}", error.what);
-  return true;
-}
-
-// walk(BatchWalk&) from where the index says that batches up to `target` begin.
-template <class Walk>
-auto walk_from(OffsetIndex& index, Offset target, base::File& file, int64_t end, Offset lowest, Walk walk) -> decltype(walk(std::declval<BatchWalk&>())) {
-  auto start = index.lookup(target);
-  if (!start) return fail(std::move(start.error()));
-  BatchWalk batches(file, start->position, end, lowest, first_at_most(*start));
-  auto walked = walk(batches);
-  if (walked || batches.has_begun() || !may_be_the_index(walked.error(), *start)) return walked;
-  BatchWalk all(file, 0, end, lowest);
-  return walk(all);
-}
-
-Result<Bytes> read_exactly(base::File& file, int64_t position, int64_t size) {
-  Bytes bytes(static_cast<size_t>(size));
-  auto got = file.pread(position, bytes);
-  if (!got) return fail(std::move(got.error()));
-  if (*got != bytes.size()) return fail(ErrorCode::kKafkaStorageError, "a segment is shorter than it was");
-  return bytes;
-}
-
-// Sees the records of a batch pass by.
-struct FirstRecord {
-  record::BatchHeader batch;
-  int64_t timestamp;
-  Offset lowest;
-  std::optional<TimestampOffset> found;
-
-  void operator()(const record::RawRecord& record) {
-    if (found) return;
-    const int64_t time = batch.timestamp_type() == record::TimestampType::kLogAppendTime
-                             ? batch.max_timestamp()
-                             : record::wrapping_add(batch.base_timestamp(), record.timestamp_delta);
-    const Offset offset{record::wrapping_add(batch.base_offset().value, record.offset_delta)};
-    if (time >= timestamp && offset >= lowest) found = TimestampOffset{time, offset, batch.leader_epoch()};
-  }
-};
-
-// The first record at or above `lowest` whose timestamp is at or after the given one.
-Result<std::optional<TimestampOffset>> first_record(const record::Frame& frame, int64_t timestamp, Offset lowest) {
-  static thread_local record::Decompressor decompressor;
-  // In pieces: a small batch may hold as much as the broker has memory.
-  if (frame.is_batch() && frame.batch().is_compressed() && frame.batch().count() > 0) {
-    if (auto started = decompressor.start(frame.batch().codec(), frame.batch().records()); !started) return fail(std::move(started.error()));
-    FirstRecord search{frame.batch(), timestamp, lowest, std::nullopt};
-    if (auto walked = record::RecordStream(decompressor).walk(frame.batch().count(), search); !walked) return fail(std::move(walked.error()));
-    return search.found;
-  }
-  auto search = [&](auto reader, auto record) -> Result<std::optional<TimestampOffset>> {
-    if (!reader) return fail(std::move(reader.error()));
-    for (;;) {
-      auto more = reader->next(record);
-      if (!more) return fail(std::move(more.error()));
-      if (!*more) return std::nullopt;
-      if (record.timestamp >= timestamp && record.offset >= lowest) return TimestampOffset{record.timestamp, record.offset, frame.leader_epoch()};
-    }
-  };
-  if (frame.is_batch()) return search(record::RecordReader::open(frame.batch(), decompressor), record::RecordView());
-  return search(record::MessageReader::open(frame.message(), decompressor), record::MessageRecord());
-}
-
-}  // namespace
-
-std::string segment_name(Offset base) {
-  char name[32];
-  std::snprintf(name, sizeof name, "%020lld", static_cast<long long>(base.value));
-  return name;
-}
 
 Segment::Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix)
     : dir_(std::move(dir)),
       base_(base),
       path_(folder + "/" + segment_name(base)),
       suffix_(suffix),
-      size_(found.size),
+      log_(*dir_, path_ + ".log" + suffix, found.size),
+      indexes_(*dir_, log_, path_, suffix, base, {found.offset_index, found.time_index, found.txn_index}),
       known_from_(found.size),
       modified_ms_(found.modified_ms),
-      found_offset_index_(found.offset_index),
-      found_time_index_(found.time_index),
-      created_ms_(dir_->clock().wall_ms()),
-      offset_index_(dir_->files(), dir_->cache(), path_ + ".index" + suffix, base, found.offset_index),
-      time_index_(dir_->files(), dir_->cache(), path_ + ".timeindex" + suffix, base, found.time_index),
-      txn_index_(dir_->files(), path_ + ".txnindex" + suffix, found.txn_index) {}
-
-Segment::~Segment() { dir_->cache().closed(*this); }
+      created_ms_(dir_->clock().wall_ms()) {}
 
 Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
                                                  const std::string& suffix) {
@@ -123,126 +25,37 @@ Result<std::shared_ptr<Segment>> Segment::create(const std::shared_ptr<LogDir>& 
   if (!suffix.empty()) {
     if (auto removed = segment->remove_files(); !removed) return fail(std::move(removed.error()));
   }
-  segment->indexes_checked_.store(true, std::memory_order_relaxed);
   segment->changed_ = true;
-  {
-    base::MutexLock lock(segment->file_mutex_);
-    if (auto opened = segment->open(base::OpenMode::kCreate); !opened) return fail(std::move(opened.error()));
-    // What may be left of an earlier file of this name is gone.
-    if (auto cut = segment->file_->file().truncate(0); !cut) return fail(std::move(cut.error()));
-    if (config.preallocate) {
-      if (auto grown = segment->file_->file().truncate(config.segment_bytes); !grown) return fail(std::move(grown.error()));
-      segment->preallocated_ = true;
-    }
-  }
-  if (auto made = segment->offset_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
-  if (auto made = segment->time_index_.file().create(config.segment_index_bytes); !made) return fail(std::move(made.error()));
-  base::MutexLock lock(segment->times_mutex_);
-  segment->times_loaded_ = true;
-  segment->max_timestamp_ = {kNoTimestamp, base};
+  if (auto made = segment->log_.create(config.preallocate ? config.segment_bytes : 0); !made) return fail(std::move(made.error()));
+  if (auto made = segment->indexes_.create(config); !made) return fail(std::move(made.error()));
   return segment;
-}
-
-// --- files ------------------------------------------------------------------------------------------------------------------
-
-Result<void> Segment::open(base::OpenMode mode) {
-  used.store(true, std::memory_order_relaxed);
-  if (file_ != nullptr) return {};
-  file_ = last_file_.lock();  // a response may still hold it: one file, one generation
-  if (file_ != nullptr) {
-    dir_->cache().opened(*this);
-    return {};
-  }
-  auto file = dir_->files().open(path_ + ".log" + suffix_, mode);
-  if (!file) return fail(std::move(file.error()));
-  file_ = std::make_shared<base::SharedFile>(std::move(*file), dir_->number());
-  last_file_ = file_;
-  dir_->cache().opened(*this);
-  return {};
-}
-
-Result<std::shared_ptr<base::SharedFile>> Segment::file() {
-  base::MutexLock lock(file_mutex_);
-  if (auto opened = open(); !opened) return fail(std::move(opened.error()));
-  return file_;
-}
-
-bool Segment::try_close_file() {
-  if (!file_mutex_.try_lock()) return false;
-  bool may = !writing_.load(std::memory_order_acquire) && synced_.load(std::memory_order_acquire) >= size();
-  if (may) file_ = nullptr;
-  file_mutex_.unlock();
-  return may;
 }
 
 // --- append -----------------------------------------------------------------------------------------------------------------
 
 Result<void> Segment::write(ByteView batches, const LogConfig& config) {
   // What note_batch needs comes first: when the bytes are written only a failed disk may stop it.
-  if (auto ready = ensure_indexes(); !ready) return ready;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (auto loaded = load_times(); !loaded) return loaded;
-  }
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) return opened;
-    if (config.preallocate && !preallocated_ && size() == 0) {
-      if (auto grown = file_->file().truncate(config.segment_bytes); !grown) return grown;
-      preallocated_ = true;
-    }
-    writing_.store(true, std::memory_order_release);
-    file = file_;
-  }
-  const int64_t end = size_.load(std::memory_order_relaxed);
-  auto written = file->file().pwrite(end, batches);
-  if (written) return {};
-  // Nothing of it may be found by a recovery: the offsets are given again.
-  auto cut = file->file().truncate(end);
-  cut_unsynced_.store(true, std::memory_order_release);
-  writing_.store(false, std::memory_order_release);
-  {
-    base::MutexLock lock(file_mutex_);
-    preallocated_ = false;
-  }
-  if (!cut) written.error().os_error = EIO;  // what was written in part stays: no append may follow
-  return written;
+  if (auto ready = indexes_.make_ready(); !ready) return ready;
+  return log_.write(batches, config.preallocate ? config.segment_bytes : 0);
 }
 
 Result<void> Segment::note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms) {
-  if (auto ready = ensure_indexes(); !ready) return ready;
-  const int64_t position = size_.load(std::memory_order_relaxed);
+  if (auto ready = indexes_.ensure(); !ready) return ready;
+  const int64_t position = this->size();
   changed_ = true;
-  TimestampOffset largest;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (!times_loaded_) {
-      if (auto loaded = load_times(); !loaded) return loaded;
-    }
-    if (max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {max_timestamp, last};
-    largest = max_timestamp_;
-  }
   if (position == 0) first_timestamp_ = max_timestamp;
-  if (bytes_since_index_ > config.index_interval_bytes) {
-    if (auto noted = offset_index_.append(last, static_cast<int32_t>(position), config.segment_index_bytes); !noted) return noted;
-    if (auto noted = time_index_.maybe_append(largest.timestamp, largest.offset, config.segment_index_bytes); !noted) return noted;
-    bytes_since_index_ = 0;
-  }
-  bytes_since_index_ += size;
+  if (auto noted = indexes_.note(position, last, size, max_timestamp, config); !noted) return noted;
   modified_ms_.store(now_ms, std::memory_order_relaxed);
-  size_.store(position + size, std::memory_order_release);  // pairs with size(): the bytes below are written
-  writing_.store(false, std::memory_order_release);
+  log_.publish(position + size);
   return {};
 }
 
 Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms) {
-  const int64_t size = size_.load(std::memory_order_relaxed);
+  const int64_t size = this->size();
   if (last - base_ > INT32_MAX) return true;
   if (size == 0) return false;
   if (size > config.segment_bytes - bytes || size + bytes > INT32_MAX) return true;
-  auto full = offset_index_.full(config.segment_index_bytes);
-  if (full && !*full) full = time_index_.full(config.segment_index_bytes);
+  auto full = indexes_.full(config.segment_index_bytes);
   if (!full || *full) return full;
 
   if (!first_timestamp_) {
@@ -259,260 +72,9 @@ Result<bool> Segment::should_roll(int64_t bytes, Offset last, int64_t max_timest
 
 Result<void> Segment::become_inactive(const LogConfig& config) {
   if (!changed_) return {};
-  std::optional<TimestampOffset> largest;
-  {
-    base::MutexLock lock(times_mutex_);
-    if (times_loaded_) largest = max_timestamp_;
-  }
-  if (largest) {
-    if (auto noted = time_index_.maybe_append(largest->timestamp, largest->offset, config.segment_index_bytes, true); !noted) return noted;
-  }
-  if (auto cut = offset_index_.file().trim(); !cut) return cut;
-  if (auto cut = time_index_.file().trim(); !cut) return cut;
-  indexes_unsynced_.store(true, std::memory_order_release);
+  if (auto finished = indexes_.finish(config); !finished) return finished;
   changed_ = false;
-  base::MutexLock lock(file_mutex_);
-  if (preallocated_) {
-    if (auto opened = open(); !opened) return opened;
-    if (auto cut = file_->file().truncate(size()); !cut) return cut;
-    preallocated_ = false;
-    cut_unsynced_.store(true, std::memory_order_release);
-  }
-  return {};
-}
-
-// --- read -------------------------------------------------------------------------------------------------------------------
-
-Result<void> Segment::ensure_indexes() {
-  if (indexes_checked_.load(std::memory_order_acquire)) return {};
-  base::MutexLock lock(check_mutex_);
-  if (indexes_checked_.load(std::memory_order_acquire)) return {};
-  auto sound = offset_index_.check(size());
-  if (sound) sound = time_index_.check();
-  // Without it no time would be found here (a Kafka of before 0.10.1 did not write any).
-  if (sound && !found_time_index_ && size() > 0) sound = fail(ErrorCode::kCorruptMessage, "there is no time index");
-  if (!sound) {
-    if (sound.error().code != ErrorCode::kCorruptMessage) return sound;
-    log::warn("storage", "{}: {}: the indexes are built again", segment_name(base_), sound.error().what);
-    if (auto built = rebuild_indexes(LogConfig{}); !built) return built;
-  }
-  indexes_checked_.store(true, std::memory_order_release);
-  return {};
-}
-
-Result<void> Segment::rebuild_indexes(const LogConfig& config) {
-  auto file = this->file();
-  if (!file) return fail(std::move(file.error()));
-  offset_index_.file().begin_rewrite();
-  time_index_.file().begin_rewrite();
-  base::MutexLock lock(times_mutex_);
-  times_loaded_ = true;
-  max_timestamp_ = {kNoTimestamp, base_};
-  BatchWalk walk((*file)->file(), 0, size(), base_);
-  int64_t since_index = 0;
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) return fail(std::move(batch.error()));
-    if (!*batch) break;
-    if ((*batch)->max_timestamp > max_timestamp_.timestamp) max_timestamp_ = {(*batch)->max_timestamp, (*batch)->last};
-    if (since_index > config.index_interval_bytes) {
-      if (auto noted = offset_index_.append((*batch)->last, static_cast<int32_t>((*batch)->position), config.segment_index_bytes); !noted) return noted;
-      if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes); !noted) return noted;
-      since_index = 0;
-    }
-    since_index += (*batch)->size;
-  }
-  if (auto noted = time_index_.maybe_append(max_timestamp_.timestamp, max_timestamp_.offset, config.segment_index_bytes, true); !noted) return noted;
-  if (auto cut = offset_index_.file().trim(); !cut) return cut;
-  if (auto cut = time_index_.file().trim(); !cut) return cut;
-  indexes_unsynced_.store(true, std::memory_order_release);
-  return {};
-}
-
-Result<bool> Segment::indexes_are_cached() {
-  if (indexes_checked_.load(std::memory_order_acquire)) return true;
-  auto cached = offset_index_.file().ends_are_cached();
-  if (cached && *cached) cached = time_index_.file().ends_are_cached();
-  // A broken one is for ensure_indexes to find.
-  if (!cached && cached.error().code == ErrorCode::kCorruptMessage) return false;
-  return cached;
-}
-
-Result<Segment::Range> Segment::cold_start() {
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  Range range;
-  range.slice.generation = (*opened)->generation();
-  range.slice.file = std::move(*opened);
-  range.slice.size = std::min(size(), kPage);
-  range.cold = range.found = true;
-  known_from_.store(size(), std::memory_order_relaxed);
-  return range;
-}
-
-Result<Segment::Range> Segment::read(Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached) {
-  only_cached = only_cached && size() > 0;
-  if (only_cached) {
-    auto cached = indexes_are_cached();
-    if (!cached) return fail(std::move(cached.error()));
-    if (!*cached) return cold_start();
-  }
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto start = offset_index_.lookup(from, only_cached);
-  if (!start && only_cached && start.error().os_error == EAGAIN) return cold_start();
-  if (!start) return fail(std::move(start.error()));
-  auto range = read_from(*start, from, max_bytes, upper_bound, at_least_one, only_cached);
-  if (!range && may_be_the_index(range.error(), *start)) range = read_from(kSegmentStart, from, max_bytes, upper_bound, at_least_one, only_cached);
-  return range;
-}
-
-std::optional<OffsetPosition> Segment::end_of_known(int64_t from, int64_t limit) {
-  if (limit - from < kWorthSkipping || from < known_from_.load(std::memory_order_relaxed)) return std::nullopt;
-  auto found = offset_index_.batch_before(limit);
-  if (!found || !*found || (*found)->position <= from) return std::nullopt;  // a broken index is for the walk to meet
-  return *found;
-}
-
-Result<Segment::Range> Segment::read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one,
-                                          bool only_cached) {
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  base::SharedFile& shared = **opened;
-  Range range;
-  // Generation before size: a truncation lowers the size first, so a slice of the new generation never reaches beyond it.
-  range.slice.generation = shared.generation();
-  range.next_offset = from;
-  const int64_t end = size();
-  int64_t cached_end = start.position;
-  if (only_cached && start.position < end) {
-    int64_t wanted = std::min({end - start.position, std::max<int64_t>(max_bytes, 1), kLargestProbe});
-    if (!shared.file().resident(start.position, wanted)) {
-      range.slice.file = std::move(*opened);
-      range.slice.position = start.position;
-      range.slice.size = wanted;
-      range.cold = range.found = true;
-      known_from_.store(end, std::memory_order_relaxed);
-      return range;
-    }
-    cached_end += wanted;
-  }
-  BatchWalk walk(shared.file(), start.position, end, base_, first_at_most(start));
-  int64_t total = 0;
-  for (;;) {
-    auto next = walk.next();
-    if (!next) {
-      if (total == 0) return fail(ErrorCode::kCorruptMessage, segment_name(base_) + ".log, " + next.error().what);
-      log::error("storage", "{}.log is broken at {}", segment_name(base_), next.error().what);
-      break;
-    }
-    if (!*next) break;
-    const BatchMeta& batch = **next;
-    if (batch.last < from) continue;
-    range.found = true;
-    if (batch.last >= upper_bound) break;
-    if (total + batch.size > max_bytes && !(total == 0 && at_least_one)) break;
-    if (total == 0) range.slice.position = batch.position;
-    const bool first = total == 0;
-    total += batch.size;
-    range.next_offset = batch.last + 1;
-    if (!first) continue;
-    auto known = end_of_known(walk.position(), std::min(cached_end, range.slice.position + max_bytes));
-    if (!known || known->offset >= upper_bound) continue;
-    BatchWalk behind(shared.file(), known->position, end, range.next_offset, known->offset);
-    if (auto next_known = behind.next(); !next_known || !*next_known || (*next_known)->last != known->offset) continue;
-    total = known->position - range.slice.position;
-    walk.skip_to(known->position, known->offset);
-  }
-  range.slice.size = total;
-  range.slice.file = std::move(*opened);
-  return range;
-}
-
-Result<std::optional<BatchMeta>> Segment::find_batch(Offset offset) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  return walk_from(offset_index_, offset, (*opened)->file(), size(), base_, [&](BatchWalk& walk) -> Result<std::optional<BatchMeta>> {
-    for (;;) {
-      auto batch = walk.next();
-      if (!batch) return fail(std::move(batch.error()));
-      if (!*batch) return std::nullopt;
-      if ((*batch)->last < offset) continue;
-      (*batch)->header = {};
-      return *batch;
-    }
-  });
-}
-
-Result<void> Segment::load_times() {
-  if (times_loaded_) return {};
-  auto last = time_index_.last();
-  if (!last) return fail(std::move(last.error()));
-  max_timestamp_ = *last;
-  times_loaded_ = true;
-  return {};
-}
-
-Result<TimestampOffset> Segment::max_timestamp() {
-  // Before the lock: building the indexes again takes it.
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  base::MutexLock lock(times_mutex_);
-  if (auto loaded = load_times(); !loaded) return fail(std::move(loaded.error()));
-  return max_timestamp_;
-}
-
-Result<int64_t> Segment::largest_timestamp() {
-  auto largest = max_timestamp();
-  if (!largest) return fail(std::move(largest.error()));
-  return largest->timestamp >= 0 ? largest->timestamp : modified_ms();
-}
-
-Result<int64_t> Segment::first_batch_timestamp() {
-  {
-    base::MutexLock lock(times_mutex_);
-    if (first_batch_timestamp_) return *first_batch_timestamp_;
-  }
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  BatchWalk walk((*opened)->file(), 0, size(), base_);
-  auto first = walk.next();
-  if (!first) return fail(std::move(first.error()));
-  base::MutexLock lock(times_mutex_);
-  first_batch_timestamp_ = *first ? (*first)->max_timestamp : kNoTimestamp;
-  return *first_batch_timestamp_;
-}
-
-Result<int64_t> Segment::offset_index_bytes() {
-  auto count = offset_index_.file().count();
-  if (!count) return fail(std::move(count.error()));
-  return int64_t{*count} * OffsetIndex::kEntrySize;
-}
-
-Result<int64_t> Segment::time_index_bytes() {
-  auto count = time_index_.file().count();
-  if (!count) return fail(std::move(count.error()));
-  return int64_t{*count} * TimeIndex::kEntrySize;
-}
-
-Result<std::optional<TimestampOffset>> Segment::find_timestamp(int64_t timestamp, Offset lowest) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto near = time_index_.lookup(timestamp);
-  if (!near) return fail(std::move(near.error()));
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  base::File& log = (*opened)->file();
-  return walk_from(offset_index_, std::max(near->offset, lowest), log, size(), base_, [&](BatchWalk& walk) -> Result<std::optional<TimestampOffset>> {
-    for (;;) {
-      auto batch = walk.next();
-      if (!batch) return fail(std::move(batch.error()));
-      if (!*batch) return std::nullopt;
-      if ((*batch)->max_timestamp < timestamp || (*batch)->last < lowest) continue;
-      auto bytes = read_exactly(log, (*batch)->position, (*batch)->size);
-      if (!bytes) return fail(std::move(bytes.error()));
-      auto found = first_record(record::Frame(*bytes), timestamp, lowest);
-      if (!found || *found) return found;
-    }
-  });
+  return log_.trim();
 }
 
 // --- truncate, flush, drop --------------------------------------------------------------------------------------------------
@@ -522,126 +84,25 @@ Result<void> Segment::truncate_to(Offset offset) {
   if (!first) return fail(std::move(first.error()));
   if (!*first) return {};
   const BatchMeta& batch = **first;
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) return opened;
-    file = file_;
-    ++truncations_;
-    // The size first: see read_from.
-    size_.store(batch.position, std::memory_order_seq_cst);
-    synced_.store(std::min(synced_.load(std::memory_order_relaxed), batch.position), std::memory_order_release);
-    writeback_.store(std::min(writeback_.load(std::memory_order_relaxed), batch.position - batch.position % kPage), std::memory_order_relaxed);
-    preallocated_ = false;
-  }
-  file->invalidate();
-  if (auto cut = file->file().truncate(batch.position); !cut) return cut;
-  if (auto cut = offset_index_.truncate_to(batch.base); !cut) return cut;
-  if (auto cut = time_index_.truncate_to(batch.base); !cut) return cut;
-  if (auto cut = txn_index_.truncate_to(batch.base, base_); !cut) return cut;
-  cut_unsynced_.store(true, std::memory_order_release);
-  indexes_unsynced_.store(true, std::memory_order_release);
+  auto file = log_.cut_to(batch.position);
+  if (!file) return fail(std::move(file.error()));
   changed_ = true;
-  bytes_since_index_ = 0;
+  first_batch_timestamp_.store(kNotRead, std::memory_order_relaxed);
   if (batch.position == 0) {
     first_timestamp_.reset();
     created_ms_ = dir_->clock().wall_ms();
   }
-
-  // Batches behind the last time index entry may have greater timestamps.
-  base::MutexLock lock(times_mutex_);
-  auto last = time_index_.last();
-  if (!last) return fail(std::move(last.error()));
-  max_timestamp_ = *last;
-  times_loaded_ = true;
-  first_batch_timestamp_.reset();
-  auto greatest = walk_from(offset_index_, last->offset, file->file(), size(), base_, [&](BatchWalk& walk) -> Result<TimestampOffset> {
-    for (TimestampOffset found = *last;;) {
-      auto next = walk.next();
-      if (!next) return fail(std::move(next.error()));
-      if (!*next) return found;
-      if ((*next)->max_timestamp > found.timestamp) found = {(*next)->max_timestamp, (*next)->last};
-    }
-  });
-  if (!greatest) return fail(std::move(greatest.error()));
-  max_timestamp_ = *greatest;
-  return {};
-}
-
-Result<void> Segment::sync_log(bool always) {
-  std::shared_ptr<base::SharedFile> file;
-  uint64_t truncations;
-  const int64_t upto = size();
-  const bool cut = cut_unsynced_.exchange(false, std::memory_order_acq_rel);
-  if (!cut && !always && synced_.load(std::memory_order_acquire) >= upto) return {};
-  {
-    base::MutexLock lock(file_mutex_);
-    if (auto opened = open(); !opened) {
-      if (cut) cut_unsynced_.store(true, std::memory_order_release);
-      return opened;
-    }
-    file = file_;
-    truncations = truncations_;
-  }
-  if (auto synced = file->file().sync_data(); !synced) {
-    if (cut) cut_unsynced_.store(true, std::memory_order_release);
-    return synced;
-  }
-  base::MutexLock lock(file_mutex_);
-  if (truncations == truncations_) {
-    synced_.store(std::max(synced_.load(std::memory_order_relaxed), upto), std::memory_order_release);
-    writeback_.store(std::max(writeback_.load(std::memory_order_relaxed), upto - upto % kPage), std::memory_order_relaxed);
-  }
-  return {};
-}
-
-Result<void> Segment::sync_indexes() {
-  // Before the syncs: a change that comes while they run has to be synced again.
-  if (!indexes_unsynced_.exchange(false, std::memory_order_acq_rel)) return {};
-  // Indexes of an empty segment are not believed if they are not empty: there is nothing to keep.
-  if (size() == 0) return {};
-  auto synced = offset_index_.file().sync();
-  if (synced) synced = time_index_.file().sync();
-  if (synced) synced = txn_index_.sync();
-  if (!synced) indexes_unsynced_.store(true, std::memory_order_release);
-  return synced;
-}
-
-void Segment::start_writeback() {
-  std::shared_ptr<base::SharedFile> file;
-  int64_t from, upto;
-  {
-    base::MutexLock lock(file_mutex_);
-    if (!open()) return;  // the flush will tell
-    file = file_;
-    from = writeback_.load(std::memory_order_relaxed);
-    // Not the page that the next append goes on with.
-    upto = size() - size() % kPage;
-    if (upto <= from) return;
-    writeback_.store(upto, std::memory_order_relaxed);
-  }
-  file->file().start_writeback(from, upto - from);
-}
-
-void Segment::invalidate_readers() {
-  std::shared_ptr<base::SharedFile> file;
-  {
-    base::MutexLock lock(file_mutex_);
-    file = last_file_.lock();
-  }
-  if (file != nullptr) file->invalidate();
+  return indexes_.truncate_to(batch.base, (*file)->file());
 }
 
 void Segment::assume_records_synced() {
-  assume_synced(true);
-  indexes_unsynced_.store(true, std::memory_order_release);
+  log_.assume_synced(true);
+  indexes_.assume_synced(false);
 }
 
 void Segment::assume_synced(bool synced) {
-  cut_unsynced_.store(!synced, std::memory_order_release);
-  synced_.store(synced ? size() : 0, std::memory_order_release);
-  writeback_.store(size() - size() % kPage, std::memory_order_relaxed);  // the kernel has begun long ago, or a flush will see to it
-  indexes_unsynced_.store(!synced, std::memory_order_release);
+  log_.assume_synced(synced);
+  indexes_.assume_synced(synced);
 }
 
 Result<void> Segment::mark_deleted() {
@@ -651,26 +112,21 @@ Result<void> Segment::mark_deleted() {
 }
 
 Result<void> Segment::change_suffix(const std::string& suffix) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   if (suffix_ == suffix) return {};
-  if (auto renamed = dir_->files().rename(path_ + ".log" + suffix_, path_ + ".log" + suffix); !renamed) return renamed;
+  if (auto renamed = log_.move_to(path_ + ".log" + suffix); !renamed) return renamed;
   suffix_ = suffix;
-  Result<void> result;
-  for (auto moved : {offset_index_.file().move_to(path_ + ".index" + suffix), time_index_.file().move_to(path_ + ".timeindex" + suffix),
-                     txn_index_.move_to(path_ + ".txnindex" + suffix)}) {
-    if (!moved && result) result = std::move(moved);
-  }
-  return result;
+  return indexes_.move_to(path_, suffix_);
 }
 
 Result<void> Segment::set_modified(int64_t modified_ms) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   modified_ms_.store(modified_ms, std::memory_order_relaxed);
   return dir_->files().set_modified(path_ + ".log" + suffix_, modified_ms);
 }
 
 Result<void> Segment::remove_files() {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   Result<void> result;
   for (const char* kind : {".log", ".index", ".timeindex", ".txnindex"}) {
     auto removed = dir_->files().remove(path_ + kind + suffix_);
@@ -680,160 +136,10 @@ Result<void> Segment::remove_files() {
 }
 
 void Segment::renamed_folder(const std::string& folder) {
-  base::MutexLock lock(file_mutex_);
+  base::MutexLock lock(names_mutex_);
   path_ = folder + "/" + segment_name(base_);
-  offset_index_.file().renamed_to(path_ + ".index" + suffix_);
-  time_index_.file().renamed_to(path_ + ".timeindex" + suffix_);
-  txn_index_.renamed_to(path_ + ".txnindex" + suffix_);
-}
-
-// --- recovery ---------------------------------------------------------------------------------------------------------------
-
-Result<Segment::Recovered> Segment::recover(Offset check_crc_from, const LogConfig& config, const Visit& visit) {
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  base::File& file = (*opened)->file();
-  auto file_size = file.size();
-  if (!file_size) return fail(std::move(file_size.error()));
-  offset_index_.file().begin_rewrite();
-  time_index_.file().begin_rewrite();
-  if (auto cleared = txn_index_.reset(); !cleared) return fail(std::move(cleared.error()));
-  indexes_checked_.store(true, std::memory_order_release);
-  {
-    base::MutexLock lock(times_mutex_);
-    times_loaded_ = true;
-    max_timestamp_ = {kNoTimestamp, base_};
-  }
-  size_.store(0, std::memory_order_release);
-  first_timestamp_.reset();
-  bytes_since_index_ = 0;
-  const int64_t modified_ms = this->modified_ms();
-
-  Recovered result;
-  result.next_offset = base_;
-  Bytes buffer;
-  int64_t buffer_at = 0, buffer_size = 0;  // what of the file stands in it
-  auto bytes_at = [&](int64_t position, int64_t size) -> Result<ByteView> {
-    if (position < buffer_at || position + size > buffer_at + buffer_size) {
-      buffer.resize(static_cast<size_t>(std::min(std::max(size, kRecoveryBuffer), *file_size - position)));
-      auto got = file.pread(position, buffer);
-      if (!got) return fail(std::move(got.error()));
-      buffer_at = position;
-      buffer_size = static_cast<int64_t>(*got);
-    }
-    int64_t there = std::min(size, buffer_at + buffer_size - position);
-    return ByteView(buffer.data() + (position - buffer_at), static_cast<size_t>(std::max<int64_t>(there, 0)));
-  };
-
-  BatchWalk walk(file, 0, *file_size, base_);
-  int64_t good = 0;
-  while (good < *file_size) {
-    auto next = walk.next();
-    if (!next) {
-      if (next.error().code != ErrorCode::kCorruptMessage) return fail(std::move(next.error()));
-      result.reason = next.error().what;
-      break;
-    }
-    if (!*next) {
-      result.reason = "position " + std::to_string(good) + ": a batch is cut off";
-      break;
-    }
-    BatchMeta batch = **next;
-    if (batch.last - base_ > INT32_MAX) {
-      result.reason = "position " + std::to_string(good) + ": offset " + std::to_string(batch.last.value) + " is out of the segment's range";
-      break;
-    }
-    record::BatchView whole;
-    const bool check_crc = batch.last >= check_crc_from;
-    if (check_crc || (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch)) {
-      auto bytes = bytes_at(batch.position, batch.size);
-      if (!bytes) return fail(std::move(bytes.error()));
-      if (static_cast<int64_t>(bytes->size()) != batch.size || (check_crc && !record::Frame(*bytes).crc_matches())) {
-        result.reason = "position " + std::to_string(good) + ": the CRC of the batch at offset " + std::to_string(batch.base.value) + " is wrong";
-        break;
-      }
-      if (batch.magic == record::kMagicV2) whole = record::BatchView(*bytes);
-    }
-    if (visit) {
-      if (auto seen = visit(batch, whole); !seen) return fail(std::move(seen.error()));
-    }
-    if (auto noted = note_batch(batch.last, batch.size, batch.max_timestamp, config, modified_ms); !noted) return fail(std::move(noted.error()));
-    good += batch.size;
-    result.next_offset = batch.last + 1;
-  }
-  if (good < *file_size) {
-    result.truncated_bytes = *file_size - good;
-    // Durable at once: the offsets are given again, and an old batch must not come back in their place.
-    if (auto cut = file.truncate(good); !cut) return fail(std::move(cut.error()));
-    if (auto synced = file.sync_data(); !synced) return fail(std::move(synced.error()));
-  }
-  if (auto closed = become_inactive(config); !closed) return fail(std::move(closed.error()));
-  for (IndexFile* index : {&offset_index_.file(), &time_index_.file()}) {
-    if (auto ended = index->trim(); !ended) return fail(std::move(ended.error()));  // if there was no batch
-  }
-  return result;
-}
-
-Result<std::optional<Offset>> Segment::find_next_offset() {
-  if (size() == 0) return base_;
-  auto last = offset_index_.last();
-  if (!last) {
-    if (last.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
-    return fail(std::move(last.error()));
-  }
-  if (last->position < 0 || last->position >= size() || last->offset < base_) return std::nullopt;
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  BatchWalk walk((*opened)->file(), last->position, size(), base_);
-  Offset next = base_;
-  for (;;) {
-    auto batch = walk.next();
-    if (!batch) {
-      if (batch.error().code == ErrorCode::kCorruptMessage) return std::nullopt;
-      return fail(std::move(batch.error()));
-    }
-    if (!*batch) break;
-    next = (*batch)->last + 1;
-  }
-  if (walk.position() != size()) return std::nullopt;
-  return next;
-}
-
-Result<void> Segment::for_each_batch(Offset from, const Visit& visit, Offset upto) {
-  if (auto ready = ensure_indexes(); !ready) return ready;
-  auto opened = file();
-  if (!opened) return fail(std::move(opened.error()));
-  base::File& file = (*opened)->file();
-  return walk_from(offset_index_, from, file, size(), base_, [&](BatchWalk& walk) -> Result<void> {
-    for (;;) {
-      auto next = walk.next();
-      if (!next) return fail(std::move(next.error()));
-      if (!*next) return {};
-      const BatchMeta& batch = **next;
-      if (batch.last < from) continue;
-      if (batch.base >= upto) return {};
-      Bytes body;
-      record::BatchView whole;
-      if (batch.header && batch.header.is_control() && batch.size <= kLargestControlBatch) {
-        auto bytes = read_exactly(file, batch.position, batch.size);
-        if (!bytes) return fail(std::move(bytes.error()));
-        body = std::move(*bytes);
-        whole = record::BatchView(body);
-      }
-      if (auto seen = visit(batch, whole); !seen) return seen;
-    }
-  });
-}
-
-Result<Segment::Tail> Segment::tail_below(Offset offset, int64_t bytes) {
-  if (auto ready = ensure_indexes(); !ready) return fail(std::move(ready.error()));
-  auto end = offset_index_.lookup(offset);
-  if (!end) return fail(std::move(end.error()));
-  Result<std::optional<OffsetPosition>> start;
-  if (end->position > bytes) start = offset_index_.batch_before(end->position - bytes, false);
-  if (!start) return fail(std::move(start.error()));
-  if (!*start) return Tail{base_, end->position};
-  return Tail{(*start)->offset, end->position - (*start)->position};
+  log_.renamed_to(path_ + ".log" + suffix_);
+  indexes_.renamed_to(path_, suffix_);
 }
 
 }  // namespace odradek::storage

@@ -1,6 +1,5 @@
 // One piece of a log: `<base offset>.log` with its indexes. The newest segment of a log is appended to; the others never change
 // but to be truncated or dropped.
-// Files are opened at first use and, once everything in them is flushed, closed again when the descriptor cache wants so.
 // Thread: append, become_inactive, truncate: one at a time (the Log's lock); the rest from any.
 #pragma once
 
@@ -9,25 +8,19 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/file_slice.h"
 #include "base/mutex.h"
-#include "storage/files/file_cache.h"
-#include "storage/index/offset_index.h"
-#include "storage/index/time_index.h"
-#include "storage/index/txn_index.h"
 #include "storage/segment/batch_walk.h"
 #include "storage/segment/log_config.h"
+#include "storage/segment/log_file.h"
+#include "storage/segment/segment_indexes.h"
 
 namespace odradek::storage {
 
 class LogDir;
 
-// "00000000000000000042" and the path of a segment's file.
-std::string segment_name(Offset base);
-
-class Segment : private FileCache::Client {
+class Segment {
  public:
   // Files as they stand on the disk (or none); opens nothing.
   struct Found {
@@ -39,14 +32,13 @@ class Segment : private FileCache::Client {
   };
   // `suffix` stands behind the names of all its files, e.g. ".cleaned".
   Segment(std::shared_ptr<LogDir> dir, const std::string& folder, Offset base, const Found& found, const std::string& suffix = "");
-  ~Segment();
 
   // A new, empty one, with preallocated indexes as the active segment has them. What was there under these names is gone.
   static Result<std::shared_ptr<Segment>> create(const std::shared_ptr<LogDir>& dir, const std::string& folder, Offset base, const LogConfig& config, int64_t now_ms,
                                                  const std::string& suffix = "");
 
   Offset base_offset() const { return base_; }
-  int64_t size() const { return size_.load(std::memory_order_acquire); }
+  int64_t size() const { return log_.size(); }
   int64_t modified_ms() const { return modified_ms_.load(std::memory_order_relaxed); }
 
   // --- append -----------------------------------------------------------------------------------------------------------
@@ -54,14 +46,14 @@ class Segment : private FileCache::Client {
   Result<void> write(ByteView batches, const LogConfig& config);
   // One written batch behind the former: moves the end, keeps the indexes.
   Result<void> note_batch(Offset last, int64_t size, int64_t max_timestamp, const LogConfig& config, int64_t now_ms);
-  Result<void> note_aborted(const AbortedTransaction& aborted) { return txn_index_.append(aborted); }
+  Result<void> note_aborted(const AbortedTransaction& aborted) { return indexes_.txn_index().append(aborted); }
   // Whether the next append (of `bytes`, up to offset `last`, with `max_timestamp`) belongs into a new segment.
   Result<bool> should_roll(int64_t bytes, Offset last, int64_t max_timestamp, int64_t jitter_ms, const LogConfig& config, int64_t now_ms);
   // The last time index entry, indexes and log cut to what they hold.
   Result<void> become_inactive(const LogConfig& config);
 
   // --- read -------------------------------------------------------------------------------------------------------------
-  Result<std::shared_ptr<base::SharedFile>> file();
+  Result<std::shared_ptr<base::SharedFile>> file() { return log_.file(); }
   struct Range {
     base::FileSlice slice;
     Offset next_offset{-1};
@@ -73,7 +65,7 @@ class Segment : private FileCache::Client {
   // The first batch that reaches `offset`; its header is not kept.
   Result<std::optional<BatchMeta>> find_batch(Offset offset);
   // Greatest timestamp and the last offset of the batch that holds it; {-1, base offset} without timestamps.
-  Result<TimestampOffset> max_timestamp();
+  Result<TimestampOffset> max_timestamp() { return indexes_.max_timestamp(); }
   // As Kafka: the greatest timestamp, else the time of the last change of the file.
   Result<int64_t> largest_timestamp();
   // Of the first batch, its greatest; -1 if there is none. For segments that are not appended to.
@@ -83,29 +75,27 @@ class Segment : private FileCache::Client {
   Result<int64_t> time_index_bytes();
   // First record at or above `lowest` with a timestamp at or after the given one.
   Result<std::optional<TimestampOffset>> find_timestamp(int64_t timestamp, Offset lowest);
-  TxnIndex& txn_index() { return txn_index_; }
+  TxnIndex& txn_index() { return indexes_.txn_index(); }
 
   // --- truncate, flush, drop --------------------------------------------------------------------------------------------
   // Cuts off the first batch that reaches `offset` and all behind it. No reader of the file is in a send when this returns.
   Result<void> truncate_to(Offset offset);
-  bool unflushed() const { return log_unsynced() || indexes_unsynced_.load(std::memory_order_acquire); }
+  bool unflushed() const { return log_unsynced() || indexes_.unsynced(); }
   // fdatasync of the log / of the indexes of a segment that is appended to no more. Block on the disk.
   // `always`: even if a flush elsewhere has just taken it on.
-  Result<void> sync_log(bool always = false);
-  Result<void> sync_indexes();
-  bool log_unsynced() const {
-    return synced_.load(std::memory_order_acquire) < size() || cut_unsynced_.load(std::memory_order_acquire);
-  }
+  Result<void> sync_log(bool always = false) { return log_.sync(always); }
+  Result<void> sync_indexes() { return indexes_.sync(); }
+  bool log_unsynced() const { return log_.unsynced(); }
   // Enough has been written since the kernel was last told to begin with it.
-  bool writeback_is_due() const { return size_.load(std::memory_order_relaxed) - writeback_.load(std::memory_order_relaxed) >= kWritebackBytes; }
+  bool writeback_is_due() const { return log_.writeback_is_due(); }
   // Whole pages up to the end; does not wait for them, but may wait for room in the disk's queue.
-  void start_writeback();
+  void start_writeback() { log_.start_writeback(); }
   // Everything that is in the files counts as durable (clean start), or nothing.
   void assume_synced(bool synced);
   // The records do; of the indexes nothing is known.
   void assume_records_synced();
   // No send of what readers hold runs any more, and none begins.
-  void invalidate_readers();
+  void invalidate_readers() { log_.invalidate_readers(); }
   // Adds `.deleted` to all names (readers go on with their open file) / removes the files.
   Result<void> mark_deleted();
   Result<void> remove_files();
@@ -136,73 +126,30 @@ class Segment : private FileCache::Client {
     int64_t bytes = 0;
   };
   Result<Tail> tail_below(Offset offset, int64_t bytes);
-  bool has_offset_index() const { return found_offset_index_; }
+  bool has_offset_index() const { return indexes_.found_offset_index(); }
 
  private:
-  bool try_close_file() override;
-  Result<void> open(base::OpenMode mode = base::OpenMode::kReadWrite) REQUIRES(file_mutex_);
-  Result<void> load_times() REQUIRES(times_mutex_);
-  // The indexes were found on the disk: believed if they are there and sound, else built again from the log.
-  Result<void> ensure_indexes();
-  // What that reads, and what a lookup needs first, is in the page cache.
-  Result<bool> indexes_are_cached();
   // The index cannot be read without waiting for the disk: whoever waits for this slice may do that, too.
   Result<Range> cold_start();
-  Result<void> rebuild_indexes(const LogConfig& config);
-  Result<void> index_batch(const BatchMeta& batch, const LogConfig& config);
   // Where a batch begins up to which the heads in the file need no look: they are this process's own, and the disk has given none of them back.
   std::optional<OffsetPosition> end_of_known(int64_t from, int64_t limit);
   Result<Range> read_from(OffsetPosition start, Offset from, int64_t max_bytes, Offset upper_bound, bool at_least_one, bool only_cached);
 
   const std::shared_ptr<LogDir> dir_;  // shared: a response may keep a segment longer than the log manager lives
   const Offset base_;
-  mutable base::Mutex file_mutex_;
-  std::string path_ GUARDED_BY(file_mutex_);  // folder and base name, without the suffix
-  std::string suffix_ GUARDED_BY(file_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
-  std::shared_ptr<base::SharedFile> file_ GUARDED_BY(file_mutex_);    // shared with the slices of responses
-  std::weak_ptr<base::SharedFile> last_file_ GUARDED_BY(file_mutex_);  // so that one file has one generation
-  bool preallocated_ GUARDED_BY(file_mutex_) = false;
+  base::Mutex names_mutex_;  // one change of names at a time; taken before the locks of the files
+  std::string path_ GUARDED_BY(names_mutex_);    // folder and base name, without the suffix
+  std::string suffix_ GUARDED_BY(names_mutex_);  // "", ".deleted", ".cleaned" or ".swap"
 
-  uint64_t truncations_ GUARDED_BY(file_mutex_) = 0;
-
-  std::atomic<bool> writing_{false};  // from the start of a write until the size shows it: the descriptor stays open
-  std::atomic<int64_t> size_;
+  LogFile log_;
+  SegmentIndexes indexes_;
   std::atomic<int64_t> known_from_;  // what lies below was, or may have been, read from the disk
-  std::atomic<int64_t> synced_{0};
-  static constexpr int64_t kWritebackBytes = 4 << 20;
-  std::atomic<int64_t> writeback_{0};  // the kernel was told to write what lies below
-  std::atomic<bool> cut_unsynced_{false};  // the file was made shorter: what was cut off must not come back
-  std::atomic<bool> indexes_unsynced_{false};
   std::atomic<int64_t> modified_ms_;
-  std::atomic<bool> indexes_checked_{false};
-  base::Mutex check_mutex_;  // one check of the indexes at a time
-  const bool found_offset_index_, found_time_index_;
+  static constexpr int64_t kNotRead = INT64_MIN;
+  std::atomic<int64_t> first_batch_timestamp_{kNotRead};
   int64_t created_ms_;
-
-  OffsetIndex offset_index_;
-  TimeIndex time_index_;
-  TxnIndex txn_index_;
-
-  base::Mutex times_mutex_;
-  bool times_loaded_ GUARDED_BY(times_mutex_) = false;
-  TimestampOffset max_timestamp_ GUARDED_BY(times_mutex_);
-  std::optional<int64_t> first_batch_timestamp_ GUARDED_BY(times_mutex_);
   std::optional<int64_t> first_timestamp_;  // of the first batch; the appender's
-  int64_t bytes_since_index_ = 0;           // the appender's
   bool changed_ = false;                    // the appender's: since the indexes were trimmed
-};
-
-// What of a log could be compacted now, with Kafka's rules.
-struct CleanPlan {
-  std::vector<std::shared_ptr<Segment>> segments;  // all below `end`, from the log's first one on; shared with the log
-  Offset first_dirty{0};     // below it everything has been compacted
-  Offset end{0};             // a segment's base; nothing from here on is touched
-  int64_t clean_bytes = 0;
-  int64_t dirty_bytes = 0;
-  int64_t overdue_ms = 0;    // by max.compaction.lag.ms
-  uint64_t truncations = 0;  // the log's, when this was made
-
-  double dirty_ratio() const { return dirty_bytes == 0 ? 0 : static_cast<double>(dirty_bytes) / static_cast<double>(clean_bytes + dirty_bytes); }
 };
 
 }  // namespace odradek::storage
