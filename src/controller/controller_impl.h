@@ -93,6 +93,8 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   };
   // Writes the states, brings the records in line. The errors are in the order of `changes`; kBadVersion re-reads the record.
   Async<std::vector<metadata::StoreError>> write_states(std::vector<StateChange> changes);
+  // Counts and says that it is so: for every election that may be.
+  void note_if_unclean(const TopicPartition& tp, const PartitionRecord& before, const Leadership& next);
   // Elects and shrinks so that only online replicas count; tells the brokers. `partitions`: where something may be to do.
   Async<void> settle_partitions(std::vector<TopicPartition> partitions);
   // What a new controller does before it has read the states: the same, from what it was told when it was not in office. Those whose

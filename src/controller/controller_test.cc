@@ -699,6 +699,21 @@ TEST_F(ControllerTest, ElectsOutsideTheIsrOnlyIfAllowed) {
   EXPECT_EQ(elect(1, "u"), ErrorCode::kElectionNotNeeded);
 }
 
+TEST_F(ControllerTest, CountsEachElectionOutsideTheIsr) {
+  for (int32_t id : {0, 1, 2, 3}) start(id);
+  create(assigned("u", {{1, 2, 3}}));
+  ASSERT_EQ(alter_isr(1, "u", {1}, 0, 0).error_code, 0);
+  unclean_ = true;
+  kill(1);
+  runtime_.advance(1000);
+  EXPECT_EQ(broker(0).image.current()->find_partition("u", 0)->leader, BrokerId{2});
+  EXPECT_EQ(active().counts().unclean_elections, 1);
+  kill(2);  // before it has recovered
+  runtime_.advance(1000);
+  EXPECT_EQ(broker(0).image.current()->find_partition("u", 0)->leader, BrokerId{3});
+  EXPECT_EQ(active().counts().unclean_elections, 2);
+}
+
 TEST_F(ControllerTest, ChangesTheIsrForTheLeaderAlone) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("a", {{1, 2}}));

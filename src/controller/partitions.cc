@@ -91,6 +91,12 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
   co_return errors;
 }
 
+void Controller::Impl::note_if_unclean(const TopicPartition& tp, const PartitionRecord& before, const Leadership& next) {
+  if (!is_unclean(before, next)) return;
+  ++unclean_elections;
+  log::warn("controller", "{}: no member of the ISR is left, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
+}
+
 Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> partitions) {
   std::sort(partitions.begin(), partitions.end());
   partitions.erase(std::unique(partitions.begin(), partitions.end()), partitions.end());
@@ -105,10 +111,7 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     if (next == leadership_of(*record)) continue;
     // A leader that is shutting down keeps what nobody else can take.
     if (next.leader == kNoBroker && state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp})) continue;
-    if (next.recovering && !record->recovering) {
-      ++unclean_elections;
-      log::warn("controller", "{}: no member of the ISR is live, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
-    }
+    note_if_unclean(tp, *record, next);
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
@@ -394,7 +397,7 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
       if (!record->has_state || next.leader == kNoBroker) {
         results[tp] = ErrorCode::kEligibleLeadersNotAvailable;
       } else {
-        if (next.recovering) ++unclean_elections;
+        note_if_unclean(tp, *record, next);
         changes.push_back({tp, std::move(next)});
       }
     } else {
