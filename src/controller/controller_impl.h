@@ -1,7 +1,7 @@
 // Inside the controller: the queue of events, the office, and the steps that change the cluster. One event runs at a time, from its
 // first read to its last write; others wait. Methods that are coroutines are called from events alone.
 // Sources: controller.cc (office, events), brokers.cc (come, go, shut down), topics.cc (creation, enlargement, deletion),
-// partitions.cc (states, ISR changes, elections), reassignment.cc.
+// partitions.cc (states, ISR changes), leader_elections.cc (those asked for), reassignment.cc, producer_ids.cc.
 // Thread: the metadata executor.
 #pragma once
 
@@ -106,15 +106,19 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // Creates the states of partitions that have none and a live replica.
   Async<void> create_states(std::vector<TopicPartition> partitions);
   Async<void> handle_alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply);
-  Async<void> handle_allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply);
+  Online online_for(const TopicPartition& tp) const {
+    return [this, tp](BrokerId broker) { return state.is_online(broker, tp); };
+  }
+
+  // --- elections that are asked for (leader_elections.cc) --------------------------------------------------------------------------------
   Async<void> handle_elect_leaders(protocol::ElectLeadersRequest request, Reply<protocol::ElectLeadersResponse> reply);
   // Per partition what came of it.
   Async<std::map<TopicPartition, ErrorCode>> elect(std::vector<TopicPartition> partitions, bool unclean);
   Async<void> balance_leaders();
   Async<void> on_preferred_election_node();
-  Online online_for(const TopicPartition& tp) const {
-    return [this, tp](BrokerId broker) { return state.is_online(broker, tp); };
-  }
+
+  // --- producer ids (producer_ids.cc) -------------------------------------------------------------------------------------------------
+  Async<void> handle_allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply);
 
   // --- brokers (brokers.cc) -----------------------------------------------------------------------------------------------------------
   Async<void> on_brokers_changed();
