@@ -1,7 +1,5 @@
 #include "net/link.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -24,6 +22,7 @@
 #include "base/mutex.h"
 #include "base/thread.h"
 #include "model/error_code.h"
+#include "net/resolve.h"
 #include "net/socket.h"
 #include "net/tcp_state.h"
 
@@ -35,35 +34,6 @@ constexpr size_t kFirstRoom = 64 * 1024;
 constexpr size_t kScratch = 64 * 1024;
 constexpr size_t kReadPerTurn = 1 << 20;  // then other links have their turn
 constexpr size_t kPartsPerWrite = 16;
-
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-};
-
-// Empty and `fault`: no such name.
-std::vector<SocketAddress> look_up(const Endpoint& to, bool numeric_only, std::string& fault) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  if (numeric_only) hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  std::vector<SocketAddress> addresses;
-  if (int error = ::getaddrinfo(to.host.c_str(), std::to_string(to.port).c_str(), &hints, &found); error != 0) {
-    fault = to.host + ": " + ::gai_strerror(error);
-    return addresses;
-  }
-  for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    if (at->ai_addrlen > sizeof(sockaddr_storage)) continue;
-    SocketAddress& address = addresses.emplace_back();
-    std::memcpy(&address.storage, at->ai_addr, at->ai_addrlen);
-    address.size = at->ai_addrlen;
-  }
-  ::freeaddrinfo(found);
-  // IPv4 first, as Java: where IPv6 leads nowhere, an attempt takes all the time that there is.
-  std::stable_partition(addresses.begin(), addresses.end(), [](const SocketAddress& address) { return address.storage.ss_family == AF_INET; });
-  if (addresses.empty()) fault = to.host + " has no address";
-  return addresses;
-}
 
 class LinkThread;
 
@@ -222,7 +192,7 @@ class LinkThread {
     int error = 0;
     while (link->next_address < link->addresses.size()) {
       const SocketAddress& address = link->addresses[link->next_address++];
-      Descriptor socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
       if (socket.get() < 0) {
         error = errno;
         continue;
@@ -233,7 +203,7 @@ class LinkThread {
       const LinkOptions& options = link->options;
       if (options.send_buffer_bytes >= 0) ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &options.send_buffer_bytes, sizeof(int));
       if (options.receive_buffer_bytes >= 0) ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &options.receive_buffer_bytes, sizeof(int));
-      if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 && errno != EINPROGRESS) {
+      if (::connect(socket.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) {
         error = errno;
         continue;
       }
@@ -557,20 +527,17 @@ class TcpLinks final : public Links {
       return link;
     }
     state->start_timer();
-    std::string fault;
-    auto addresses = look_up(to, true, fault);
-    if (!addresses.empty()) {
-      thread.connect(std::move(state), std::move(addresses));
+    if (auto addresses = resolve(to.host, to.port, Names::kNumeric)) {
+      thread.connect(std::move(state), std::move(*addresses));
       return link;
     }
     resolver().post([weak = std::weak_ptr<LinkState>(state)] {
       auto self = weak.lock();
       if (!self) return;
-      std::string why;
-      auto found = look_up(self->to, false, why);
-      if (found.empty()) return self->fail_all({ErrorCode::kNetworkException, why});
+      auto found = resolve(self->to.host, self->to.port);
+      if (!found) return self->fail_all({ErrorCode::kNetworkException, self->to.host + ": " + found.error().what});
       LinkThread& runs_on = self->thread;
-      runs_on.connect(std::move(self), std::move(found));
+      runs_on.connect(std::move(self), std::move(*found));
     });
     return link;
   }
