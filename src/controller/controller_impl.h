@@ -1,6 +1,6 @@
 // Inside the controller: the queue of events, the office, and the steps that change the cluster. One event runs at a time, from its
 // first read to its last write; others wait. Methods that are coroutines are called from events alone.
-// Sources: controller.cc (office, events), brokers.cc (come, go, shut down), topics.cc (creation, enlargement, deletion),
+// Sources: controller.cc (events, counts), office.cc, writes.cc, brokers.cc (come, go, shut down), topics.cc (creation, enlargement, deletion),
 // partitions.cc (states, ISR changes), leader_elections.cc (those asked for), reassignment.cc, producer_ids.cc.
 // Thread: the metadata executor.
 #pragma once
@@ -61,7 +61,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // A watch that posts `event` for the present office.
   metadata::TreeClient::SharedWatch watch(EventKind kind, Event event);
 
-  // --- office (controller.cc) -------------------------------------------------------------------------------------------------------
+  // --- office (office.cc) -------------------------------------------------------------------------------------------------------
   Async<void> run_for_office();
   Async<bool> win_or_lose();
   Async<void> take_office();
@@ -70,7 +70,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   void schedule_balance(int64_t delay_ms);
   bool in_office() const { return active.load(std::memory_order_relaxed); }
 
-  // --- writes under the check of /controller_epoch ------------------------------------------------------------------------------------
+  // --- writes under the check of /controller_epoch (writes.cc) ---------------------------------------------------------------------------
   // The results of single operations; kConnectionLoss is repeated inside. A failed check resigns: then in_office() is false.
   struct Write {
     metadata::StoreError error = metadata::StoreError::kNone;
