@@ -23,55 +23,6 @@
 namespace odradek::coordinator {
 
 struct GroupMember {
-  std::string member_id;
-  std::optional<std::string> instance_id;
-  Bytes metadata;
-};
-ErrorCode error = ErrorCode::kNone;
-int32_t generation = -1;
-std::optional<std::string> protocol_type;
-std::optional<std::string> protocol_name;
-std::string leader;
-bool skip_assignment = false;
-std::string member_id;
-std::vector<Member> members;  // only for the leader
-};
-
-struct SyncRequest {
-std::string member_id;
-int32_t generation = -1;
-std::optional<std::string> instance_id;
-std::optional<std::string> protocol_type;
-std::optional<std::string> protocol_name;
-std::vector<std::pair<std::string, Bytes>> assignments;  // of the leader: member id, assignment
-};
-
-struct SyncResult {
-ErrorCode error = ErrorCode::kNone;
-std::optional<std::string> protocol_type;
-std::optional<std::string> protocol_name;
-Bytes assignment;
-};
-
-using JoinAnswer = UniqueFunction<void(JoinResult)>;
-using SyncAnswer = UniqueFunction<void(SyncResult)>;
-
-// Answers that are decided (outbox.h).
-using Answers = std::vector<Answer>;
-
-class Group;
-
-// Where a group's state is kept.
-class GroupJournal {
- public:
-virtual ~GroupJournal() = default;
-// Appends the state that `group` shows now. On an error nothing was appended.
-[[nodiscard]] virtual ErrorCode append(const Group& group) = 0;
-};
-
-class Group {
- public:
-struct GroupMember {
   std::string id;
   std::optional<std::string> instance_id;
   std::string client_id;
