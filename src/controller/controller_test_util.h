@@ -14,6 +14,7 @@
 #include "controller/controller.h"
 #include "controller/controller_test_stores.h"
 #include "controller/membership.h"
+#include "controller/state.h"
 #include "controller/topic_admin.h"
 #include "metadata/image/image_waits.h"
 #include "metadata/store/embedded_store.h"
