@@ -10,7 +10,7 @@
 #include <set>
 #include <thread>
 
-#include "server/server_test_util.h"
+#include "server/slices_test_util.h"
 
 namespace odradek::server {
 namespace {
