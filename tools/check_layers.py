@@ -75,7 +75,7 @@ def check_file(path, relative, level, faults):
     if room is None:
         faults.append((path, 1, 'is in no room of src/LAYERS'))
         return
-    test = relative.endswith('_test.cc') or relative.startswith(TEST_ONLY)
+    test = relative.endswith(('_test.cc', '_test_util.h')) or relative.startswith(TEST_ONLY)
     for match in INCLUDE.finditer(text):
         other = room_of(match.group(1), level)
         if other is not None and not may_include(level, room, other) and not test:

@@ -1,7 +1,7 @@
 // Inside the controller: the queue of events, the office, and the steps that change the cluster. One event runs at a time, from its
 // first read to its last write; others wait. Methods that are coroutines are called from events alone.
-// Sources: controller.cc (office, events), brokers.cc (come, go, shut down), topics.cc (creation, enlargement, deletion),
-// partitions.cc (states, ISR changes, elections), reassignment.cc.
+// Sources: controller.cc (events, counts), office.cc, writes.cc, brokers.cc (come, go, shut down), topics.cc (creation, enlargement, deletion),
+// partitions.cc (states, ISR changes), leader_elections.cc (those asked for), reassignment.cc, producer_ids.cc.
 // Thread: the metadata executor.
 #pragma once
 
@@ -61,7 +61,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // A watch that posts `event` for the present office.
   metadata::TreeClient::SharedWatch watch(EventKind kind, Event event);
 
-  // --- office (controller.cc) -------------------------------------------------------------------------------------------------------
+  // --- office (office.cc) -------------------------------------------------------------------------------------------------------
   Async<void> run_for_office();
   Async<bool> win_or_lose();
   Async<void> take_office();
@@ -70,7 +70,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   void schedule_balance(int64_t delay_ms);
   bool in_office() const { return active.load(std::memory_order_relaxed); }
 
-  // --- writes under the check of /controller_epoch ------------------------------------------------------------------------------------
+  // --- writes under the check of /controller_epoch (writes.cc) ---------------------------------------------------------------------------
   // The results of single operations; kConnectionLoss is repeated inside. A failed check resigns: then in_office() is false.
   struct Write {
     metadata::StoreError error = metadata::StoreError::kNone;
@@ -93,6 +93,8 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   };
   // Writes the states, brings the records in line. The errors are in the order of `changes`; kBadVersion re-reads the record.
   Async<std::vector<metadata::StoreError>> write_states(std::vector<StateChange> changes);
+  // Counts and says that it is so: for every election that may be.
+  void note_if_unclean(const TopicPartition& tp, const PartitionRecord& before, const Leadership& next);
   // Elects and shrinks so that only online replicas count; tells the brokers. `partitions`: where something may be to do.
   Async<void> settle_partitions(std::vector<TopicPartition> partitions);
   // What a new controller does before it has read the states: the same, from what it was told when it was not in office. Those whose
@@ -104,15 +106,19 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // Creates the states of partitions that have none and a live replica.
   Async<void> create_states(std::vector<TopicPartition> partitions);
   Async<void> handle_alter_partition(protocol::AlterPartitionRequest request, int16_t version, Reply<protocol::AlterPartitionResponse> reply);
-  Async<void> handle_allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply);
+  Online online_for(const TopicPartition& tp) const {
+    return [this, tp](BrokerId broker) { return state.is_online(broker, tp); };
+  }
+
+  // --- elections that are asked for (leader_elections.cc) --------------------------------------------------------------------------------
   Async<void> handle_elect_leaders(protocol::ElectLeadersRequest request, Reply<protocol::ElectLeadersResponse> reply);
   // Per partition what came of it.
   Async<std::map<TopicPartition, ErrorCode>> elect(std::vector<TopicPartition> partitions, bool unclean);
   Async<void> balance_leaders();
   Async<void> on_preferred_election_node();
-  Online online_for(const TopicPartition& tp) const {
-    return [this, tp](BrokerId broker) { return state.is_online(broker, tp); };
-  }
+
+  // --- producer ids (producer_ids.cc) -------------------------------------------------------------------------------------------------
+  Async<void> handle_allocate_producer_ids(protocol::AllocateProducerIdsRequest request, Reply<protocol::AllocateProducerIdsResponse> reply);
 
   // --- brokers (brokers.cc) -----------------------------------------------------------------------------------------------------------
   Async<void> on_brokers_changed();

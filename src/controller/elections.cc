@@ -41,6 +41,10 @@ Leadership elect_among_online(const PartitionRecord& partition, const Online& on
   return next;
 }
 
+bool is_unclean(const PartitionRecord& before, const Leadership& next) {
+  return next.leader != kNoBroker && next.leader != before.leader && !contains(before.isr, next.leader);
+}
+
 std::optional<Leadership> elect_preferred(const PartitionRecord& partition, const Online& online) {
   if (partition.replicas.empty()) return std::nullopt;
   BrokerId preferred = partition.replicas.front();

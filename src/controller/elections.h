@@ -27,6 +27,8 @@ std::optional<Leadership> elect_first(const PartitionRecord& partition, const On
 // replaced by the first replica in assignment order that is online and in sync; else, if `unclean`, by the first one online, which
 // then recovers; else by nobody. Equal to leadership_of(): nothing to do.
 Leadership elect_among_online(const PartitionRecord& partition, const Online& online, bool unclean);
+// Whether `next` has a new leader that was not in sync: what it did not have is lost.
+bool is_unclean(const PartitionRecord& before, const Leadership& next);
 // The first replica, if it is online and in sync and does not lead already.
 std::optional<Leadership> elect_preferred(const PartitionRecord& partition, const Online& online);
 // The first of `targets` that is online and in sync. The ISR stays.

@@ -1,5 +1,5 @@
-// States of partitions: creation, elections, ISR changes asked for by leaders; producer ids. Source: zookeeper.md §5, interbroker.md
-// §5, §6, §12.
+// States of partitions: creation, elections where replicas go and come, ISR changes asked for by leaders. Source: zookeeper.md §5,
+// interbroker.md §5, §6, §12.
 #include <algorithm>
 
 #include "base/clock.h"
@@ -17,8 +17,6 @@ using metadata::StoreError;
 using metadata::StoreOp;
 
 namespace {
-constexpr int64_t kProducerIdBlock = 1000;
-
 std::vector<BrokerId> broker_ids(const std::vector<int32_t>& values) {
   std::vector<BrokerId> ids;
   for (int32_t value : values) ids.push_back({value});
@@ -91,6 +89,12 @@ Async<std::vector<StoreError>> Controller::Impl::write_states(std::vector<StateC
   co_return errors;
 }
 
+void Controller::Impl::note_if_unclean(const TopicPartition& tp, const PartitionRecord& before, const Leadership& next) {
+  if (!is_unclean(before, next)) return;
+  ++unclean_elections;
+  log::warn("controller", "{}: no member of the ISR is left, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
+}
+
 Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> partitions) {
   std::sort(partitions.begin(), partitions.end());
   partitions.erase(std::unique(partitions.begin(), partitions.end()), partitions.end());
@@ -105,10 +109,7 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     if (next == leadership_of(*record)) continue;
     // A leader that is shutting down keeps what nobody else can take.
     if (next.leader == kNoBroker && state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp})) continue;
-    if (next.recovering && !record->recovering) {
-      ++unclean_elections;
-      log::warn("controller", "{}: no member of the ISR is live, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
-    }
+    note_if_unclean(tp, *record, next);
     changes.push_back({tp, std::move(next)});
   }
   if (!changes.empty()) {
@@ -325,177 +326,6 @@ Async<void> Controller::Impl::handle_alter_partition(protocol::AlterPartitionReq
     co_await advance_reassignment(tp);
     if (!in_office()) co_return;
   }
-}
-
-Async<void> Controller::Impl::handle_allocate_producer_ids(protocol::AllocateProducerIdsRequest request,
-                                                           Reply<protocol::AllocateProducerIdsResponse> reply) {
-  protocol::AllocateProducerIdsResponse response;
-  auto broker = state.live.find({request.broker_id});
-  if (!in_office()) {
-    response.error_code = wire(ErrorCode::kNotController);
-  } else if (broker == state.live.end()) {
-    response.error_code = wire(ErrorCode::kBrokerIdNotRegistered);
-  } else if (broker->second.epoch != request.broker_epoch) {
-    response.error_code = wire(ErrorCode::kStaleBrokerEpoch);
-  }
-  while (response.error_code == 0) {
-    auto node = co_await tree.get(paths::kProducerIdBlock);
-    if (!node && node.error() == StoreError::kNoNode) {
-      auto made = co_await tree.ensure(paths::kProducerIdBlock);
-      if (made) continue;
-    }
-    if (!node || !in_office()) {
-      response.error_code = wire(in_office() ? ErrorCode::kUnknownServerError : ErrorCode::kNotController);
-      break;
-    }
-    auto former = metadata::decode_producer_id_block(node->data);
-    if (!former) {
-      log::error("controller", "{}", former.error().what);
-      response.error_code = wire(ErrorCode::kUnknownServerError);
-      break;
-    }
-    metadata::ProducerIdBlock block;
-    block.broker = {request.broker_id};
-    block.first = *former ? (*former)->last + 1 : 0;
-    if (block.first > INT64_MAX - kProducerIdBlock) {
-      log::error("controller", "producer ids are used up");
-      response.error_code = wire(ErrorCode::kUnknownServerError);
-      break;
-    }
-    block.last = block.first + kProducerIdBlock - 1;
-    Bytes data = metadata::encode_producer_id_block(block);
-    auto set = co_await tree.set(paths::kProducerIdBlock, data, node->stat.version);
-    if (set) {
-      response.producer_id_start = block.first;
-      response.producer_id_len = static_cast<int32_t>(kProducerIdBlock);
-      break;
-    }
-    // Another controller, or the own write of before a lost connection: a block that nobody uses does no harm.
-    if (set.error() != StoreError::kBadVersion) response.error_code = wire(ErrorCode::kUnknownServerError);
-  }
-  reply(std::move(response));
-}
-
-Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<TopicPartition> partitions, bool unclean) {
-  std::map<TopicPartition, ErrorCode> results;
-  std::vector<StateChange> changes;
-  for (const TopicPartition& tp : partitions) {
-    const PartitionRecord* record = state.find(tp);
-    if (record == nullptr) {
-      results[tp] = ErrorCode::kUnknownTopicOrPartition;
-    } else if (state.is_deleting(tp.topic)) {
-      results[tp] = ErrorCode::kInvalidTopicException;
-    } else if (unclean) {
-      if (record->leader != kNoBroker && state.is_online(record->leader, tp)) {
-        results[tp] = ErrorCode::kElectionNotNeeded;
-        continue;
-      }
-      Leadership next = elect_among_online(*record, online_for(tp), true);
-      if (!record->has_state || next.leader == kNoBroker) {
-        results[tp] = ErrorCode::kEligibleLeadersNotAvailable;
-      } else {
-        if (next.recovering) ++unclean_elections;
-        changes.push_back({tp, std::move(next)});
-      }
-    } else {
-      if (record->has_state && !record->replicas.empty() && record->leader == record->replicas.front()) {
-        results[tp] = ErrorCode::kElectionNotNeeded;
-        continue;
-      }
-      auto next = elect_preferred(*record, online_for(tp));
-      if (!record->has_state || !next) {
-        results[tp] = ErrorCode::kPreferredLeaderNotAvailable;
-      } else {
-        changes.push_back({tp, std::move(*next)});
-      }
-    }
-  }
-  if (changes.empty()) co_return results;
-  auto errors = co_await write_states(changes);
-  RequestBatch batch;
-  for (size_t i = 0; i < changes.size(); ++i) {
-    results[changes[i].tp] = errors[i] == StoreError::kNone ? ErrorCode::kNone : in_office() ? ErrorCode::kUnknownServerError : ErrorCode::kNotController;
-    if (errors[i] != StoreError::kNone) continue;
-    batch.leader_and_isr_to_replicas(state, changes[i].tp);
-    batch.update_metadata(changes[i].tp);
-  }
-  if (in_office()) send(batch);
-  co_return results;
-}
-
-Async<void> Controller::Impl::handle_elect_leaders(protocol::ElectLeadersRequest request, Reply<protocol::ElectLeadersResponse> reply) {
-  protocol::ElectLeadersResponse response;
-  std::vector<TopicPartition> partitions;
-  if (request.topic_partitions) {
-    for (const auto& topic : *request.topic_partitions) {
-      for (int32_t partition : topic.partitions) partitions.push_back({topic.topic, partition});
-    }
-  } else {
-    partitions = state.all_partitions();
-    // A partition that never had a leader is in no broker's metadata, and Kafka elects among what stands there.
-    std::erase_if(partitions, [&](const TopicPartition& tp) { return !state.find(tp)->has_state; });
-  }
-  bool all = !request.topic_partitions.has_value();
-  std::map<TopicPartition, ErrorCode> results;
-  if (!in_office()) {
-    response.error_code = wire(ErrorCode::kNotController);
-    for (const TopicPartition& tp : partitions) results[tp] = ErrorCode::kNotController;
-  } else {
-    results = co_await elect(partitions, request.election_type == 1);
-  }
-  for (const auto& [tp, error] : results) {
-    // Of all partitions only those where something was to do.
-    if (all && (error == ErrorCode::kElectionNotNeeded || error == ErrorCode::kInvalidTopicException)) continue;
-    if (response.replica_election_results.empty() || response.replica_election_results.back().topic != tp.topic) {
-      response.replica_election_results.emplace_back().topic = tp.topic;
-    }
-    auto& result = response.replica_election_results.back().partition_result.emplace_back();
-    result.partition_id = tp.partition;
-    result.error_code = wire(error);
-    if (error != ErrorCode::kNone) result.error_message = explain(error);
-  }
-  reply(std::move(response));
-}
-
-// Preferred leaders get their partitions back where a broker leads too few of its own.
-Async<void> Controller::Impl::balance_leaders() {
-  std::map<BrokerId, std::vector<TopicPartition>> preferred, elsewhere;
-  for (const TopicPartition& tp : state.all_partitions()) {
-    const PartitionRecord* record = state.find(tp);
-    if (!record->has_state || record->replicas.empty() || state.is_deleting(tp.topic)) continue;
-    BrokerId first = record->replicas.front();
-    preferred[first].push_back(tp);
-    if (record->leader != first) elsewhere[first].push_back(tp);
-  }
-  std::vector<TopicPartition> wanted;
-  for (auto& [broker, partitions] : elsewhere) {
-    if (!state.is_live(broker)) continue;
-    if (partitions.size() * 100 <= preferred[broker].size() * static_cast<size_t>(options.leader_imbalance_percent)) continue;
-    for (TopicPartition& tp : partitions) {
-      if (!state.find(tp)->is_reassigning()) wanted.push_back(std::move(tp));
-    }
-  }
-  if (!wanted.empty()) {
-    log::info("controller", "{} partitions go back to their preferred leaders", wanted.size());
-    co_await elect(std::move(wanted), false);
-  }
-}
-
-// What old tools leave in the tree.
-Async<void> Controller::Impl::on_preferred_election_node() {
-  auto changed = watch(EventKind::kManualLeaderBalance, [this] { return on_preferred_election_node(); });
-  auto exists = co_await tree.exists(paths::kPreferredElection, changed);
-  if (!exists || !in_office()) co_return;
-  auto node = co_await tree.get(paths::kPreferredElection);
-  if (!node || !in_office()) co_return;
-  auto partitions = metadata::decode_partition_list(node->data);
-  if (partitions) {
-    co_await elect(std::move(*partitions), false);
-  } else {
-    log::error("controller", "{}: {}", paths::kPreferredElection, partitions.error().what);
-  }
-  if (!in_office()) co_return;
-  co_await write(StoreOp::remove(paths::kPreferredElection, metadata::kAnyVersion));
 }
 
 }  // namespace odradek::controller

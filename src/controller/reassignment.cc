@@ -103,10 +103,7 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
     left.leader = kNoBroker;  // it stays so if nobody in sync is online: not with one that is no replica
     left.isr = next.isr;
     next = elect_among_online(left, online_for(tp), options.unclean_election(tp.topic));
-    if (next.recovering && !record->recovering) {
-      ++unclean_elections;
-      log::warn("controller", "{}: no member of the ISR is left, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
-    }
+    note_if_unclean(tp, *record, next);
   }
   std::vector<StateChange> change;
   change.push_back({tp, next});

@@ -6,6 +6,7 @@
 // A lane that loses its connection hands its work back and connects again. Thread: one a lane; the Shared part as it says.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <map>
 
@@ -15,6 +16,7 @@
 #include "metrics/registry.h"
 #include "mirror/copying/partition.h"
 #include "mirror/options.h"
+#include "net/outgoing.h"
 
 namespace odradek::mirror {
 
@@ -59,6 +61,11 @@ struct Shared {
   std::atomic<int64_t> fetched_bytes{0};        // of Fetch answers
   std::shared_ptr<metrics::Histogram> delay;    // from a batch's arrival to its acknowledgement, ns
   int64_t now_ns() const { return runtime.clock().monotonic_ns(); }
+  // In steps, so that a stop need not wait.
+  void pause(int64_t ms) {
+    int64_t until = now_ns() + ms * 1'000'000;
+    while (!stop && now_ns() < until) dialer.pause_until(std::min(until, now_ns() + 100'000'000));
+  }
 
   std::shared_ptr<const PartitionList> partitions() const {
     base::MutexLock lock(mutex);

@@ -3,28 +3,16 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "client/group_member.h"
+#include "mirror/connect.h"
 #include "protocol/messages/create_topics.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/init_producer_id.h"
-#include "protocol/messages/leave_group.h"
 
 namespace odradek::mirror {
 
 namespace {
 constexpr int64_t kTurn_ms = 20;
 }  // namespace
-
-std::string_view name_of(MirrorStatus::Phase phase) {
-  switch (phase) {
-    case MirrorStatus::Phase::kStarting: return "starting";
-    case MirrorStatus::Phase::kStandby: return "standby";
-    case MirrorStatus::Phase::kCopying: return "copying";
-    case MirrorStatus::Phase::kCaughtUp: return "caught up";
-    case MirrorStatus::Phase::kStopped: return "stopped";
-  }
-  return "";
-}
 
 // From a take-over to the loss of the lease. Members go in reverse order: the lanes before the partitions that they know.
 struct Mirror::Life {
@@ -44,7 +32,11 @@ struct Mirror::Life {
 };
 
 Mirror::Mirror(base::Runtime& runtime, net::Dialer& dialer, MirrorOptions options, metrics::Registry* registry)
-    : runtime_(runtime), dialer_(dialer), options_(std::move(options)), shared_(options_, runtime, dialer) {
+    : runtime_(runtime),
+      dialer_(dialer),
+      options_(std::move(options)),
+      shared_(options_, runtime, dialer),
+      lease_(shared_, [this](const std::string& what, const Result<void>& result) { note(what, result); }) {
   if (registry != nullptr) register_metrics(*registry);
 }
 
@@ -54,11 +46,6 @@ void Mirror::stop() {
   shared_.stop.store(true, std::memory_order_relaxed);
   shared_.source_alarm.ring();
   shared_.target_alarm.ring();
-}
-
-void Mirror::pause(int64_t ms) {
-  int64_t until = shared_.now_ns() + ms * 1'000'000;
-  while (!shared_.stop && shared_.now_ns() < until) dialer_.pause_until(std::min(until, shared_.now_ns() + 100'000'000));
 }
 
 void Mirror::set_phase(MirrorStatus::Phase phase) {
@@ -75,16 +62,6 @@ void Mirror::note(const std::string& what, const Result<void>& result) {
   } else if (auto [place, added] = notes_.insert_or_assign(what, result.error().what); added) {
     log::warn("mirror", "{}: {}", what, result.error().what);
   }
-}
-
-Result<std::unique_ptr<client::Cluster>> Mirror::connect(const std::string& bootstrap, int patience_ms) const {
-  client::ClusterOptions options;
-  options.bootstrap = bootstrap;
-  options.connection.client_id = "odradek-mirror-" + options_.name;
-  options.connection.request_timeout = std::chrono::milliseconds(options_.request_timeout_ms);
-  options.patience = std::chrono::milliseconds(patience_ms);
-  options.patience_unknown_topic = std::chrono::milliseconds(1'000);
-  return client::Cluster::make(dialer_, runtime_.random(), options);
 }
 
 Result<void> Mirror::make_positions_topic(client::Cluster& target) {
@@ -118,118 +95,46 @@ Result<Identity> Mirror::make_identity(client::Cluster& target) {
   return Identity{{answer->message.producer_id}, 0};
 }
 
-// Joins the mirror's group and stays in it. Whoever holds the partition works.
-void Mirror::lease_loop() {
-  client::GroupMemberOptions options;
-  options.group = "odradek-mirror-" + options_.name;
-  options.topics = {options_.positions_topic()};
-  options.instance_id = options_.instance;
-  options.cooperative = true;  // a second instance that comes does not take it away
-  options.session_timeout_ms = options_.session_timeout_ms;
-  options.rebalance_timeout_ms = options_.session_timeout_ms;
-  options.heartbeat_ms = options_.session_timeout_ms / 6;
-  client::GroupListener listener;
-  listener.on_revoked = [&](const std::vector<TopicPartition>&, bool) {
-    ++losses_;
-    held_ = false;
-    shared_.lease_until_ns = 0;
-  };
-  listener.on_assigned = [](const std::vector<TopicPartition>&) -> Result<void> { return {}; };
-  client::ClusterOptions cluster;
-  cluster.bootstrap = options_.target;
-  cluster.connection.client_id = "odradek-mirror-" + options_.name;
-  cluster.patience = std::chrono::milliseconds(options_.session_timeout_ms / 2);
-  std::unique_ptr<client::GroupMember> member;
-  while (!shared_.stop) {
-    if (member == nullptr) {
-      auto made = client::GroupMember::make(dialer_, runtime_.random(), cluster, options, listener);
-      if (!made) {
-        note("group of the mirror", fail(std::move(made.error())));
-        pause(1'000);
-        continue;
-      }
-      member = std::move(*made);
-    }
-    int64_t before = shared_.now_ns();
-    auto done = member->work();
-    note("group of the mirror", done);
-    if (!done && done.error().code == ErrorCode::kFencedInstanceId) {
-      base::MutexLock lock(mutex_);
-      fatal_ = Error{ErrorCode::kFencedInstanceId, "another process of mirror " + options_.name + " with instance.id " + options_.instance + " has taken over"};
-      ++losses_;
-      held_ = false;
-      shared_.lease_until_ns = 0;
-      return;
-    }
-    bool mine = done && member->assigned().contains({options_.positions_topic(), 0});
-    if (mine) {
-      // Two thirds of the session: then the others still wait.
-      shared_.lease_until_ns = before + int64_t{options_.session_timeout_ms} * 666'000;
-      if (!held_.exchange(true)) shared_.target_alarm.ring();
-    } else if (done) {
-      held_ = false;
-    }
-    pause(done ? options.heartbeat_ms + 1 : 500);  // at each turn a heartbeat is due
-  }
-  member.reset();
-  leave_group();
-}
-
-// So that another instance need not wait for the end of the session. GroupMember keeps a static member in its group.
-void Mirror::leave_group() {
-  auto target = connect(options_.target, 2'000);
-  if (!target) return;
-  protocol::LeaveGroupRequest request;
-  request.group_id = "odradek-mirror-" + options_.name;
-  request.members.push_back({.member_id = "", .group_instance_id = options_.instance, .reason = "the mirror stops"});
-  auto answer = (*target)->ask<protocol::LeaveGroupResponse>(client::TheCoordinator{client::CoordinatorType::kGroup, request.group_id}, request);
-  if (!answer) log::info("mirror", "the group of the mirror was not left: {}", answer.error().what);
-}
-
 Result<void> Mirror::run() {
   auto bad = [](const Error& error) { return !client::may_pass(error.code) && error.code != ErrorCode::kRebalanceInProgress; };
   // The positions topic must be there before the group can share it out.
   for (;;) {
-    auto target = connect(options_.target);
+    auto target = connect(shared_, options_.target);
     auto made = target ? make_positions_topic(**target) : Result<void>(fail(std::move(target.error())));
     note("target", made);
     if (made || shared_.stop) break;
     if (bad(made.error())) return made;
-    pause(1'000);
+    shared_.pause(1'000);
   }
-  auto lease = runtime_.make_executor("mirror-lease", 1);
-  lease->post([this] { lease_loop(); });
+  lease_.start();
   Result<void> result;
   while (!shared_.stop) {
-    {
-      base::MutexLock lock(mutex_);
-      if (fatal_) {
-        result = fail(*fatal_);
-        break;
-      }
+    if (auto fatal = lease_.fatal()) {
+      result = fail(std::move(*fatal));
+      break;
     }
-    if (!held_) {
+    if (!lease_.held()) {
       set_phase(MirrorStatus::Phase::kStandby);
-      pause(kTurn_ms * 5);
+      shared_.pause(kTurn_ms * 5);
       continue;
     }
     result = live();
     if (!result && bad(result.error())) break;
     note("start", result);
-    if (result && options_.exit_when_caught_up && held_) break;
-    if (!result) pause(1'000);
+    if (result && options_.exit_when_caught_up && lease_.held()) break;
+    if (!result) shared_.pause(1'000);
     result = {};
   }
   stop();
-  lease.reset();
+  lease_.end();
   set_phase(MirrorStatus::Phase::kStopped);
   return result;
 }
 
 Result<void> Mirror::begin(Life& life) {
-  auto source = connect(options_.source);
-  auto target = connect(options_.target);
-  auto writer = connect(options_.target);
+  auto source = connect(shared_, options_.source);
+  auto target = connect(shared_, options_.target);
+  auto writer = connect(shared_, options_.target);
   if (!source) return fail(std::move(source.error()));
   if (!target) return fail(std::move(target.error()));
   if (!writer) return fail(std::move(writer.error()));
@@ -390,7 +295,7 @@ bool Mirror::caught_up(const Life& life) const {
 }
 
 void Mirror::groups_loop() {
-  auto source = connect(options_.source), target = connect(options_.target);
+  auto source = connect(shared_, options_.source), target = connect(shared_, options_.target);
   if (!source || !target) return;
   Groups groups(**source, **target, options_);
   while (!shared_.stop && living_) {
@@ -407,7 +312,7 @@ void Mirror::groups_loop() {
       group_offsets_ += *count;
       rounds_done_ = round;
     }
-    for (int64_t waited = 0; waited < options_.sync_groups_ms && living_ && !groups_now_.exchange(false); waited += 50) pause(50);
+    for (int64_t waited = 0; waited < options_.sync_groups_ms && living_ && !groups_now_.exchange(false); waited += 50) shared_.pause(50);
   }
 }
 
@@ -416,12 +321,12 @@ Result<void> Mirror::live() {
   if (auto begun = begin(life); !begun) return begun;
   set_phase(MirrorStatus::Phase::kCopying);
   living_ = true;
-  const int64_t losses = losses_;
+  const int64_t losses = lease_.losses();
   int64_t round_wanted = 0;  // over the groups, begun when everything was copied
   int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
   int64_t last_refresh = 0;
   bool configs_synced = false, refreshed = false;
-  while (!shared_.stop && held_ && losses_ == losses) {
+  while (!shared_.stop && lease_.held() && lease_.losses() == losses) {
     int64_t now = shared_.now_ns();
     if (now >= next_refresh || (shared_.stale && now - last_refresh > 250'000'000)) {
       shared_.stale = false;
@@ -470,11 +375,11 @@ Result<void> Mirror::live() {
       groups_too |= round_wanted > 0 && rounds_done_ >= round_wanted;
       if (groups_too && (configs_synced || !options_.sync_configs || life.partitions.empty())) break;
     }
-    pause(kTurn_ms);
+    shared_.pause(kTurn_ms);
   }
   // What is on its way is abandoned; the next life finds the target's end. Progress is stored for those who ask.
   uint64_t ticket = checkpoint(life);
-  for (int64_t until = shared_.now_ns() + 2'000'000'000; held_ && life.positions->durable() < ticket && shared_.now_ns() < until;) dialer_.pause_until(shared_.now_ns() + 5'000'000);
+  for (int64_t until = shared_.now_ns() + 2'000'000'000; lease_.held() && life.positions->durable() < ticket && shared_.now_ns() < until;) dialer_.pause_until(shared_.now_ns() + 5'000'000);
   living_ = false;
   for (auto& [key, lane] : life.source_lanes) lane->stop();
   for (auto& [key, lane] : life.target_lanes) lane->stop();
@@ -491,61 +396,6 @@ Result<void> Mirror::live() {
     }
   }
   return {};
-}
-
-MirrorStatus Mirror::status() const {
-  MirrorStatus status;
-  {
-    base::MutexLock lock(mutex_);
-    status.phase = phase_;
-  }
-  auto partitions = shared_.partitions();
-  for (const auto& partition : *partitions) status.partitions.emplace_back(partition->name, partition->progress());
-  status.fetched_bytes = shared_.fetched_bytes;
-  status.buffered_bytes = shared_.budget.used();
-  status.missed = missed_;
-  status.group_offsets = group_offsets_;
-  return status;
-}
-
-std::vector<std::string> Mirror::troubles() const {
-  std::vector<std::string> troubles;
-  {
-    base::MutexLock lock(mutex_);
-    for (const auto& [what, why] : notes_) troubles.push_back(what + ": " + why);
-    if (phase_ == MirrorStatus::Phase::kStarting || phase_ == MirrorStatus::Phase::kStopped) troubles.push_back(std::string(name_of(phase_)));
-  }
-  for (const auto& [name, progress] : status().partitions) {
-    if (progress.state == Progress::State::kFailed || !progress.why.empty()) troubles.push_back(name.to_string() + ": " + progress.why);
-  }
-  return troubles;
-}
-
-void Mirror::register_metrics(metrics::Registry& registry) {
-  shared_.delay = registry.histogram(metrics::kMirrorDelay);
-  auto value = [&](const metrics::MetricDef& def, std::function<double()> ask) { registrations_.push_back(registry.callback(def, {}, std::move(ask))); };
-  value(metrics::kMirrorActive, [this] { return held_ ? 1.0 : 0.0; });
-  value(metrics::kMirrorFetchedBytes, [this] { return static_cast<double>(shared_.fetched_bytes.load()); });
-  value(metrics::kMirrorBufferedBytes, [this] { return static_cast<double>(shared_.budget.used()); });
-  value(metrics::kMirrorMissedRecords, [this] { return static_cast<double>(missed_.load()); });
-  value(metrics::kMirrorGroupOffsets, [this] { return static_cast<double>(group_offsets_.load()); });
-  value(metrics::kMirrorTopics, [this] { return static_cast<double>(topics_.load()); });
-  registrations_.push_back(registry.collector(
-      {&metrics::kMirrorRecords, &metrics::kMirrorBytes, &metrics::kMirrorRebuilt, &metrics::kMirrorLag, &metrics::kMirrorRuns, &metrics::kMirrorPartitionState},
-      [this](std::vector<metrics::SampleSink*>& sinks) {
-        auto partitions = shared_.partitions();
-        for (const auto& partition : *partitions) {
-          Progress progress = partition->progress();
-          std::string number = std::to_string(partition->name.partition);
-          const std::string& topic = partition->name.topic;
-          sinks[0]->add({topic, number}, progress.records);
-          sinks[1]->add({topic, number}, progress.bytes);
-          sinks[2]->add({topic, number}, progress.rebuilt);
-          sinks[3]->add({topic, number}, progress.lag());
-          sinks[4]->add({topic, number}, static_cast<int64_t>(progress.runs));
-          sinks[5]->add({topic, number}, static_cast<int64_t>(progress.state));
-        }
-      }));
 }
 
 }  // namespace odradek::mirror

@@ -1,15 +1,14 @@
 // The whole of a mirror: waits until this instance is the one that works, takes the stored positions over, and copies until it is stopped
 // or another instance takes its place.
-// One instance works at a time: it is the member of the group odradek-mirror-<name> on the target that holds the partition of the positions
-// topic. It produces only while its last heartbeat is young (Shared::lease_until_ns).
+// One instance works at a time (lease.h). It produces only while its last heartbeat is young (Shared::lease_until_ns).
 // Thread: run() on the caller's; stop(), status() and troubles() from any.
 #pragma once
 
 #include "client/cluster.h"
-#include "client/group_member.h"
 #include "metrics/registry.h"
 #include "mirror/groups.h"
 #include "mirror/lanes.h"
+#include "mirror/lease.h"
 #include "mirror/placing.h"
 #include "mirror/positions.h"
 #include "mirror/topics.h"
@@ -43,11 +42,8 @@ class Mirror {
 
  private:
   struct Life;
-  Result<std::unique_ptr<client::Cluster>> connect(const std::string& bootstrap, int patience_ms = 15'000) const;
   Result<void> make_positions_topic(client::Cluster& target);
   Result<Identity> make_identity(client::Cluster& target);
-  void lease_loop();
-  void leave_group();
   void groups_loop();
   Result<void> live();
   Result<void> begin(Life& life);
@@ -59,14 +55,11 @@ class Mirror {
   void note(const std::string& what, const Result<void>& result);
   void set_phase(MirrorStatus::Phase phase);
   void register_metrics(metrics::Registry& registry);
-  void pause(int64_t ms);
 
   base::Runtime& runtime_;
   net::Dialer& dialer_;
   const MirrorOptions options_;
   Shared shared_;
-  std::atomic<bool> held_{false};        // this instance is the one that works
-  std::atomic<int64_t> losses_{0};       // how often the lease was lost: a life ends with it
   std::atomic<bool> living_{false};
   std::atomic<bool> groups_now_{false};  // a round over the groups is wanted at once
   std::atomic<int64_t> rounds_begun_{0}, rounds_done_{0};
@@ -74,7 +67,7 @@ class Mirror {
   mutable base::Mutex mutex_;
   MirrorStatus::Phase phase_ GUARDED_BY(mutex_) = MirrorStatus::Phase::kStarting;
   std::map<std::string, std::string> notes_ GUARDED_BY(mutex_);  // what goes wrong now, by what was tried
-  std::optional<Error> fatal_ GUARDED_BY(mutex_);
+  Lease lease_;
   std::vector<metrics::Registration> registrations_;
 };
 

@@ -47,6 +47,7 @@ class Connection {
 
  private:
   friend class NetworkThread;
+  friend class ConnectionTimers;
   void drop_late_reference();
 
   // Shared: answers may come, and frames be given back, after the reactor has gone.

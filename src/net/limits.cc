@@ -1,12 +1,9 @@
 #include "net/limits.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cstring>
 
 #include "base/log.h"
+#include "net/resolve.h"
 #include "net/socket.h"
 
 namespace odradek::net {
@@ -15,19 +12,12 @@ namespace {
 std::map<std::string, int> by_address(const std::map<std::string, int>& overrides) {
   std::map<std::string, int> limits;
   for (const auto& [host, max] : overrides) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) {
-      log::error("net", "max.connections.per.ip.overrides: the limit of {} is not in force: {}", host, ::gai_strerror(error));
+    auto found = resolve(host, 0);
+    if (!found) {
+      log::error("net", "max.connections.per.ip.overrides: the limit of {} is not in force: {}", host, found.error().what);
       continue;
     }
-    for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-      sockaddr_storage address{};
-      std::memcpy(&address, at->ai_addr, std::min<size_t>(at->ai_addrlen, sizeof address));
-      limits.insert_or_assign(address_of(address).host, max);
-    }
-    ::freeaddrinfo(found);
+    for (const SocketAddress& address : *found) limits.insert_or_assign(address_of(address.storage).host, max);
   }
   return limits;
 }

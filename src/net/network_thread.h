@@ -7,7 +7,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -16,57 +15,18 @@
 
 #include "base/clock.h"
 #include "base/mpmc_queue.h"
-#include "base/mpsc_queue.h"
 #include "base/mutex.h"
 #include "base/slice_loader.h"
-#include "base/thread.h"
 #include "net/connection.h"
+#include "net/connection_timers.h"
 #include "net/frame_sink.h"
 #include "net/idle_meter.h"
 #include "net/limits.h"
 #include "net/options.h"
+#include "net/thread_inbox.h"
+#include "net/waking_choice.h"
 
 namespace odradek::net {
-
-class NetworkThread;
-
-// Everything that other threads send to a network thread. Outlives it as long as somebody may still send.
-class ThreadInbox final : public ReadingThread {
- public:
-  struct Command {
-    std::atomic<Command*> next{nullptr};
-    std::function<void(NetworkThread&)> run;
-    std::function<void()> refused;  // the thread has ended
-  };
-
-  explicit ThreadInbox(Descriptor the_event) : event(std::move(the_event)) {}
-  ~ThreadInbox() override;
-
-  base::MpscQueue<Exchange> answers;
-  std::atomic<uint64_t> answers_pushed{0};  // for statistics
-  std::atomic<uint64_t> wakes_done{0};      // pushes of answers that found the queue empty, when they are through
-  base::MpscQueue<Command> commands;
-  std::atomic<bool> resume{false};
-  const Descriptor event;
-
-  // Pairs with going_to_sleep(): both sides are sequentially consistent ("send, look for sleep" and "sleep, look for mail").
-  void wake() {
-    if (sleeping_.load(std::memory_order_seq_cst) && sleeping_.exchange(false, std::memory_order_seq_cst)) signal_event(event.get());
-  }
-  // False: the thread has ended (`refused` was called).
-  bool post(std::function<void(NetworkThread&)> run, std::function<void()> refused = nullptr);
-  void resume_reading() override {
-    resume.store(true, std::memory_order_seq_cst);
-    wake();
-  }
-
-  void going_to_sleep() { sleeping_.store(true, std::memory_order_seq_cst); }
-  void awake() { sleeping_.store(false, std::memory_order_relaxed); }
-  bool has_mail() const { return !answers.empty() || !commands.empty() || resume.load(std::memory_order_seq_cst); }
-
- private:
-  std::atomic<bool> sleeping_{false};
-};
 
 // What all threads of the reactor share.
 struct ReactorShared {
@@ -86,6 +46,8 @@ struct ReactorShared {
   base::Mutex shed_mutex;  // held while a thread sheds connections: no other one closes for the same excess
 };
 
+class NetworkThread;
+
 // What the threads of one listener share.
 struct ListenerShared {
   const ListenerOptions& options;
@@ -104,7 +66,7 @@ struct NewSocket {
   Address peer;
 };
 
-class NetworkThread final : private FrameReader::Taker, private FrameWriter::Done {
+class NetworkThread final : private FrameReader::Taker, private FrameWriter::Done, private ConnectionTimers::Owner {
  public:
   // `epoll`, `wake` (an eventfd): a new one of each, which the thread takes over.
   NetworkThread(ReactorShared& shared, ListenerShared& listener, std::string name, Descriptor epoll, Descriptor wake);
@@ -132,44 +94,44 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
 
  private:
   friend class Connection;
+
+  // --- the loop (network_thread.cc) ---------------------------------------------------------------------------------------------------
   void run();
   void round(int events);
   int64_t sleep_ns();
   int wait(int64_t ns);
-  void finish();
-
   void take_answers();
   void take_commands();
   void take_new_sockets();
   void take_resume();
   void serve_ready();
-  void run_timers();
-  void choose_waking();
 
   void open(const NewSocket& socket);
   void adopt(Connection* connection);
   void on_event(Connection& connection, uint32_t events);
+  void make_ready(Connection& connection);
+  Connection* find(uint64_t id);
+  void unmuted(Connection& connection) override;
+  void overdue(Connection& connection, const char* why) override { close(connection, why); }
+
+  // --- requests in, answers out (network_thread_io.cc) ----------------------------------------------------------------------------------
   void serve_read(Connection& connection);
   void serve_write(Connection& connection);
   void load_slice(Connection& connection);
+  void end_exchange(Exchange& exchange);
+  bool may_take() override;
+  void take(Frame frame) override;
+  void done(Exchange& exchange) override;
+
+  // --- connections close and move, the thread ends (network_thread_end.cc) --------------------------------------------------------------
   void close(Connection& connection, const char* why);
   void close_all(const char* why);
   void close_excess();
   void settle_closed(Connection& connection);
-  void make_ready(Connection& connection);
-  void watch(Connection& connection);
-  bool holds_up_others(const Connection& connection) const;
-  void mute(Connection& connection, int64_t until_ns);
   void forget(Connection& connection);
   void retire_step();
   bool move_away(Connection& connection);
-  void end_exchange(Exchange& exchange);
-  Connection* find(uint64_t id);
-  void timer_at(int64_t ns) { next_timer_ns_ = std::min(next_timer_ns_, ns); }
-
-  bool may_take() override;
-  void take(Frame frame) override;
-  void done(Exchange& exchange) override;
+  void finish();
 
   ReactorShared& shared_;
   ListenerShared& listener_;
@@ -188,15 +150,13 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   std::unique_ptr<uint8_t[]> write_scratch_;
   int64_t now_ns_ = 0;
   int64_t write_now_ns_ = 0;
-  int64_t next_timer_ns_;
   int64_t round_end_sleep_ns_ = -1;
   Connection* current_ = nullptr;
 
   uint64_t batches_ = 0;  // of answers
 
-  uint64_t frames_ = 0;  // taken since the last choose_waking()
-  int64_t waking_chosen_ns_ = 0;
-  base::Waking waking_ = base::Waking::kPreempting;
+  WakingChoice waking_;
+  ConnectionTimers timers_;
 
   std::list<Connection*> open_;
   std::list<Connection*> closing_;  // closed; exchanges or references are out
@@ -204,9 +164,6 @@ class NetworkThread final : private FrameReader::Taker, private FrameWriter::Don
   std::vector<Connection*> ready_;        // have something to do without an event
   std::vector<Connection*> ready_now_;
   std::vector<Connection*> stalled_;      // wait for resume_reading
-  std::list<std::pair<int64_t, Connection*>> watched_;  // frames under way, by the time of their next check
-  std::set<std::pair<int64_t, Connection*>> muted_;
-  std::set<std::pair<int64_t, Connection*>> idle_checks_;
   std::vector<Connection*> answered_;     // connections whose next answer has come
   std::vector<Connection*> dead_;         // destroyed at the end of the round
   bool is_stalled_ = false;

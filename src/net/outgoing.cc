@@ -1,6 +1,5 @@
 #include "net/outgoing.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -15,6 +14,7 @@
 #include <limits>
 
 #include "model/error_code.h"
+#include "net/resolve.h"
 
 namespace odradek::net {
 namespace {
@@ -87,20 +87,10 @@ class TcpDialer final : public Dialer {
   base::Clock& clock() override { return clock_; }
 
   Result<std::unique_ptr<Stream>> dial(const Endpoint& address, int64_t deadline_ns) override {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (int error = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found); error != 0) {
-      return fail(ErrorCode::kNetworkException, address.host + ": " + ::gai_strerror(error));
-    }
-    Result<std::unique_ptr<Stream>> result = fail(ErrorCode::kNetworkException, address.host + " has no address");
-    // IPv4 first, as Java: where IPv6 leads nowhere, an attempt takes all the time that there is.
-    for (int family : {AF_INET, AF_INET6}) {
-      for (addrinfo* at = found; at != nullptr && !result; at = at->ai_next) {
-        if (at->ai_family == family) result = dial_one(*at, address.to_string(), deadline_ns);
-      }
-    }
-    ::freeaddrinfo(found);
+    auto found = resolve(address.host, address.port);
+    if (!found) return fail(ErrorCode::kNetworkException, address.host + ": " + found.error().what);
+    auto result = dial_one(found->front(), address.to_string(), deadline_ns);
+    for (size_t i = 1; i < found->size() && !result; ++i) result = dial_one((*found)[i], address.to_string(), deadline_ns);
     return result;
   }
 
@@ -113,13 +103,13 @@ class TcpDialer final : public Dialer {
   }
 
  private:
-  Result<std::unique_ptr<Stream>> dial_one(const addrinfo& to, const std::string& name, int64_t deadline_ns) {
-    int descriptor = ::socket(to.ai_family, to.ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to.ai_protocol);
+  Result<std::unique_ptr<Stream>> dial_one(const SocketAddress& to, const std::string& name, int64_t deadline_ns) {
+    int descriptor = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return network_failure(name, errno);
     auto stream = std::make_unique<TcpStream>(descriptor, name, clock_);
     int on = 1;
     ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (::connect(descriptor, to.ai_addr, to.ai_addrlen) != 0) {
+    if (::connect(descriptor, to.get(), to.size) != 0) {
       if (errno != EINPROGRESS) return network_failure(name, errno);
       if (!wait_for(descriptor, POLLOUT, clock_, deadline_ns)) return too_late(name);
       int error = 0;

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "model/error_code.h"
+#include "net/resolve.h"
 
 namespace odradek::net {
 namespace {
@@ -105,26 +106,15 @@ Result<int> listen_on(const ListenerOptions& listener, const ReactorOptions& opt
     any4.sin_port = htons(static_cast<uint16_t>(listener.port));
     return listen_at(reinterpret_cast<sockaddr*>(&any4), sizeof any4, name, options);
   }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  int status = ::getaddrinfo(listener.host.c_str(), std::to_string(listener.port).c_str(), &hints, &found);
-  if (status != 0) {
-    return fail(ErrorCode::kNetworkException, "cannot listen on " + name + ": " + ::gai_strerror(status));
+  auto found = resolve(listener.host, listener.port);
+  if (!found) return fail(ErrorCode::kNetworkException, "cannot listen on " + name + ": " + found.error().what);
+  // The first: localhost has both kinds on most machines, and clients dial 127.0.0.1. Another one only where this machine does not have
+  // the first: a port that is taken is not to be found free on an address that nobody dials.
+  auto result = listen_at(found->front().get(), found->front().size, name, options);
+  for (size_t i = 1; i < found->size(); ++i) {
+    if (result || (result.error().os_error != EADDRNOTAVAIL && result.error().os_error != EAFNOSUPPORT)) break;
+    result = listen_at((*found)[i].get(), (*found)[i].size, name, options);
   }
-  Result<int> result = fail(ErrorCode::kNetworkException, "cannot listen on " + name + ": no address");
-  // Of a name with both kinds an IPv4 address, as Java takes: localhost has both on most machines, and clients dial 127.0.0.1. Another one
-  // only where this machine does not have the first: a port that is taken is not to be found free on an address that nobody dials.
-  bool next = true;
-  for (int family : {AF_INET, AF_INET6}) {
-    for (addrinfo* at = found; at != nullptr && next; at = at->ai_next) {
-      if (at->ai_family != family) continue;
-      result = listen_at(at->ai_addr, at->ai_addrlen, name, options);
-      next = !result && (result.error().os_error == EADDRNOTAVAIL || result.error().os_error == EAFNOSUPPORT);
-    }
-  }
-  ::freeaddrinfo(found);
   return result;
 }
 

@@ -5,12 +5,12 @@
 // Empty: no members. PreparingRebalance: waits until every member has joined (or the rebalance timeout is over). CompletingRebalance:
 // joins are answered, waits for the leader's assignments. Stable: assignments handed out. Dead: dropped; answers only errors.
 //
+// Sources: group.cc (events, rebalances), group_join.cc (how members come in and come back); who is in it: group_members.h.
+//
 // Thread: none of its own; the shard gives one event at a time. Source: behaviours.md §6, Kafka 3.9.
 #pragma once
 
-
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,11 +18,10 @@
 #include <utility>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/function.h"
 #include "base/string_map.h"
 #include "coordinator/group/group_config.h"
-#include "coordinator/runtime/outbox.h"
+#include "coordinator/group/group_members.h"
+#include "coordinator/group/group_requests.h"
 #include "model/error_code.h"
 
 namespace odradek::coordinator {
@@ -36,64 +35,6 @@ struct Now {
   int64_t wall_ms = 0;       // for what is stored
 };
 
-struct MemberProtocol {
-  std::string name;
-  Bytes metadata;
-  friend bool operator==(const MemberProtocol&, const MemberProtocol&) = default;
-};
-
-struct JoinRequest {
-  std::string member_id;  // empty: a new member
-  std::optional<std::string> instance_id;
-  std::string client_id;
-  std::string client_host;
-  int32_t session_timeout_ms = 0;
-  int32_t rebalance_timeout_ms = 0;
-  std::string protocol_type;
-  std::vector<MemberProtocol> protocols;
-  bool require_known_member_id = false;   // v4+: a new dynamic member gets its id first and has to come back
-  bool supports_skip_assignment = false;  // v9+
-  std::string uuid;                       // text of a random UUID: the tail of the member id, if one has to be made
-};
-
-struct JoinResult {
-  struct Member {
-    std::string member_id;
-    std::optional<std::string> instance_id;
-    Bytes metadata;
-  };
-  ErrorCode error = ErrorCode::kNone;
-  int32_t generation = -1;
-  std::optional<std::string> protocol_type;
-  std::optional<std::string> protocol_name;
-  std::string leader;
-  bool skip_assignment = false;
-  std::string member_id;
-  std::vector<Member> members;  // only for the leader
-};
-
-struct SyncRequest {
-  std::string member_id;
-  int32_t generation = -1;
-  std::optional<std::string> instance_id;
-  std::optional<std::string> protocol_type;
-  std::optional<std::string> protocol_name;
-  std::vector<std::pair<std::string, Bytes>> assignments;  // of the leader: member id, assignment
-};
-
-struct SyncResult {
-  ErrorCode error = ErrorCode::kNone;
-  std::optional<std::string> protocol_type;
-  std::optional<std::string> protocol_name;
-  Bytes assignment;
-};
-
-using JoinAnswer = UniqueFunction<void(JoinResult)>;
-using SyncAnswer = UniqueFunction<void(SyncResult)>;
-
-// Answers that are decided (outbox.h).
-using Answers = std::vector<Answer>;
-
 class Group;
 
 // Where a group's state is kept.
@@ -106,26 +47,7 @@ class GroupJournal {
 
 class Group {
  public:
-  struct Member {
-    std::string id;
-    std::optional<std::string> instance_id;
-    std::string client_id;
-    std::string client_host;
-    int32_t rebalance_timeout_ms = 0;
-    int32_t session_timeout_ms = 0;
-    std::vector<MemberProtocol> protocols;  // in the member's order of preference
-    Bytes assignment;
-
-    JoinAnswer join;  // set while the member waits for the rebalance to end
-    SyncAnswer sync;  // set while it waits for its assignment
-    bool is_new = false;        // its first join is not answered yet
-    bool awaits_sync = false;   // its join is answered, its sync has not come
-    bool is_leaving = false;    // erase_leaving() takes it out
-    size_t held_bytes = 0;      // its share of Group::held_bytes()
-    int64_t deadline_ms = 0;    // monotonic; removed when it passes without a sign of life
-
-    const Bytes& metadata(std::string_view protocol) const;  // empty if it does not know the protocol
-  };
+  using Member = GroupMember;
 
   // What a stored group is restored from.
   struct Stored {
@@ -165,20 +87,20 @@ class Group {
   int32_t generation() const { return generation_; }
   const std::optional<std::string>& protocol_type() const { return protocol_type_; }  // nullopt: only offsets are kept
   const std::optional<std::string>& protocol_name() const { return protocol_name_; }
-  const std::optional<std::string>& leader() const { return leader_; }
+  const std::optional<std::string>& leader() const { return members_.leader(); }
   // Wall clock of the last change of state; -1: unknown (stored by an old broker).
   int64_t state_timestamp_ms() const { return state_timestamp_ms_; }
   // In order of arrival.
-  const std::vector<std::unique_ptr<Member>>& members() const { return members_; }
-  const Member* find(std::string_view member_id) const;
+  const std::vector<std::unique_ptr<Member>>& members() const { return members_.list(); }
+  const Member* find(std::string_view member_id) const { return members_.find(member_id); }
   // Neither members nor ids that were given out to new ones: without offsets the group may go.
-  bool has_nobody() const { return state_ == GroupState::kEmpty && pending_.empty(); }
-  size_t pending_members() const { return pending_.size(); }
+  bool has_nobody() const { return state_ == GroupState::kEmpty && members_.given_out() == 0; }
+  size_t pending_members() const { return members_.given_out(); }
   // About what members and ids that were given out take in memory.
-  size_t held_bytes() const { return held_bytes_ + assigned_bytes_ + subscribed_bytes_; }
+  size_t held_bytes() const { return members_.held_bytes() + subscribed_bytes_; }
   // What `request` would add to it at most, and what it would free: the share of the member, or of the id, whose place it takes.
-  static size_t bytes_of(const JoinRequest& request);
-  size_t bytes_freed_by(const JoinRequest& request) const;
+  static size_t bytes_of(const JoinRequest& request) { return GroupMembers::bytes_of(request); }
+  size_t bytes_freed_by(const JoinRequest& request) const { return members_.bytes_freed_by(request); }
   // Topics that members of a consumer group are subscribed to; nullopt: unknown.
   const std::optional<base::StringSet>& subscribed_topics() const { return subscribed_topics_; }
   // True if unknown.
@@ -189,50 +111,36 @@ class Group {
   bool is_trivial() const { return has_nobody() && generation_ == 0; }
 
  private:
-  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+  static constexpr int64_t kNever = GroupMembers::kNever;
 
-  Member* find_member(std::string_view member_id);
+  // --- how members come in (group_join.cc) ----------------------------------------------------------------------------------------
   bool accepts(std::string_view member_id) const;
   bool supports(const std::string& protocol_type, const std::vector<MemberProtocol>& protocols) const;
-  ErrorCode check_member(std::string_view member_id, const std::optional<std::string>& instance_id) const;
-  bool is_leader(const Member& member) const { return leader_ == member.id; }
-  int32_t rebalance_timeout_ms() const;
-  std::string select_protocol() const;
-
   void join_as_new(JoinRequest request, JoinAnswer answer, Now now, GroupJournal& journal, Answers& out);
   void join_as_known(JoinRequest request, JoinAnswer answer, Now now, Answers& out);
   void add_member(std::string member_id, JoinRequest request, JoinAnswer answer, Now now, Answers& out);
-  void replace_static_member(std::string old_id, std::string new_id, JoinRequest request, JoinAnswer answer, Now now, GroupJournal& journal,
-                             Answers& out);
+  void replace_static_member(const std::string& old_id, const std::string& new_id, JoinRequest request, JoinAnswer answer, Now now,
+                             GroupJournal& journal, Answers& out);
   void rejoin(Member& member, JoinRequest request, JoinAnswer answer, Now now, Answers& out);
-  void update_member(Member& member, JoinRequest request);
   void wait_for_join(Member& member, JoinAnswer answer, Answers& out);
+  JoinResult current_generation_for(const Member& member) const;
+  std::vector<JoinResult::Member> member_list() const;
 
+  // --- rebalances (group.cc) --------------------------------------------------------------------------------------------------------
   void transition(GroupState to, Now now);
   void maybe_prepare_rebalance(Now now, Answers& out);
   void prepare_rebalance(Now now, Answers& out);
   void check_join_complete(Now now, GroupJournal& journal, Answers& out);
   void complete_join(Now now, GroupJournal& journal, Answers& out);
-  bool elect_leader_among_joined();
   void expire_syncs(Now now, Answers& out);
+  void end_overdue_sessions(Now now, GroupJournal& journal, Answers& out);
+  int64_t sync_deadline_ms() const { return members_.awaiting_sync() == 0 ? kNever : sync_deadline_ms_; }
 
-  void touch(Member& member, Now now);
-  void set_deadline(Member& member, int64_t deadline_ms);
-  void index_protocols(const Member& member, int delta);
-  // The waiting answers of who is erased are gone already.
-  void erase_member(std::string_view member_id);
-  void erase_leaving();  // all that are marked, in one pass
-  void unlink(const Member& member);
-  void weigh(Member& member);
-  void remove_member(std::string_view member_id, Now now, GroupJournal& journal, Answers& out);
-  bool remove_pending(std::string_view member_id);
+  void touch(Member& member, Now now) { members_.touch(member, now.monotonic_ms); }
+  void remove_member(const std::string& member_id, Now now, GroupJournal& journal, Answers& out);
   void answer_member(Member& member, ErrorCode error, Answers& out);  // join and sync, if it waits for them
   void answer_syncs(ErrorCode error, Now now, Answers& out);
-  void clear_assignments();
   void compute_subscribed_topics();
-
-  JoinResult current_generation_for(const Member& member) const;
-  std::vector<JoinResult::Member> member_list() const;
 
   const std::string id_;
   const GroupConfig& config_;
@@ -241,26 +149,16 @@ class Group {
   int32_t generation_ = 0;
   std::optional<std::string> protocol_type_;
   std::optional<std::string> protocol_name_;
-  std::optional<std::string> leader_;
 
-  std::vector<std::unique_ptr<Member>> members_;
-  base::StringMap<Member*> by_id_;
-  base::StringMap<std::string> static_members_;  // instance id → member id
-  base::StringMap<int64_t> pending_;             // ids given out and not used yet → deadline, monotonic ms
-  base::StringMap<size_t> protocol_counts_;      // protocol name → members that know it
-  size_t held_bytes_ = 0;        // of members and pending ids
-  size_t assigned_bytes_ = 0;    // of assignments
+  GroupMembers members_;
   size_t subscribed_bytes_ = 0;  // of subscribed_topics_
   std::optional<base::StringSet> subscribed_topics_;
 
-  size_t waiting_for_join_ = 0;  // members with `join` set
-  size_t awaiting_sync_ = 0;     // members with awaits_sync
   int64_t join_deadline_ms_ = kNever;     // PreparingRebalance ends
   bool initial_rebalance_ = false;        // from Empty: only the deadline ends it
   int64_t initial_remaining_ms_ = 0;      // by how much the initial delay may still be extended
   bool member_added_in_initial_ = false;
-  int64_t sync_deadline_ms_ = kNever;
-  int64_t session_bound_ms_ = kNever;     // no member and no pending id expires before this
+  int64_t sync_deadline_ms_ = kNever;     // CompletingRebalance ends for those whose sync is awaited
 };
 
 }  // namespace odradek::coordinator

@@ -1,5 +1,6 @@
 // The group coordinator of this broker: consumer groups and their committed offsets, kept in the partitions of __consumer_offsets
-// that it leads. Routes a group id to its partition's shard; a shard is loaded when leadership comes and dropped when it goes.
+// that it leads. Routes a group id to its partition's shard (group_partitions.h), and puts answers and errors where each version has them.
+// Sources: group_coordinator.cc (membership), group_coordinator_offsets.cc, group_coordinator_admin.cc.
 // Each call answers exactly once, on the calling thread or another one. An answer leaves when the high watermark has passed what
 // was written for it (group_shard.h). While a shard loads: COORDINATOR_LOAD_IN_PROGRESS in the form that each API allows.
 // Thread: any; a call takes a shard's turn for some microseconds and never waits for the disk.
@@ -17,13 +18,11 @@
 #include "base/result.h"
 #include "coordinator/group/group_config.h"
 #include "coordinator/runtime/log_access.h"
+#include "metrics/registry.h"
 #include "model/error_code.h"
 #include "model/types.h"
 #include "replication/leadership.h"
 
-namespace odradek::metrics {
-class Registry;
-}
 namespace odradek::protocol {
 struct JoinGroupRequest;
 struct JoinGroupResponse;
@@ -48,6 +47,8 @@ struct OffsetDeleteResponse;
 }  // namespace odradek::protocol
 
 namespace odradek::coordinator {
+
+class GroupPartitions;
 
 // Who asks. `version` is the request's: it decides where errors stand in the answer.
 struct ClientInfo {
@@ -98,8 +99,10 @@ class GroupCoordinator : public replication::LeadershipListener {
   void on_stopped(const TopicPartition& tp) override;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  base::Runtime& runtime_;
+  const GroupConfig config_;
+  const std::unique_ptr<GroupPartitions> partitions_;
+  std::vector<metrics::Registration> metrics_;  // read the counts of the shards
 };
 
 }  // namespace odradek::coordinator

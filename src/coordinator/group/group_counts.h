@@ -3,7 +3,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "coordinator/group/group.h"
 
@@ -23,6 +25,22 @@ struct GroupCounts {
     for (const auto& count : groups) sum += count.load(std::memory_order_relaxed);
     return sum;
   }
+};
+
+// The share of one group in the counts. It must be taken out again: gone().
+// Thread: the strand of its shard.
+class CountedGroup {
+ public:
+  // As the group is now.
+  void update(GroupCounts& counts, GroupState state, size_t offsets, size_t held_bytes);
+  void gone(GroupCounts& counts);
+
+ private:
+  void set(GroupCounts& counts, std::optional<GroupState> state, size_t offsets, size_t held_bytes);
+
+  std::optional<GroupState> state_;
+  size_t offsets_ = 0;
+  size_t held_bytes_ = 0;
 };
 
 }  // namespace odradek::coordinator

@@ -1,13 +1,15 @@
 // The groups of one partition of __consumer_offsets, while this broker leads it without a break, from one leader epoch on. State in
 // memory changes when its record is appended; what stands on that record, writes as well as reads that saw it, is answered when the high
-// watermark has passed it, or with COORDINATOR_NOT_AVAILABLE after offsets.commit.timeout.ms. When leadership goes the shard dies; nothing
-// is patched back, the next leader loads the log.
+// watermark has passed it (shard_log.h). When leadership goes the shard dies; nothing is patched back, the next leader loads the log.
+// Sources: group_shard.cc (membership, the groups themselves), group_shard_offsets.cc (commits, fetches), group_shard_removal.cc (groups and
+// offsets that go: asked for, with their topics, with time).
 // Thread: the strand it is made with; every method runs on it.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/executor.h"
@@ -16,8 +18,8 @@
 #include "coordinator/group/group_counts.h"
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/offsets.h"
+#include "coordinator/group/shard_log.h"
 #include "coordinator/runtime/log_access.h"
-#include "coordinator/runtime/outbox.h"
 #include "coordinator/runtime/strand.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/leave_group.h"
@@ -25,10 +27,6 @@
 #include "protocol/messages/offset_commit.h"
 #include "protocol/messages/offset_delete.h"
 #include "protocol/messages/offset_fetch.h"
-
-namespace odradek::record {
-class BatchBuilder;
-}
 
 namespace odradek::coordinator {
 
@@ -69,7 +67,19 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   size_t offset_count() const;
 
  private:
-  struct Entry;
+  struct Entry {
+    Entry(std::string id, const GroupConfig& config, Now now) : group(std::move(id), config, now) {}
+    Entry(std::string id, const GroupConfig& config, Group::Stored stored) : group(std::move(id), config, std::move(stored)) {}
+
+    Group group;
+    GroupOffsets offsets;
+    bool stored = false;       // a record of the group itself is in the log
+    uint64_t last_append = 0;  // what a reader of this group stands on
+    base::TimerId timer = 0;
+    int64_t timer_at_ms = 0;
+    uint64_t timer_token = 0;  // of the timer that is set: an older one may still be on its way
+    CountedGroup counted;
+  };
   struct Journal;
   friend struct Journal;
 
@@ -79,45 +89,32 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   void forget(std::string_view group_id);
   // After an event on the group: answers leave or wait, its timer is set, a group without content is forgotten.
   void settle(Entry& entry, Answers answers);
-  void send_after(uint64_t append, Answer answer);
   // After offsets were removed: a group that has neither members nor offsets is removed too. Returns what the removal stands on.
   uint64_t settle_removal(Entry& entry);
   // kNone: there is memory for what the request brings.
   ErrorCode room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request);
   static size_t held_by(const Entry& entry);
-  // Brings the counts up to date; `gone`: the entry is on its way out.
-  void count(Entry& entry, bool gone = false);
+  // Brings the counts up to date.
+  void count(Entry& entry);
   void arm_group_timer(Entry& entry);
-  void arm_outbox_timer();
   void on_group_timer(const std::string& group_id, uint64_t token);
   void expire_some(std::shared_ptr<std::vector<std::string>> ids, size_t from);
 
-  // Appends one batch: its number for the outbox, or why nothing was appended. The first offset of it goes to `first`.
-  Result<uint64_t> append(record::BatchBuilder& builder, Offset* first = nullptr);
-  record::BatchBuilder new_batch() const;
-  void on_committed(uint64_t append, ErrorCode error);
   // Tombstones for the partitions, and for the group itself if `whole`; in as many batches as need be. What was appended is applied.
   // Returns the number of the last append (0: nothing was to be done).
   Result<uint64_t> append_removals(Entry& entry, const std::vector<TopicPartition>& partitions, bool whole);
 
   base::Runtime& runtime_;
-  LogAccess& log_;
   const GroupConfig& config_;
   GroupCounts& counts_;
   const std::shared_ptr<Strand> strand_;  // shared with the slot and with what is on its way
   const TopicPartition tp_;
-  const LeaderEpoch epoch_;
+  const std::shared_ptr<ShardLog> log_;  // shared: see there
   base::StringMap<std::unique_ptr<Entry>> groups_;
-  Outbox outbox_;
   uint64_t last_removal_ = 0;  // append that the absence of a group stands on
   int64_t no_room_said_ms_ = INT64_MIN;  // monotonic
-  base::TimerId outbox_timer_ = 0;
   uint64_t timers_armed_ = 0;
   bool dead_ = false;
 };
-
-// What a client is told when an append failed with `error`: for offsets, for group state.
-ErrorCode commit_error_for_client(ErrorCode error);
-ErrorCode group_write_error_for_client(ErrorCode error);
 
 }  // namespace odradek::coordinator

@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -12,14 +11,13 @@
 #include "cli/common/times.h"
 #include "cli/records/commands.h"
 #include "cli/records/input.h"
+#include "cli/records/stop_signal.h"
 #include "client/fetcher.h"
 #include "client/group_member.h"
 #include "client/offsets.h"
 
 namespace odradek::cli {
 namespace {
-
-volatile std::sig_atomic_t stop_asked = 0;
 
 struct Command {
   Session session{"consume"};
@@ -208,7 +206,7 @@ class Output {
   }
   // errno of the first write that failed; 0: none. EPIPE: the reader went away.
   int error() const { return error_; }
-  bool full() const { return stop_asked != 0 || error_ != 0 || (command_.max_records >= 0 && count_ >= command_.max_records); }
+  bool full() const { return stop_signal() != 0 || error_ != 0 || (command_.max_records >= 0 && count_ >= command_.max_records); }
 
  private:
   void write() {
@@ -329,13 +327,7 @@ int consume(Command& command) {
   if (!command.group.empty() && !command.partitions.empty()) return session.wrong("--group shares partitions out itself, --partition does not go with it");
   auto cluster = session.open();
   if (!cluster) return session.refused(cluster.error());
-  // In order; a second one ends it at once, whatever it waits for.
-  for (int number : {SIGINT, SIGTERM}) {
-    std::signal(number, [](int got) {
-      stop_asked = 1;
-      std::signal(got, SIG_DFL);
-    });
-  }
+  take_stop_signals();
   Output output(command, std::move(*pieces));
   auto done = command.group.empty() ? consume_alone(command, **cluster, *start, output) : consume_in_group(command, **cluster, *start, output);
   output.flush();

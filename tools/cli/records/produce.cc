@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -12,12 +11,11 @@
 #include "cli/common/admin.h"
 #include "cli/records/commands.h"
 #include "cli/records/input.h"
+#include "cli/records/stop_signal.h"
 #include "client/producer.h"
 
 namespace odradek::cli {
 namespace {
-
-volatile std::sig_atomic_t stop_signal = 0;
 
 enum class Format { kLines, kJsonLines, kLengthPrefixed, kWhole };
 
@@ -101,7 +99,7 @@ Result<void> run(Command& command, client::Producer& producer, int64_t& read) {
   Progress progress(producer, command.session.clock());
   bool whole_taken = false;
   std::vector<record::HeaderView> headers;
-  for (bool more = true; more && stop_signal == 0;) {
+  for (bool more = true; more && stop_signal() == 0;) {
     for (;;) {
       auto record = next_record(command, input, whole_taken);
       if (!record) return fail(ErrorCode::kInvalidRequest, fmt::format("record {} of the input: {}", read + 1, record.error().what));
@@ -119,10 +117,10 @@ Result<void> run(Command& command, client::Producer& producer, int64_t& read) {
       ++read;
       progress.update(read);
     }
-    if (input.at_end() || stop_signal != 0) break;
+    if (input.at_end() || stop_signal() != 0) break;
     // Someone types, or the writer pauses: what is there leaves after the linger, then the wait may be long.
     Input::State state = input.read_more(static_cast<int>(command.options.linger_ms));
-    if (state == Input::State::kNothingYet && stop_signal == 0) {
+    if (state == Input::State::kNothingYet && stop_signal() == 0) {
       if (auto done = producer.flush(); !done) return done;
       input.read_more(-1);
     }
@@ -161,13 +159,7 @@ int produce(Command& command) {
   auto producer = client::Producer::make(**cluster, session.random(), command.options);
   if (!producer) return session.refused(producer.error());
   int64_t start_ms = session.clock().monotonic_ms(), read = 0;
-  // What was read is sent before it ends; a second one ends it at once.
-  for (int number : {SIGINT, SIGTERM}) {
-    std::signal(number, [](int got) {
-      stop_signal = got;
-      std::signal(got, SIG_DFL);
-    });
-  }
+  take_stop_signals();  // what was read is sent before it ends
   auto done = run(command, **producer, read);
   double seconds = static_cast<double>(session.clock().monotonic_ms() - start_ms) / 1000;
   if (session.json) {
@@ -180,7 +172,7 @@ int produce(Command& command) {
     error.what += fmt::format(" (delivered {} of {} records read)", (*producer)->delivered_records(), read);
     return session.refused(error);
   }
-  return stop_signal == 0 ? kDone : 128 + stop_signal;
+  return stop_signal() == 0 ? kDone : 128 + stop_signal();
 }
 
 }  // namespace
