@@ -416,7 +416,7 @@ Result<void> Mirror::live() {
   if (auto begun = begin(life); !begun) return begun;
   set_phase(MirrorStatus::Phase::kCopying);
   living_ = true;
-  const int64_t losses = losses_;
+  const int64_t losses = losses_, cuts_before = source_cuts_;
   int64_t round_wanted = 0;  // over the groups, begun when everything was copied
   int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
   int64_t last_refresh = 0;
@@ -440,6 +440,7 @@ Result<void> Mirror::live() {
     }
     note("connections", lanes_connected(life));
     missed_ = life.placing->missed();
+    source_cuts_ = cuts_before + life.placing->cut();
     shared_.source_alarm.ring();
     if (options_.sync_groups && life.groups == nullptr) {
       // After the partitions have their places: before, nothing can be translated.
@@ -528,6 +529,7 @@ void Mirror::register_metrics(metrics::Registry& registry) {
   value(metrics::kMirrorFetchedBytes, [this] { return static_cast<double>(shared_.fetched_bytes.load()); });
   value(metrics::kMirrorBufferedBytes, [this] { return static_cast<double>(shared_.budget.used()); });
   value(metrics::kMirrorMissedRecords, [this] { return static_cast<double>(missed_.load()); });
+  value(metrics::kMirrorSourceCuts, [this] { return static_cast<double>(source_cuts_.load()); });
   value(metrics::kMirrorGroupOffsets, [this] { return static_cast<double>(group_offsets_.load()); });
   value(metrics::kMirrorTopics, [this] { return static_cast<double>(topics_.load()); });
   registrations_.push_back(registry.collector(
