@@ -104,7 +104,8 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     Leadership next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
     if (next == leadership_of(*record)) continue;
     // A leader that is shutting down keeps what nobody else can take.
-    if (next.leader == kNoBroker && state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp})) continue;
+    const bool leader_lives = state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp});
+    if (next.leader == kNoBroker && leader_lives && contains(record->replicas, record->leader)) continue;
     if (next.recovering && !record->recovering) {
       ++unclean_elections;
       log::warn("controller", "{}: no member of the ISR is live, broker {} becomes leader without having everything", tp.to_string(), next.leader.value);
@@ -386,7 +387,7 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
     } else if (state.is_deleting(tp.topic)) {
       results[tp] = ErrorCode::kInvalidTopicException;
     } else if (unclean) {
-      if (record->leader != kNoBroker && state.is_online(record->leader, tp)) {
+      if (is_led(*record, online_for(tp))) {
         results[tp] = ErrorCode::kElectionNotNeeded;
         continue;
       }
