@@ -201,7 +201,7 @@ void Controller::Impl::count() {
       for (const auto& [index, partition] : topic.partitions) {
         ++now.partitions;
         if (state.is_deleting(name)) continue;
-        if (partition.leader == kNoBroker || !state.live.contains(partition.leader)) ++now.offline_partitions;
+        if (!state.live.contains(partition.leader) || !contains(partition.replicas, partition.leader)) ++now.offline_partitions;
         if (!partition.replicas.empty() && partition.leader != partition.replicas.front()) ++now.preferred_imbalance;
       }
     }

@@ -9,6 +9,39 @@ namespace odradek::controller {
 
 Leadership leadership_of(const PartitionRecord& partition) { return {partition.leader, partition.isr, partition.recovering}; }
 
+namespace {
+
+std::vector<BrokerId> isr_of_replicas(const PartitionRecord& partition) {
+  std::vector<BrokerId> isr = without(partition.isr, [&](BrokerId broker) { return !contains(partition.replicas, broker); });
+  if (!isr.empty()) return isr;
+  if (contains(partition.replicas, partition.leader)) return {partition.leader};
+  if (partition.replicas.size() == 1) return partition.replicas;
+  return {};
+}
+
+std::string listed(const std::vector<BrokerId>& brokers) {
+  std::string text;
+  for (BrokerId id : brokers) text += (text.empty() ? "" : ", ") + std::to_string(id.value);
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+bool is_led(const PartitionRecord& partition, const Online& online) {
+  return partition.leader != kNoBroker && contains(partition.replicas, partition.leader) && online(partition.leader);
+}
+
+std::optional<std::string> flaw_of(const PartitionRecord& partition) {
+  if (partition.leader != kNoBroker && !contains(partition.replicas, partition.leader)) {
+    return "its leader, broker " + std::to_string(partition.leader.value) + ", is none of its replicas " + listed(partition.replicas);
+  }
+  if (partition.isr.empty()) return "its ISR is empty";
+  if (!without(partition.isr, [&](BrokerId broker) { return contains(partition.replicas, broker); }).empty()) {
+    return "its ISR " + listed(partition.isr) + " has members that are none of its replicas " + listed(partition.replicas);
+  }
+  return std::nullopt;
+}
+
 std::optional<Leadership> elect_first(const PartitionRecord& partition, const Online& online) {
   std::vector<BrokerId> live = without(partition.replicas, [&](BrokerId broker) { return !online(broker); });
   if (live.empty()) return std::nullopt;
@@ -17,15 +50,16 @@ std::optional<Leadership> elect_first(const PartitionRecord& partition, const On
 
 Leadership elect_among_online(const PartitionRecord& partition, const Online& online, bool unclean) {
   Leadership next = leadership_of(partition);
-  std::vector<BrokerId> in_sync = without(partition.isr, [&](BrokerId broker) { return !online(broker); });
+  const std::vector<BrokerId> isr = isr_of_replicas(partition);
+  std::vector<BrokerId> in_sync = without(isr, [&](BrokerId broker) { return !online(broker); });
   if (!in_sync.empty()) {
     next.isr = in_sync;
-  } else if (!partition.isr.empty()) {
+  } else if (!isr.empty()) {
     // The last one keeps its place: it has everything that was acknowledged.
-    bool leader_in_isr = contains(partition.isr, partition.leader);
-    next.isr = {leader_in_isr && partition.leader != kNoBroker ? partition.leader : partition.isr.back()};
+    bool leader_in_isr = contains(isr, partition.leader);
+    next.isr = {leader_in_isr && partition.leader != kNoBroker ? partition.leader : isr.back()};
   }
-  if (partition.leader != kNoBroker && online(partition.leader)) return next;
+  if (is_led(partition, online)) return next;
 
   next.leader = kNoBroker;
   for (BrokerId replica : partition.replicas) {

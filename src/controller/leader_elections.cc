@@ -23,7 +23,7 @@ Async<std::map<TopicPartition, ErrorCode>> Controller::Impl::elect(std::vector<T
     } else if (state.is_deleting(tp.topic)) {
       results[tp] = ErrorCode::kInvalidTopicException;
     } else if (unclean) {
-      if (record->leader != kNoBroker && state.is_online(record->leader, tp)) {
+      if (is_led(*record, online_for(tp))) {
         results[tp] = ErrorCode::kElectionNotNeeded;
         continue;
       }

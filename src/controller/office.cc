@@ -142,6 +142,14 @@ Async<void> Controller::Impl::take_office() {
   }
   log::info("controller", "{} partitions of {} topics are known after {} ms", partitions.size(), state.topics.size(),
             runtime.clock().monotonic_ms() - begin_ms);
+  std::vector<TopicPartition> flawed;
+  for (const TopicPartition& tp : partitions) {
+    const PartitionRecord* record = state.find(tp);
+    const auto flaw = record->has_state ? flaw_of(*record) : std::nullopt;
+    if (!flaw) continue;
+    log::error("controller", "{}: the state in the tree is wrong: {}", tp.to_string(), *flaw);
+    flawed.push_back(tp);
+  }
   co_await settle_restarted();
   if (!in_office()) co_return;
   // First what needs another leader: it is written to again a whole round of requests earlier.
@@ -154,6 +162,12 @@ Async<void> Controller::Impl::take_office() {
   co_await settle_partitions(unsettled);
   if (!in_office()) co_return;
   settled.insert(unsettled.begin(), unsettled.end());
+  for (const TopicPartition& tp : flawed) {
+    const PartitionRecord* record = state.find(tp);
+    if (record == nullptr || is_led(*record, online_for(tp))) continue;
+    log::error("controller", "{} has no leader: none of its live replicas is known to have everything that was acknowledged; `odradek elect unclean --topic {}:{}` "
+               "makes one of them the leader as it is", tp.to_string(), tp.topic, tp.partition);
+  }
   // Everything that stands, so that brokers hear what they may have missed.
   RequestBatch all;
   std::vector<TopicPartition> without_state;

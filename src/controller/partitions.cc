@@ -108,7 +108,8 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     Leadership next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
     if (next == leadership_of(*record)) continue;
     // A leader that is shutting down keeps what nobody else can take.
-    if (next.leader == kNoBroker && state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp})) continue;
+    const bool leader_lives = state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp});
+    if (next.leader == kNoBroker && leader_lives && contains(record->replicas, record->leader)) continue;
     note_if_unclean(tp, *record, next);
     changes.push_back({tp, std::move(next)});
   }

@@ -44,7 +44,7 @@ constexpr std::array kCatalog = {
     &kProcessMaxFds, &kProcessStartTime,
     // odradek mirror
     &kMirrorActive, &kMirrorTopics, &kMirrorRecords, &kMirrorBytes, &kMirrorRebuilt, &kMirrorLag, &kMirrorRuns, &kMirrorPartitionState,
-    &kMirrorDelay, &kMirrorFetchedBytes, &kMirrorBufferedBytes, &kMirrorMissedRecords, &kMirrorGroupOffsets,
+    &kMirrorDelay, &kMirrorFetchedBytes, &kMirrorBufferedBytes, &kMirrorMissedRecords, &kMirrorSourceCuts, &kMirrorGroupOffsets,
 };
 
 std::string_view word_for(Kind kind) {

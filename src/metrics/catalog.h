@@ -329,6 +329,8 @@ inline constexpr MetricDef kMirrorBufferedBytes{"odradek_mirror_buffered_bytes",
     "", "Bytes asked for or fetched and not yet acknowledged by the target."};
 inline constexpr MetricDef kMirrorMissedRecords{"odradek_mirror_missed_offsets_total", Kind::kCounter, "", "",
     "", "Source offsets that retention removed before they were copied."};
+inline constexpr MetricDef kMirrorSourceCuts{"odradek_mirror_source_cuts_total", Kind::kCounter, "", "",
+  "", "Partitions that stopped because the source's log was cut below what had been copied."};
 inline constexpr MetricDef kMirrorGroupOffsets{"odradek_mirror_group_offsets_total", Kind::kCounter, "", "", "", "Offsets of groups written to the target."};
 
 // All rows, in the order of docs/metrics.md. A row that is not listed cannot be registered.

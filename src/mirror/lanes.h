@@ -132,6 +132,7 @@ class SourceLane final : public Lane {
     std::vector<Work> work;
     int64_t sent_ns = 0;
     int64_t reserved = 0;  // of the budget
+    bool compares = false;  // the broker's Fetch has last_fetched_epoch
   };
   bool work() override;
   void hand_back(const std::string& why) override;

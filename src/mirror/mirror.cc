@@ -321,7 +321,7 @@ Result<void> Mirror::live() {
   if (auto begun = begin(life); !begun) return begun;
   set_phase(MirrorStatus::Phase::kCopying);
   living_ = true;
-  const int64_t losses = lease_.losses();
+  const int64_t losses = lease_.losses(), cuts_before = source_cuts_;
   int64_t round_wanted = 0;  // over the groups, begun when everything was copied
   int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
   int64_t last_refresh = 0;
@@ -345,6 +345,7 @@ Result<void> Mirror::live() {
     }
     note("connections", lanes_connected(life));
     missed_ = life.placing->missed();
+    source_cuts_ = cuts_before + life.placing->cut();
     shared_.source_alarm.ring();
     if (options_.sync_groups && life.groups == nullptr) {
       // After the partitions have their places: before, nothing can be translated.

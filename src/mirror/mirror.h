@@ -63,7 +63,7 @@ class Mirror {
   std::atomic<bool> living_{false};
   std::atomic<bool> groups_now_{false};  // a round over the groups is wanted at once
   std::atomic<int64_t> rounds_begun_{0}, rounds_done_{0};
-  std::atomic<int64_t> group_offsets_{0}, missed_{0}, topics_{0};
+  std::atomic<int64_t> group_offsets_{0}, missed_{0}, source_cuts_{0}, topics_{0};
   mutable base::Mutex mutex_;
   MirrorStatus::Phase phase_ GUARDED_BY(mutex_) = MirrorStatus::Phase::kStarting;
   std::map<std::string, std::string> notes_ GUARDED_BY(mutex_);  // what goes wrong now, by what was tried

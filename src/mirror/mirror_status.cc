@@ -50,6 +50,7 @@ void Mirror::register_metrics(metrics::Registry& registry) {
   value(metrics::kMirrorFetchedBytes, [this] { return static_cast<double>(shared_.fetched_bytes.load()); });
   value(metrics::kMirrorBufferedBytes, [this] { return static_cast<double>(shared_.budget.used()); });
   value(metrics::kMirrorMissedRecords, [this] { return static_cast<double>(missed_.load()); });
+  value(metrics::kMirrorSourceCuts, [this] { return static_cast<double>(source_cuts_.load()); });
   value(metrics::kMirrorGroupOffsets, [this] { return static_cast<double>(group_offsets_.load()); });
   value(metrics::kMirrorTopics, [this] { return static_cast<double>(topics_.load()); });
   registrations_.push_back(registry.collector(

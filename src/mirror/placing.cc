@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "client/offsets.h"
 #include "protocol/messages/fetch.h"
+#include "protocol/messages/offset_for_leader_epoch.h"
 
 namespace odradek::mirror {
 
@@ -14,7 +15,7 @@ using protocol::FetchResponse;
 
 namespace {
 constexpr int16_t kLastWithNames = 12;  // later versions of Fetch name topics by id
-// So often a partition may stand behind the end of the source's log, as after a change of its leader, before the log counts as cut.
+// So often the source's log may seem to be cut, as after a change of its leader, before it counts as cut.
 constexpr int kPatience = 8;
 }  // namespace
 
@@ -94,21 +95,60 @@ void Placing::place_one(Partition& partition, const Ends& ends) {
     if (!foreign->empty()) return partition.end(*foreign);
   }
   Offset source = *known;
+  std::string cut;
+  if (source > ends.source_end) {
+    cut = "it ends at " + std::to_string(ends.source_end.value);
+  } else if (const LeaderEpoch epoch = map.epoch_before(source); epoch != kNoLeaderEpoch && source >= ends.source_start) {
+    auto found = departed(name, source, epoch);
+    if (!found) return partition.lose(0, found.error().what);
+    cut = std::move(*found);
+  }
+  if (!cut.empty()) {
+    cut = "the source's log was cut: " + cut + ", copied was up to " + std::to_string(source.value);
+    if (++beyond_[name] < kPatience) return partition.lose(0, cut);
+    beyond_.erase(name);
+    cut_.fetch_add(1, std::memory_order_relaxed);
+    return partition.end(cut + "; see docs/mirror.md, When the source lost records");
+  }
   if (source < ends.source_start) {
     // Below the first run of a topic that was made anew nothing is missing, but then the map would be empty.
     log::warn("mirror", "{}: the source has dropped the records from {} to {} before they were copied", name.to_string(), source.value, ends.source_start.value);
     missed_.fetch_add(ends.source_start - source, std::memory_order_relaxed);
     source = ends.source_start;
   }
-  if (source > ends.source_end) {
-    if (++beyond_[name] < kPatience) return partition.lose(0, "the source ends before what was copied");
-    return partition.end("the source's log was cut: it ends at " + std::to_string(ends.source_end.value) + ", copied was up to " + std::to_string(source.value) +
-                         "; see docs/mirror.md, When the source lost records");
-  }
   beyond_.erase(name);
   partition.forget_below(ends.target_start);
   partition.set_source_end(ends.source_end);
   partition.place(source, ends.target_end);
+}
+
+Result<std::string> Placing::departed(const TopicPartition& name, Offset source, LeaderEpoch epoch) {
+  using Response = protocol::OffsetForLeaderEpochResponse;
+  protocol::OffsetForLeaderEpochRequest request;
+  request.replica_id = -1;
+  auto& topic = request.topics.emplace_back();
+  topic.topic = name.topic;
+  auto& asked = topic.partitions.emplace_back();
+  asked.partition = name.partition;
+  asked.leader_epoch = epoch.value;
+  auto first = [](const Response& response) { return response.topics.empty() || response.topics[0].partitions.empty() ? nullptr : &response.topics[0].partitions[0]; };
+  auto answer = source_.ask<Response>(client::TheLeader{name}, request, [&](const Response& response) {
+    return first(response) == nullptr ? ErrorCode::kNone : static_cast<ErrorCode>(first(response)->error_code);
+  });
+  if (!answer) {
+    if (answer.error().code == ErrorCode::kUnsupportedVersion) return std::string();
+    return fail(std::move(answer.error()));
+  }
+  const auto* said = first(answer->message);
+  auto code = said == nullptr ? ErrorCode::kUnknownServerError : static_cast<ErrorCode>(said->error_code);
+  if (code == ErrorCode::kClusterAuthorizationFailed) return std::string();  // brokers before 2.3 answer this to other brokers only
+  if (code != ErrorCode::kNone) return fail(code, "leader epochs of the source: " + std::string(name_of(code)));
+  // Version 0 does not tell an epoch that never was from one that retention has taken.
+  if (said->end_offset < 0) return answer->version == 0 ? std::string() : "its leader does not know leader epoch " + std::to_string(epoch.value);
+  if (said->end_offset >= source.value && (answer->version == 0 || said->leader_epoch == epoch.value)) return std::string();
+  const int32_t last = answer->version == 0 ? epoch.value : said->leader_epoch;
+  return "leader epoch " + std::to_string(last) + (last == epoch.value ? "" : ", the last one of it not after epoch " + std::to_string(epoch.value) + ",") +
+         " ends at " + std::to_string(said->end_offset) + " in it";
 }
 
 Result<Offset> Placing::first_source(const TopicPartition& name, const Ends& ends) {

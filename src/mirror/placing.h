@@ -20,12 +20,17 @@ class Placing {
   Result<void> place(const std::vector<std::shared_ptr<Partition>>& partitions);
   // Source offsets that were gone before they could be copied.
   int64_t missed() const { return missed_.load(std::memory_order_relaxed); }
+  // Partitions that ended because the source's log had been cut below what was copied.
+  int64_t cut() const { return cut_.load(std::memory_order_relaxed); }
 
  private:
   struct Ends {
     Offset source_start, source_end, target_start, target_end;
   };
   void place_one(Partition& partition, const Ends& ends);
+  // Why the source's log is not (any more) the one whose records up to `source`, the last one of leader epoch `epoch`, were copied. An empty
+  // text: it is, or it cannot say.
+  Result<std::string> departed(const TopicPartition& name, Offset source, LeaderEpoch epoch);
   Result<Offset> first_source(const TopicPartition& name, const Ends& ends);
   // Source offset of the first record, from where the other mirror was last seen, that it did not write.
   Result<Offset> behind_the_other(const TopicPartition& name, const Ends& ends);
@@ -39,8 +44,8 @@ class Placing {
   const MirrorOptions& options_;
   const Identity identity_;
   const StoredPositions* const before_;
-  std::map<TopicPartition, int> beyond_;  // how often a partition stood behind the source's end
-  std::atomic<int64_t> missed_{0};
+  std::map<TopicPartition, int> beyond_;  // how often the source's log seemed to have been cut below what was copied of a partition
+  std::atomic<int64_t> missed_{0}, cut_{0};
 };
 
 }  // namespace odradek::mirror

@@ -11,6 +11,7 @@ using protocol::FetchResponse;
 
 namespace {
 constexpr int16_t kLastWithNames = 12;    // later versions of Fetch name topics by id
+constexpr int16_t kFirstWithEpoch = 12;   // in which the leader compares the epoch of the record before
 constexpr size_t kRangesOnTheWay = 2;     // of one connection: one is sent while the other travels
 constexpr int32_t kPollBytes = 8 << 20;   // of a poll's whole answer
 
@@ -75,6 +76,8 @@ bool SourceLane::send() {
   message.min_bytes = 1;
   message.max_bytes = index_ == 0 ? kPollBytes : request.work[0].second.fetch.max_bytes;
   message.isolation_level = static_cast<int8_t>(shared_.options.isolation);
+  auto version = connection_->version_for(FetchRequest::kKey, FetchRequest::kMinVersion, kLastWithNames);
+  request.compares = version && *version >= kFirstWithEpoch;
   std::map<std::string_view, size_t> topics;
   for (const auto& [partition, task] : request.work) {
     auto [place, added] = topics.try_emplace(partition->name.topic, message.topics.size());
@@ -82,6 +85,7 @@ bool SourceLane::send() {
     auto& asked = message.topics[place->second].partitions.emplace_back();
     asked.partition = partition->name.partition;
     asked.fetch_offset = task.fetch.from.value;
+    if (request.compares) asked.last_fetched_epoch = task.last_epoch.value;
     asked.partition_max_bytes = task.fetch.max_bytes;
     if (index_ > 0) request.reserved += task.fetch.max_bytes;
   }
@@ -134,8 +138,15 @@ void SourceLane::receive() {
     }
     auto& data = *found->second;
     auto code = static_cast<ErrorCode>(data.error_code);
+    if (code == ErrorCode::kNone && data.diverging_epoch.epoch >= 0) {
+      partition->fetch_failed(task);
+      // Placing it anew asks again, and says what is wrong.
+      partition->lose(task.generation, "the source's log departs from what was copied up to " + std::to_string(task.fetch.from.value));
+      continue;
+    }
     if (code == ErrorCode::kNone) {
       Chunk chunk{.owner = frame, .frames = data.records.bytes, .aborted = {}};
+      chunk.compared = !request.compares || task.last_epoch != kNoLeaderEpoch;  // Kafka before 2.7 cannot
       for (const auto& each : data.aborted_transactions.value_or(std::vector<FetchResponse::AbortedTransaction>{})) {
         chunk.aborted.push_back({each.producer_id, {each.first_offset}});
       }

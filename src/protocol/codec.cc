@@ -6,6 +6,10 @@
 
 namespace odradek::protocol {
 
+namespace {
+constexpr size_t kLongestString = std::numeric_limits<int16_t>::max();
+}
+
 size_t Records::size() const {
   if (slices.empty()) return bytes.size();
   size_t total = 0;
@@ -103,15 +107,23 @@ int64_t Reader::array_count(bool flexible, size_t smallest, const char* field) {
   return count;
 }
 
-void Reader::string(std::string& to, bool flexible, const char* field) {
+// As length(); a string is no longer in the compact form than in the other.
+int64_t Reader::string_length(bool flexible, const char* field) {
   int64_t size = length(flexible, true, field);
+  if (size <= static_cast<int64_t>(kLongestString)) return size;
+  fail(field, "is longer than a string may be");
+  return -1;
+}
+
+void Reader::string(std::string& to, bool flexible, const char* field) {
+  int64_t size = string_length(flexible, field);
   if (size < 0) return failed() ? void() : fail(field, "is null");
   to.assign(reinterpret_cast<const char*>(at_), static_cast<size_t>(size));
   at_ += size;
 }
 
 void Reader::string(std::optional<std::string>& to, bool flexible, bool nullable, const char* field) {
-  int64_t size = length(flexible, true, field);
+  int64_t size = string_length(flexible, field);
   if (size < 0) {
     to.reset();
     return nullable || failed() ? void() : fail(field, "is null");
@@ -237,7 +249,12 @@ void Writer::length(int64_t size, bool flexible, bool short_length) {
 }
 
 void Writer::string(std::string_view value, bool flexible) {
-  if (!flexible && value.size() > std::numeric_limits<int16_t>::max()) value = value.substr(0, std::numeric_limits<int16_t>::max());
+  if (value.size() > kLongestString) {
+    size_t end = kLongestString;
+    auto inside = [&] { return (static_cast<uint8_t>(value[end]) & 0xc0) == 0x80; };  // of a character
+    while (end > kLongestString - 3 && inside()) --end;
+    value = value.substr(0, inside() ? kLongestString : end);
+  }
   length(static_cast<int64_t>(value.size()), flexible, true);
   raw(as_bytes(value));
 }

@@ -1,7 +1,8 @@
 // Reads and writes the fields of Kafka's messages. The generated codecs (protocol/messages/*.h, from src/protocol/schema by
 // tools/protogen.py) are made of these steps; rooms use decode_body, encode_body and header.h.
 // Shape: big-endian. Not flexible: string int16 length, bytes, records and array int32 length, -1 = null. Flexible: unsigned
-// varint of length + 1, 0 = null, and a tag section at the end of each struct. Source: Kafka's protocol guide, KIP-482.
+// varint of length + 1, 0 = null, and a tag section at the end of each struct. A string has at most 32,767 bytes in both forms: Kafka's
+// generated classes read and write no longer ones. Source: Kafka's protocol guide, KIP-482, its MessageDataGenerator.
 // Safety: each length is checked against what is left of the message before memory is taken; the nesting is that of the schema; what is
 // made of a message takes no more than some times its size, however small its elements are.
 // Thread: none of this is shared.
@@ -147,6 +148,7 @@ class Reader {
   // -1: null (or failed).
   int64_t array_count(bool flexible, size_t smallest, const char* field);
   int64_t length(bool flexible, bool short_length, const char* field);
+  int64_t string_length(bool flexible, const char* field);
   bool present(bool in_tag, const char* field);
   bool take_room(size_t size, const char* field) {
     if (room_ < size) [[unlikely]] {
@@ -209,8 +211,8 @@ class Writer {
   void number(double value) { number(std::bit_cast<uint64_t>(value)); }
   void number(const Uuid& value) { raw(value.bytes); }
 
-  // Null where the version does not allow it is written as empty. Longer than the format allows (a string of 32,767 bytes in
-  // the old form, anything of 2 GiB): cut off for a string, CHECK for the rest.
+  // Null where the version does not allow it is written as empty. Longer than the format allows (a string of more than 32,767 bytes,
+  // anything of 2 GiB): cut off for a string (at a character, if it is UTF-8; Kafka fails, and closes the connection), CHECK for the rest.
   void string(std::string_view value, bool flexible);
   void string(const std::optional<std::string>& value, bool flexible, bool nullable);
   void bytes(ByteView value, bool flexible);

@@ -198,17 +198,50 @@ TEST(Codec, NullRecordsStayNull) {
   }
 }
 
-TEST(Codec, StringTooLongForTheOldFormIsCut) {
-  JoinGroupResponse response;
-  response.member_id = std::string(40'000, 'm');
-  Bytes body = encode_body(response, 0);
-  auto again = decode_body<JoinGroupResponse>(body, 0);
-  ASSERT_TRUE(again);
-  EXPECT_EQ(again->member_id.size(), 32'767u);
-  Bytes flexible = encode_body(response, 6);
-  auto whole = decode_body<JoinGroupResponse>(flexible, 6);
-  ASSERT_TRUE(whole);
-  EXPECT_EQ(whole->member_id.size(), 40'000u);
+TEST(Codec, AStringIsCutAtItsLongestLengthInBothForms) {
+  for (int16_t version : {0, 6}) {
+    auto written = [&](std::string text) {
+      JoinGroupResponse response;
+      response.member_id = std::move(text);
+      Bytes body = encode_body(response, version);
+      auto again = decode_body<JoinGroupResponse>(body, version);
+      EXPECT_TRUE(again) << again.error().what;
+      return again ? again->member_id : std::string();
+    };
+    EXPECT_EQ(written(std::string(40'000, 'm')), std::string(32'767, 'm')) << version;
+    EXPECT_EQ(written(std::string(32'767, 'm')), std::string(32'767, 'm')) << version;
+    // Not inside a character.
+    std::string text(32'765, 'm');
+    EXPECT_EQ(written(text + "\u20ac" + "mm"), text) << version;
+    EXPECT_EQ(written(std::string(40'000, '\x80')).size(), 32'767u) << version;
+  }
+}
+
+// As Kafka's generated classes, whose lengths of compact strings could be greater.
+TEST(Codec, ACompactStringThatIsLongerThanAnOldOneIsRefused) {
+  auto body_of = [](uint32_t size) {
+    Bytes body(5);
+    body.resize(base::encode_uvarint(body.data(), size + 1));
+    body.resize(body.size() + size, 'g');
+    const Bytes rest{1, 1, 1, 0};  // generation, in part: what is behind the string does not matter
+    body.insert(body.end(), rest.begin(), rest.end());
+    return body;
+  };
+  auto error = [&](uint32_t size) {
+    Bytes body = body_of(size);
+    Reader reader(body);
+    std::string text;
+    std::optional<std::string> nullable;
+    reader.string(text, true, "group_id");
+    Reader again(body);
+    again.string(nullable, true, true, "group_id");
+    EXPECT_EQ(reader.failed(), again.failed());
+    EXPECT_EQ(reader.failed() ? 0 : size, text.size());
+    auto result = reader.result("Some");
+    return result ? std::string() : result.error().what;
+  };
+  EXPECT_EQ(error(32'767), "");
+  EXPECT_EQ(error(32'768), "Some.group_id is longer than a string may be");
 }
 
 TEST(Codec, VersionedRecordsCarryTheirVersionInFront) {

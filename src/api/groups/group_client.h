@@ -12,8 +12,8 @@ inline constexpr size_t kMostNamed = 1'000'000;
 // True: too many; `request` is refused, and its connection closed.
 bool names_too_many(request::RequestPtr& request, size_t named);
 
-// Whether the group's records have room for `text`, and for `text` as the head of a member id: 32,767 bytes. The compact strings of
-// requests have no such limit, and the rest would be cut off. (Kafka reads no longer ones either, and closes the connection.)
+// Whether the group's records have room for `text`, and for `text` as the head of a member id: no string is longer than 32,767 bytes, the
+// rest would be cut off.
 inline bool is_storable(std::string_view text) { return text.size() <= 32'767 - 37; }
 
 // The address as Java's InetAddress prints it: "/127.0.0.1", "/0:0:0:0:0:0:0:1".

@@ -105,6 +105,9 @@ Result<Copied> Copier::copy(MutableByteView frames, Offset from, const std::vect
     if (!frame) return fail(std::move(frame.error()));
     if (!*frame) break;
     if (!frame->crc_matches()) return fail(ErrorCode::kCorruptMessage, frame->where() + " has a wrong CRC");
+    const LeaderEpoch epoch = frame->is_batch() ? frame->batch().leader_epoch() : kNoLeaderEpoch;
+    if (copied.epochs.empty() || copied.epochs.back().epoch != epoch) copied.epochs.push_back({epoch, frame->is_batch() ? frame->base_offset() : frame->last_offset(), {}});
+    copied.epochs.back().last = frame->last_offset();
     if (!frame->is_batch()) {
       if (auto done = convert(frame->message(), from, making, copied); !done) return fail(std::move(done.error()));
       copied.next = std::max(copied.next, frame->last_offset() + 1);

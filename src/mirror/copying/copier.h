@@ -36,8 +36,15 @@ struct Aborted {
   Offset first_offset;
 };
 
+// Source offsets that were looked at, all of one leader epoch (-1: a format that does not say).
+struct EpochPiece {
+  LeaderEpoch epoch = kNoLeaderEpoch;
+  Offset first, last;
+};
+
 struct Copied {
   std::vector<CopiedBatch> batches;
+  std::vector<EpochPiece> epochs;  // in order, of all frames, also those of which nothing is copied
   Offset next;  // source offset behind all that was looked at
   int64_t rebuilt = 0;
 };

@@ -37,6 +37,8 @@ struct Chunk {
   std::shared_ptr<void> owner;
   MutableByteView frames;
   std::vector<Aborted> aborted;
+  // Whether the source's leader has compared the leader epoch of the record before them with its own.
+  bool compared = false;
 };
 
 class FetchPlan {

@@ -25,6 +25,7 @@ void OffsetMap::set_topic_id(const std::string& id) {
     base_ = end_chunk() * kChunk;
     runs_.clear();
   }
+  if (!topic_id_.empty()) epochs_.clear();
   topic_id_ = id;
 }
 
@@ -58,6 +59,26 @@ void OffsetMap::forget_below(Offset target_start) {
   }
 }
 
+bool OffsetMap::note_epoch(LeaderEpoch epoch, Offset first, Offset last) {
+  auto from = std::lower_bound(epochs_.begin(), epochs_.end(), first, [](const SourceEpoch& each, Offset at) { return each.start < at; });
+  auto until = std::upper_bound(from, epochs_.end(), last, [](Offset at, const SourceEpoch& each) { return at < each.start; });
+  if (from != until && *from == SourceEpoch{epoch, first}) ++from;
+  const bool wrong = from != until;  // what a former life announced and the source no longer has
+  from = epochs_.erase(from, until);
+  if (from != epochs_.begin() && std::prev(from)->epoch == epoch) return wrong;
+  epochs_.insert(from, {epoch, first});
+  return true;
+}
+
+LeaderEpoch OffsetMap::epoch_before(Offset source) const {
+  auto at = std::lower_bound(epochs_.begin(), epochs_.end(), source, [](const SourceEpoch& each, Offset offset) { return each.start < offset; });
+  return at == epochs_.begin() ? kNoLeaderEpoch : std::prev(at)->epoch;
+}
+
+void OffsetMap::forget_epochs_below(Offset source) {
+  while (epochs_.size() > 1 && epochs_[1].start < source) epochs_.pop_front();
+}
+
 std::string OffsetMap::encode_chunk(int64_t chunk) const {
   int64_t from = std::max(chunk * kChunk, base_);
   int64_t until = std::min((chunk + 1) * kChunk, base_ + static_cast<int64_t>(runs_.size()));
@@ -69,7 +90,12 @@ std::string OffsetMap::encode_chunk(int64_t chunk) const {
     numbers.push_back(run.target - before.target);
     before = run;
   }
-  return nlohmann::json{{"first", from}, {"runs", std::move(numbers)}, {"topic", topic_id_}}.dump();
+  auto epochs = nlohmann::json::array();
+  for (const SourceEpoch& each : epochs_) {
+    epochs.push_back(each.epoch.value);
+    epochs.push_back(each.start.value);
+  }
+  return nlohmann::json{{"first", from}, {"runs", std::move(numbers)}, {"topic", topic_id_}, {"epochs", std::move(epochs)}}.dump();
 }
 
 Result<void> OffsetMap::decode_chunk(std::string_view text) {
@@ -97,6 +123,17 @@ Result<void> OffsetMap::decode_chunk(std::string_view text) {
     base_ = number;
   } else if (number != base_ + static_cast<int64_t>(runs_.size())) {
     return wrong("do not follow those before");
+  }
+  epochs_.clear();
+  if (auto said = json.find("epochs"); said != json.end()) {  // earlier versions of this program wrote none
+    if (!said->is_array() || said->size() % 2 != 0) return wrong("have epochs that are not pairs");
+    for (size_t i = 0; i < said->size(); i += 2) {
+      const auto& epoch = (*said)[i];
+      int64_t start = 0;
+      const bool readable = epoch.is_number_integer() && epoch.get<int64_t>() >= -1 && epoch.get<int64_t>() <= INT32_MAX && read((*said)[i + 1], start);
+      if (!readable || (!epochs_.empty() && Offset{start} <= epochs_.back().start)) return wrong("have epochs that cannot be read");
+      epochs_.push_back({{static_cast<int32_t>(epoch.get<int64_t>())}, {start}});
+    }
   }
   Run at{Offset{0}, Offset{0}};
   for (size_t i = 0; i < numbers.size(); i += 2) {

@@ -53,6 +53,47 @@ TEST(OffsetMap, ComesBackFromItsChunks) {
   for (auto [source, target] : copied.target_of) EXPECT_EQ(again.target_at(Offset{source}), Offset{target});
 }
 
+TEST(OffsetMap, KeepsTheSourcesLeaderEpochs) {
+  OffsetMap map;
+  EXPECT_EQ(map.epoch_before(Offset{5}), kNoLeaderEpoch);
+  EXPECT_TRUE(map.note_epoch({3}, Offset{10}, Offset{14}));
+  EXPECT_FALSE(map.note_epoch({3}, Offset{15}, Offset{19}));
+  EXPECT_TRUE(map.note_epoch({5}, Offset{20}, Offset{29}));
+  EXPECT_TRUE(map.note_epoch({-1}, Offset{30}, Offset{30}));  // a format that does not say
+  EXPECT_EQ(map.epoch_before(Offset{10}), kNoLeaderEpoch);
+  EXPECT_EQ(map.epoch_before(Offset{11}), LeaderEpoch{3});
+  EXPECT_EQ(map.epoch_before(Offset{20}), LeaderEpoch{3});
+  EXPECT_EQ(map.epoch_before(Offset{21}), LeaderEpoch{5});
+  EXPECT_EQ(map.epoch_before(Offset{99}), kNoLeaderEpoch);
+  // Once more, from the middle.
+  EXPECT_FALSE(map.note_epoch({3}, Offset{15}, Offset{19}));
+  EXPECT_FALSE(map.note_epoch({5}, Offset{20}, Offset{24}));
+  EXPECT_FALSE(map.note_epoch({5}, Offset{25}, Offset{29}));
+  // Other records than those that were announced and never written.
+  EXPECT_TRUE(map.note_epoch({3}, Offset{20}, Offset{22}));
+  EXPECT_TRUE(map.note_epoch({7}, Offset{23}, Offset{40}));
+  EXPECT_EQ(map.epochs(), (std::deque<SourceEpoch>{{{3}, Offset{10}}, {{7}, Offset{23}}}));
+  // They are in each chunk; those of the last one hold.
+  map.extend(Offset{10}, Offset{0}, 5);
+  OffsetMap again;
+  ASSERT_TRUE(again.decode_chunk(map.encode_chunk(0)));
+  EXPECT_EQ(again.epochs(), map.epochs());
+  map.forget_epochs_below(Offset{23});
+  EXPECT_EQ(map.epoch_before(Offset{23}), LeaderEpoch{3});
+  map.forget_epochs_below(Offset{24});
+  EXPECT_EQ(map.epochs(), (std::deque<SourceEpoch>{{{7}, Offset{23}}}));
+  map.set_topic_id("a");
+  EXPECT_EQ(map.epoch_before(Offset{24}), LeaderEpoch{7});
+  map.set_topic_id("b");
+  EXPECT_EQ(map.epoch_before(Offset{24}), kNoLeaderEpoch);
+  for (const char* wrong : {R"([1])", R"([5,10,6,10])", R"([-2,10])", R"(["x",10])", R"([2147483648,10])", "{}"}) {
+    OffsetMap none;
+    EXPECT_FALSE(none.decode_chunk(R"({"first":0,"runs":[1,1],"topic":"a","epochs":)" + std::string(wrong) + "}")) << wrong;
+  }
+  EXPECT_TRUE(again.decode_chunk(R"({"first":1,"runs":[50,50],"topic":""})"));  // by an earlier version
+  EXPECT_TRUE(again.epochs().empty());
+}
+
 TEST(OffsetMap, KeepsNumbersOfRunsWhenTheFirstOnesAreForgotten) {
   Copied copied = copy(3, 9000, 0);
   Offset start{4000};

@@ -17,7 +17,7 @@ std::optional<Partition::Task> Partition::poll() {
   if (progress_.state != Progress::State::kRunning || outgoing_bytes_ > kMostOutgoingBytes) return std::nullopt;
   auto fetch = plan_.poll();
   if (!fetch) return std::nullopt;
-  return Task{*fetch, generation_};
+  return task_of(*fetch);
 }
 
 std::optional<Partition::Task> Partition::next_range() {
@@ -25,7 +25,11 @@ std::optional<Partition::Task> Partition::next_range() {
   if (progress_.state != Progress::State::kRunning || outgoing_bytes_ > kMostOutgoingBytes) return std::nullopt;
   auto fetch = plan_.next_range();
   if (!fetch) return std::nullopt;
-  return Task{*fetch, generation_};
+  return task_of(*fetch);
+}
+
+Partition::Task Partition::task_of(const FetchTask& fetch) const {
+  return {fetch, generation_, fetch.from == copied_ ? map_.epoch_before(copied_) : kNoLeaderEpoch};
 }
 
 void Partition::fetch_failed(const Task& task) {
@@ -50,6 +54,14 @@ bool Partition::fetched(const Task& task, Chunk chunk, Offset limit) {
   return false;
 }
 
+bool Partition::follows(const Chunk& chunk, const Copied& copied) {
+  const LeaderEpoch known = map_.epoch_before(copied_);
+  if (known == kNoLeaderEpoch || copied.epochs.empty() || copied.epochs.front().epoch == known) return true;
+  if (chunk.compared || compared_at_ == copied_) return true;
+  plan_.reset(copied_);  // asks once more from here; what was asked for ahead is dropped
+  return false;
+}
+
 void Partition::process() {
   while (auto chunk = plan_.take()) {
     auto copied = copier_.copy(chunk->frames, copied_, chunk->aborted);
@@ -60,6 +72,11 @@ void Partition::process() {
       drop();
       return;
     }
+    if (!follows(*chunk, *copied)) break;
+    bool new_epochs = false;
+    for (const EpochPiece& piece : copied->epochs) new_epochs |= map_.note_epoch(piece.epoch, piece.first, piece.last);
+    if (auto acknowledged = map_.source_at(progress_.target)) map_.forget_epochs_below(*acknowledged);
+    if (new_epochs && !map_.empty()) ticket_ = announce_(name, map_, map_.last_chunk());
     progress_.rebuilt += copied->rebuilt;
     for (CopiedBatch& batch : copied->batches) {
       Offset next = batch.pieces.back().source + batch.pieces.back().count;
@@ -190,7 +207,7 @@ void Partition::place(Offset source, Offset target) {
   former_map_ = map_;
   if (map_went_back_) ticket_ = announce_(name, map_, map_.first_chunk());
   map_went_back_ = false;
-  copied_ = source;
+  copied_ = compared_at_ = source;
   place_ = target;
   progress_.source = source;
   progress_.target = target;

@@ -6,6 +6,9 @@
 // durable (its ticket). Until the first batch after a start is acknowledged it is alone on its way: a broker that does not know the producer
 // in this partition takes any first number. Whatever goes wrong, everything not acknowledged is dropped, and the partition asks again where
 // the target's log ends (State::kLost); what is still on its way then is either in the log by that time or refused by its number.
+// A source that lost records by an unclean election may have others at their offsets. Where the leader epoch changes, the leader must
+// therefore have said that the former one reaches to here in its log: in the fetch (Task::last_epoch), or when the partition was placed. Inside
+// one epoch, and inside one answer, there is nothing to ask.
 // Thread: any; guarded by one lock. Answers of a former life (generation) are ignored.
 #pragma once
 
@@ -72,6 +75,7 @@ class Partition {
   struct Task {
     FetchTask fetch;
     uint64_t generation = 0;
+    LeaderEpoch last_epoch = kNoLeaderEpoch;  // of the record before, where it is known
   };
   // Nothing while much waits to be sent.
   std::optional<Task> poll();
@@ -107,7 +111,7 @@ class Partition {
   // --- control
   // Moment from which a lost partition may be placed; nullopt: it is not lost.
   std::optional<int64_t> lost_until() const;
-  // A lost partition goes on: the next record goes from `source` to `target`.
+  // A lost partition goes on: the next record goes from `source` to `target`. The source's log is known to be the one that was copied.
   void place(Offset source, Offset target);
   // Of the source's topic; another one than before: it was made anew, the partition is lost and its runs begin anew.
   void set_topic_id(const std::string& id);
@@ -122,6 +126,10 @@ class Partition {
 
  private:
   void process() REQUIRES(mutex_);
+  // A task at the place of the next record: what comes before it is known.
+  Task task_of(const FetchTask& fetch) const REQUIRES(mutex_);
+  // Whether these frames follow what was copied. If that is not known, they are asked for once more, with the question.
+  bool follows(const Chunk& chunk, const Copied& copied) REQUIRES(mutex_);
   void enqueue(CopiedBatch batch, std::shared_ptr<void> owner, Offset source_next) REQUIRES(mutex_);
   void drop() REQUIRES(mutex_);
 
@@ -144,6 +152,7 @@ class Partition {
   bool map_went_back_ GUARDED_BY(mutex_) = false;  // to the former one: all of it must be stored again
   Offset copied_ GUARDED_BY(mutex_){0};  // next source offset to be copied
   Offset place_ GUARDED_BY(mutex_){0};   // target offset of the next record
+  Offset compared_at_ GUARDED_BY(mutex_){-1};  // the place to which the source's log is known to be the one that was copied
   uint64_t ticket_ GUARDED_BY(mutex_) = 0;
   std::deque<Outgoing> outgoing_ GUARDED_BY(mutex_);
   int64_t outgoing_bytes_ GUARDED_BY(mutex_) = 0;

@@ -52,15 +52,45 @@ struct Source {
   std::vector<std::pair<Offset, Bytes>> batches;  // by last offset
   std::vector<int64_t> all;
   Offset end{0};
+  LeaderEpoch epoch{0};
 
   void append(int count, int hole) {
     end = end + hole;
-    record::BatchBuilder builder({.base_offset = end});
+    record::BatchBuilder builder({.base_offset = end, .leader_epoch = epoch});
     for (int i = 0; i < count; ++i, end = end + 1) {
       all.push_back(end.value);
       builder.append(1, std::nullopt, as_bytes(std::to_string(end.value)));
     }
     batches.emplace_back(end + -1, builder.build());
+  }
+  // An unclean election: what is at `at` and behind it is gone, another epoch begins.
+  void cut(Offset at) {
+    while (!batches.empty() && batches.back().first >= at) {
+      end = record::BatchView(batches.back().second).base_offset();
+      batches.pop_back();
+    }
+    std::erase_if(all, [&](int64_t offset) { return offset >= end.value; });
+    epoch = {epoch.value + 1};
+  }
+  // Of the last batch that begins below `offset`.
+  LeaderEpoch epoch_before(Offset offset) const {
+    LeaderEpoch last = kNoLeaderEpoch;
+    for (const auto& each : batches) {
+      if (record::BatchView batch(each.second); batch.base_offset() < offset) last = batch.leader_epoch();
+    }
+    return last;
+  }
+  // Whether a leader's answer to a fetch with last_fetched_epoch is a diverging epoch.
+  bool departs(Offset from, LeaderEpoch last) const {
+    Offset epoch_end{0};
+    LeaderEpoch found = kNoLeaderEpoch;
+    for (const auto& each : batches) {
+      record::BatchView batch(each.second);
+      if (batch.leader_epoch() > last) return found != last || batch.base_offset() < from;
+      found = batch.leader_epoch();
+      epoch_end = batch.next_offset();
+    }
+    return found != last || end < from;
   }
   std::shared_ptr<Bytes> fetch(Offset from, int32_t max_bytes) const {
     auto answer = std::make_shared<Bytes>();
@@ -132,14 +162,19 @@ struct World {
     auto until = partition->lost_until();
     if (!until) return;
     auto known = partition->map().source_at(target.end);
+    if (known) {
+      EXPECT_EQ(partition->map().epoch_before(*known), source.epoch_before(*known)) << known->value;
+    }
     partition->set_source_end(source.end);
     partition->place(known.value_or(Offset{0}), target.end);
   }
   void answer_fetch(size_t which) {
     auto task = fetches[which];
     fetches.erase(fetches.begin() + static_cast<ptrdiff_t>(which));
+    const bool compared = task.last_epoch != kNoLeaderEpoch;
+    if (compared && source.departs(task.fetch.from, task.last_epoch)) return partition->lose(task.generation, "departed");
     auto bytes = source.fetch(task.fetch.from, task.fetch.max_bytes);
-    partition->fetched(task, {.owner = bytes, .frames = *bytes, .aborted = {}}, source.end);
+    partition->fetched(task, {.owner = bytes, .frames = *bytes, .aborted = {}, .compared = compared}, source.end);
   }
   void acknowledge() {
     auto batch = std::move(on_the_way.front());
@@ -159,7 +194,10 @@ TEST(MirroredPartition, CopiesEachRecordOnceWhateverIsLostDelayedOrCrashes) {
     std::mt19937 random(seed);
     auto one_in = [&](unsigned n) { return random() % n == 0; };
     World world;
-    for (int i = 0; i < 100; ++i) world.source.append(1 + static_cast<int>(random() % 6), one_in(3) ? static_cast<int>(random() % 4) : 0);
+    for (int i = 0; i < 100; ++i) {
+      world.source.append(1 + static_cast<int>(random() % 6), one_in(3) ? static_cast<int>(random() % 4) : 0);
+      if (one_in(10)) world.source.epoch = {world.source.epoch.value + 1 + static_cast<int>(random() % 2)};
+    }
     world.start();
     for (int step = 0; step < 1500; ++step) {
       world.arrive(false);
@@ -229,6 +267,84 @@ TEST(MirroredPartition, CopiesEachRecordOnceWhateverIsLostDelayedOrCrashes) {
   EXPECT_GT(crashes, 100);
   EXPECT_GT(losses, 100);
   EXPECT_GT(lates, 100);
+}
+
+TEST(MirroredPartition, AsksWhetherTheSourcesLogStillIsTheOneThatWasCopied) {
+  World world;
+  for (int i = 0; i < 4; ++i) world.source.append(3, 0);
+  world.start();
+  world.place();
+  auto first = world.partition->poll();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->last_epoch, kNoLeaderEpoch) << "nothing was copied";
+  world.fetches.push_back(*first);
+  world.answer_fetch(0);
+  // Another leader, which has lost records, and has other ones at their offsets now.
+  world.source.cut(Offset{6});
+  for (int i = 0; i < 4; ++i) world.source.append(3, 0);
+  auto second = world.partition->poll();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->fetch.from, Offset{12});
+  EXPECT_EQ(second->last_epoch, LeaderEpoch{0});
+  world.fetches.push_back(*second);
+  world.answer_fetch(0);
+  EXPECT_EQ(world.partition->progress().state, Progress::State::kLost);
+  EXPECT_EQ(world.partition->progress().why, "departed");
+}
+
+TEST(MirroredPartition, TakesNothingOfAnotherEpochThatWasAskedForAheadWithoutTheQuestion) {
+  World world;
+  for (int i = 0; i < 60; ++i) world.source.append(3, 0);
+  world.start();
+  world.place();
+  world.fetches.push_back(*world.partition->poll());
+  world.answer_fetch(0);
+  auto first = world.partition->next_range(), ahead = world.partition->next_range();
+  ASSERT_TRUE(first && ahead);
+  EXPECT_EQ(first->last_epoch, LeaderEpoch{0});
+  EXPECT_EQ(ahead->last_epoch, kNoLeaderEpoch);
+  world.fetches = {*first, *ahead};
+  world.answer_fetch(0);  // by the old leader
+  world.source.cut(ahead->fetch.from + -5);
+  for (int i = 0; i < 60; ++i) world.source.append(3, 0);
+  world.answer_fetch(0);  // by the new one
+  EXPECT_EQ(world.partition->progress().state, Progress::State::kRunning);
+  auto again = world.partition->poll();
+  ASSERT_TRUE(again) << "the ranges ahead are dropped";
+  EXPECT_LE(again->fetch.from, ahead->fetch.from);
+  EXPECT_GT(again->fetch.from, ahead->fetch.from + -3) << "all of the first range is copied";
+  EXPECT_EQ(again->last_epoch, LeaderEpoch{0});
+  world.stored.write();
+  int64_t sent = 0;
+  while (auto batch = world.partition->next_batch(world.stored.durable)) {
+    sent += batch->count;
+    world.partition->acknowledged(*batch, batch->target, Offset{-1});
+  }
+  EXPECT_EQ(sent, again->fetch.from.value) << "only records of the old leader";
+  world.fetches.push_back(*again);
+  world.answer_fetch(0);
+  EXPECT_EQ(world.partition->progress().why, "departed");
+}
+
+// A leader that has all of the former one's records: the question costs a fetch, nothing else.
+TEST(MirroredPartition, GoesOnIntoTheNextEpoch) {
+  World world;
+  for (int i = 0; i < 60; ++i) {
+    world.source.append(3, 0);
+    if (i % 7 == 0) world.source.epoch = {i};
+  }
+  world.start();
+  for (int step = 0; step < 200 && world.target.end < world.source.end; ++step) {
+    world.place();
+    while (auto task = world.partition->poll()) world.fetches.push_back(*task);
+    while (auto task = world.partition->next_range()) world.fetches.push_back(*task);
+    while (!world.fetches.empty()) world.answer_fetch(0);
+    world.stored.write();
+    while (auto batch = world.partition->next_batch(world.stored.durable)) world.on_the_way.push_back(std::move(*batch));
+    while (!world.on_the_way.empty()) world.acknowledge();
+  }
+  EXPECT_EQ(world.target.all(), world.source.all);
+  EXPECT_LE(world.partition->map().epochs().size(), 2u) << "only the last ones are kept";
 }
 
 TEST(MirroredPartition, StopsWhenAnotherProducerWritesToTheTarget) {

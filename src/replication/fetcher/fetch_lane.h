@@ -174,7 +174,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   bool take(int32_t number, LinkAnswer<protocol::FetchResponse> answer);
   void on_partition(Fetch& fetch, protocol::FetchResponse::PartitionData& data);
   void on_records(Fetch& fetch, protocol::FetchResponse::PartitionData& data);
-  void on_diverging(Fetch& fetch, EpochEnd leader);
+  void on_diverging(Fetch& fetch, EpochEnd leader, Offset leader_log_start);
   void on_error(Fetch& fetch, ErrorCode code);
   void ask_for_ends(Fetch& fetch);
   void ask_for_end(const Fetch& fetch, int64_t which, UniqueFunction<void(FetchLane&, Fetch&, Offset)> then);

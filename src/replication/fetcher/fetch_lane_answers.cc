@@ -98,7 +98,9 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
 void FetchLane::on_partition(Fetch& fetch, FetchResponse::PartitionData& data) {
   const auto code = static_cast<ErrorCode>(data.error_code);
   if (code != ErrorCode::kNone) return on_error(fetch, code);
-  if (data.diverging_epoch.epoch >= 0) return on_diverging(fetch, {{data.diverging_epoch.epoch}, {data.diverging_epoch.end_offset}});
+  if (data.diverging_epoch.epoch >= 0) {
+    return on_diverging(fetch, {{data.diverging_epoch.epoch}, {data.diverging_epoch.end_offset}}, {data.log_start_offset});
+  }
   on_records(fetch, data);
 }
 
@@ -130,31 +132,21 @@ void FetchLane::on_records(Fetch& fetch, FetchResponse::PartitionData& data) {
   if (done->high_watermark_advanced || log->log_start_offset() != start) context_->on_progress(fetch.followed.partition);
 }
 
-// Cut to where both logs agree at most. If the leader knows an epoch that is not here, the next answer goes further.
-void FetchLane::on_diverging(Fetch& fetch, EpochEnd leader) {
+void FetchLane::on_diverging(Fetch& fetch, EpochEnd leader, Offset leader_log_start) {
   Partition& partition = *fetch.followed.partition;
-  auto log = partition.log();
-  const Offset end = log->log_end_offset();
-  Offset to;
-  if (leader.end.value < 0) {
-    to = partition.high_watermark();
-  } else {
-    auto [epoch, own_end] = log->end_offset_for_epoch(leader.epoch);
-    to = epoch == kNoLeaderEpoch ? leader.end : epoch == leader.epoch ? std::min(own_end, leader.end) : own_end;
-    to = std::min(to, end);
-  }
-  if (to < end) {
-    log::at("replication", to < partition.high_watermark() ? log::Level::kWarn : log::Level::kInfo,
-            "{}: {} diverges from its leader, whose epoch {} ends at {}: cut from {} to {} (high watermark {})", label_, fetch.tp().to_string(),
-            leader.epoch.value, leader.end.value, end.value, to.value, partition.high_watermark().value);
-  }
-  const LeaderEpoch before = log->latest_epoch();
-  auto cut = partition.truncate_as_follower(to, fetch.followed.leader_epoch);
+  const Offset high_watermark = partition.high_watermark();
+  auto cut = partition.cut_to_leader(leader, leader_log_start, fetch.followed.leader_epoch);
   if (!cut) return on_log_error(fetch, cut.error());
-  if (*cut == end && log->latest_epoch() == before) {
-    // Nothing has changed, so the next answer would be the same.
+  if (!cut->changed) {
+    // The next answer would be the same.
     note_error(fetch, ErrorCode::kUnknownServerError, "the leader says that the logs diverge, but there is nothing to cut");
     return delay(fetch);
+  }
+  if (cut->restarted || cut->to < cut->from) {
+    log::at("replication", cut->to < high_watermark ? log::Level::kWarn : log::Level::kInfo,
+            "{}: {} diverges from its leader, whose epoch {} ends at {}: {} from {} to {} (high watermark {})", label_, fetch.tp().to_string(),
+            leader.epoch.value, leader.end.value, cut->restarted ? "nothing is left of it, it starts again," : "cut", cut->from.value, cut->to.value,
+            high_watermark.value);
   }
   resume(fetch);
   context_->on_progress(fetch.followed.partition);

@@ -126,8 +126,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // All of them: kNotLeaderOrFollower unless this is a follower in the epoch `expected` (-1: any).
   // The leader's answer to a fetch of this replica: appends, then high watermark = min(leader's, own end), log start at least the leader's
   // as far as the high watermark goes. `epochs`: leader epochs that begin in the records, for those whose format does not say.
-  // If the first batch begins below the end of this log, and all that this log has lies below the leader's log start (which is inside
-  // that batch), everything here is dropped, and the log starts at that batch.
+  // If all that this log has lies below the leader's log start, everything here is dropped first: where the first batch begins below the end
+  // of this log (the leader's log start is inside it; the log starts at that batch), and where records here were neither committed nor
+  // compared with the leader's.
   // Errors: those of Log::append_as_follower.
   Result<FollowerAppend> append_as_follower(ByteView records, LeaderEpoch expected, Offset leader_high_watermark, Offset leader_log_start,
                                             std::span<const storage::EpochEntry> epochs = {});
@@ -135,6 +136,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   Result<Offset> start_following(LeaderEpoch expected);
   // Cuts whole batches, durably; blocks on the disk. Gives the new log end; the high watermark is not above it.
   Result<Offset> truncate_as_follower(Offset to, LeaderEpoch expected);
+  // The leader says that the logs part: the epoch of the last record here (or the one before it that the leader knows) ends there in its log
+  // (Fetch, diverging_epoch; an end of -1: it does not say). Cuts to where both agree at most; if the leader knows an epoch that is not here,
+  // its next answer goes further. Where nothing would be left that both logs have, the log starts again at the leader's log start.
+  Result<FollowerCut> cut_to_leader(EpochEnd leader, Offset leader_log_start, LeaderEpoch expected);
   // Drops the whole log, which starts again at `at`.
   Result<void> restart_as_follower(Offset at, LeaderEpoch expected);
 

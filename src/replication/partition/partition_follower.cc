@@ -34,21 +34,29 @@ Result<FollowerAppend> Partition::append_as_follower(ByteView records, LeaderEpo
   base::MutexLock one(follower_mutex_);
   storage::Log& log = *log_.load(std::memory_order_acquire);
   FollowerAppend done;
-  if (!records.empty()) {
-    // Nothing in this log is a record that the leader still has, and the leader's next batch begins below the end of this log: the leader's
-    // log start lies inside that batch. Such a log is empty, or it was cut there because the leader forgot, with its records, where an
-    // older epoch ended. (Kafka 3.9 gives the partition up in the second case.)
-    if (const Offset end = log.log_end_offset(); end == log.log_start_offset() || end <= leader_log_start) {
-      ByteView rest = records;
-      auto first = record::next_frame(rest);
-      if (first && *first && (*first).is_batch() && first->base_offset() < end && first->last_offset() >= end) {
-        if (end > log.log_start_offset()) {
-          log::warn("replication", "{} begins at {} on the leader, not below the own end {}: everything is dropped", name_.to_string(),
-                    leader_log_start.value, end.value);
-        }
-        if (auto restarted = restart_log(log, first->base_offset()); !restarted) return fail(std::move(restarted.error()));
-      }
+  // Nothing in this log is a record that the leader still has.
+  const Offset end = log.log_end_offset();
+  const bool all_deleted = end <= leader_log_start && end > log.log_start_offset();
+  std::optional<Offset> again;
+  if (!records.empty() && (all_deleted || end == log.log_start_offset())) {
+    // The leader's next batch begins below the end of this log: its log start lies inside that batch. Such a log is empty, or it was cut there
+    // because the leader forgot, with its records, where an older epoch ended. (Kafka 3.9 gives the partition up in the second case.)
+    ByteView rest = records;
+    auto first = record::next_frame(rest);
+    if (first && *first && (*first).is_batch() && first->base_offset() < end && first->last_offset() >= end) again = first->base_offset();
+  }
+  // A leader that forgot its older epochs cannot say whether the records here are those that it had. The ones above the high watermark, of
+  // earlier leaders, may be others: below the log start they would stand hidden, and be there again after a power cut that takes the log
+  // start's checkpoint back.
+  if (!again && all_deleted && high_watermark() < end && log.latest_epoch() != kNoLeaderEpoch && log.latest_epoch() < expected) again = end;
+  if (again) {
+    if (all_deleted) {
+      log::warn("replication", "{} begins at {} on the leader, not below the own end {}: everything is dropped", name_.to_string(),
+                leader_log_start.value, end.value);
     }
+    if (auto restarted = restart_log(log, *again); !restarted) return fail(std::move(restarted.error()));
+  }
+  if (!records.empty()) {
     // Before the records: an epoch whose records are missing is true of the leader's log all the same.
     for (const storage::EpochEntry& entry : epochs) log.assign_epoch_start(entry.epoch, std::max(entry.start, log.log_end_offset()));
     auto appended = log.append_as_follower(records);
@@ -101,6 +109,30 @@ Result<Offset> Partition::truncate_as_follower(Offset to, LeaderEpoch expected) 
   if (auto cut = log.truncate_to(std::max(to, Offset{0})); !cut) return fail(std::move(cut.error()));
   cut_future(log.log_end_offset());
   return lower_high_watermark();
+}
+
+Result<FollowerCut> Partition::cut_to_leader(EpochEnd leader, Offset leader_log_start, LeaderEpoch expected) {
+  const auto log = this->log();
+  FollowerCut cut{.from = log->log_end_offset(), .to = high_watermark()};
+  if (leader.end.value >= 0) {
+    auto [epoch, own_end] = log->end_offset_for_epoch(leader.epoch);
+    cut.to = epoch == kNoLeaderEpoch ? leader.end : epoch == leader.epoch ? std::min(own_end, leader.end) : own_end;
+    cut.to = std::min(cut.to, cut.from);
+  }
+  // All that would be left is below one of the log starts. Below the leader's it may differ from what the leader had there; below the own one
+  // it would stand in a file with the leader's records, and the records that the leader still has below it would be missing here.
+  if (cut.to < cut.from && leader_log_start.value >= 0 && cut.to <= std::max(log->log_start_offset(), leader_log_start)) {
+    if (auto restarted = restart_as_follower(leader_log_start, expected); !restarted) return fail(std::move(restarted.error()));
+    cut.to = leader_log_start;
+    cut.restarted = cut.changed = true;
+    return cut;
+  }
+  const LeaderEpoch before = log->latest_epoch();
+  auto end = truncate_as_follower(cut.to, expected);
+  if (!end) return fail(std::move(end.error()));
+  cut.to = *end;
+  cut.changed = cut.to != cut.from || log->latest_epoch() != before;
+  return cut;
 }
 
 Result<void> Partition::restart_as_follower(Offset at, LeaderEpoch expected) {

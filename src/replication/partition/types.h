@@ -93,6 +93,13 @@ struct ListedOffset {
   LeaderEpoch epoch = kNoLeaderEpoch;
 };
 
+// What became of a follower's log that departs from its leader's.
+struct FollowerCut {
+  Offset from, to;         // its end before and now; `to` below `from` or not, if the log began anew
+  bool restarted = false;  // nothing of it was left
+  bool changed = false;    // its records or its epochs
+};
+
 struct FollowerAppend {
   storage::AppendInfo info;
   bool high_watermark_advanced = false;
