@@ -20,6 +20,11 @@ bool is_listener_limit(std::string_view key) {
 constexpr std::string_view kThreadPools[] = {"background.threads", "num.io.threads", "num.network.threads", "num.recovery.threads.per.data.dir",
                                              "num.replica.fetchers"};
 
+// Key and trust stores: Kafka reads them again for one listener at a time, and takes them only with its prefix.
+constexpr std::string_view kStores[] = {"ssl.key.password",         "ssl.keystore.certificate.chain", "ssl.keystore.key",        "ssl.keystore.location",
+                                        "ssl.keystore.password",    "ssl.keystore.type",              "ssl.truststore.certificates", "ssl.truststore.location",
+                                        "ssl.truststore.password",  "ssl.truststore.type"};
+
 tl::unexpected<Error> refuse(std::string_view why, const std::vector<std::string>& names) {
   return fail(ErrorCode::kInvalidRequest, fmt::format("{}: Set({})", why, fmt::join(names, ", ")));
 }
@@ -45,11 +50,12 @@ Result<void> check_names(DynamicScope scope, const Properties& values, const Pro
     if (!is_dynamic(name)) {
       fixed.push_back(name);
     } else if (is_per_broker(name)) {
-      bool listener_key = name.starts_with("ssl.") || name.starts_with("sasl.");
+      // Kafka keeps the rest of these for listeners that are made secure later.
+      bool for_later = name.starts_with("ssl.") || name.starts_with("sasl.");
       auto old = before.find(name);
-      if (listener_key) unscoped.push_back(name);
+      if (std::find(std::begin(kStores), std::end(kStores), name) != std::end(kStores)) unscoped.push_back(name);
       if (scope == DynamicScope::kClusterDefault) per_broker.push_back(name);
-      if (old == before.end() || old->second != text) not_yet.push_back(name);
+      if (!for_later && (old == before.end() || old->second != text)) not_yet.push_back(name);
     }
   }
   if (!fixed.empty()) return refuse("Cannot update these configs dynamically", fixed);

@@ -76,6 +76,8 @@ TEST(DynamicConfig, RefusesWhatKafkaRefuses) {
     expect_refused(scope, {{"log.cleaner.threads", "0"}}, "log.cleaner.threads must be at least 1 while log.cleaner.enable is true");
     expect_refused(scope, {{"max.connections.per.ip", "0"}}, "max.connections.per.ip can be set to zero only if");
   }
+  expect_refused(DynamicScope::kClusterDefault, {{"sasl.kerberos.min.time.before.relogin", "58000"}}, "broker id must be specified: Set(sasl.kerberos.min.time.before.relogin)");
+  expect_refused(DynamicScope::kThisBroker, {{"sasl.kerberos.min.time.before.relogin", "soon"}}, "sasl.kerberos.min.time.before.relogin");
   expect_refused(DynamicScope::kClusterDefault, {{"listeners", "PLAINTEXT://:1"}}, "Cannot update these configs at default cluster level, broker id must be specified: Set(listeners)");
   expect_refused(DynamicScope::kThisBroker, {{"listeners", "PLAINTEXT://:1"}}, "restart it: Set(listeners)");
 }
@@ -86,6 +88,17 @@ TEST(DynamicConfig, TakesWhatKafkaTakes) {
     auto result = validate_dynamic(*BrokerConfig::defaults(), DynamicScope::kClusterDefault, values);
     EXPECT_TRUE(result) << result.error().what;
   }
+}
+
+TEST(DynamicConfig, TakesSecurityOfOneBrokerWithoutAListenersPrefixButForStores) {
+  ConfigHolder holder(BrokerConfig::defaults());
+  Properties values{{"sasl.kerberos.min.time.before.relogin", "58000"}, {"ssl.endpoint.identification.algorithm", ""}};
+  auto result = validate_dynamic(*holder.current(), DynamicScope::kThisBroker, values);
+  EXPECT_TRUE(result) << result.error().what;
+  values["ssl.truststore.location"] = "x";
+  holder.apply_dynamic(DynamicScope::kThisBroker, values);
+  values.erase("ssl.truststore.location");
+  EXPECT_EQ(holder.current()->dynamic_broker(), values);
 }
 
 }  // namespace
