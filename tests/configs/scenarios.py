@@ -150,4 +150,11 @@ def run(port):
     note("broker replaced", replace(connection, [(BROKER, "0", [("log.segment.bytes", "3000000")])], validate_only=False))
     wait_for(connection, (BROKER, "0", ["log.segment.bytes"]), "log.segment.bytes", "3000000")
     note("after broker replaced", describe(connection, [(BROKER, "0", ["log.retention.ms", "log.segment.bytes", "custom.x"])]))
+    for name in ("0", ""):
+        for ops in [[("sasl.kerberos.min.time.before.relogin", SET, "58000")], [("sasl.enabled.mechanisms", SET, "PLAIN")], [("ssl.cipher.suites", SET, "x")],
+                    [("ssl.endpoint.identification.algorithm", SET, "")], [("ssl.truststore.type", SET, "JKS")]]:
+            note(f"broker '{name}' {ops}", change(connection, [(BROKER, name, ops)]))
+    note("security of one broker", change(connection, [(BROKER, "0", [("sasl.kerberos.min.time.before.relogin", SET, "58000")])], validate_only=False))
+    wait_for(connection, (BROKER, "0", ["sasl.kerberos.min.time.before.relogin"]), "sasl.kerberos.min.time.before.relogin", "58000")
+    note("after security of one broker", describe(connection, [(BROKER, "0", ["sasl.kerberos.min.time.before.relogin"])]))
     return results
