@@ -179,7 +179,8 @@ class Reader:
             if kind == "kcat":
                 # kcat keeps partitions that are away for a moment; without -e it does not end.
                 what = ["-G", group, topic] if group else ["-C", "-t", topic, "-o", "beginning"]
-                settings = {"auto.offset.reset": "earliest", "check.crcs": "true", "fetch.error.backoff.ms": 50, **extra}
+                # kcat ends when all its connections are down: those that it does not need at the moment count, as soon as they were down once.
+                settings = {"auto.offset.reset": "earliest", "check.crcs": "true", "fetch.error.backoff.ms": 50, "enable.sparse.connections": "false", **extra}
                 command = ["kcat", "-b", address, "-q", "-u", "-f", "read %p %o %s\n", *[w for k, v in settings.items() for w in ("-X", f"{k}={v}")], *what]
             elif kind.startswith("java-"):
                 command = [*java_client("LoadConsumer", kind.removeprefix("java-")), address, topic, group, *[f"{k}={v}" for k, v in extra.items()]]
