@@ -93,14 +93,17 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     co_return merged(nodes[0], nodes[1], entity.path());
   }
 
-  void put(const ConfigEntity& entity, Properties now) {
+  // `read`: the number of the reading that gave it (next_read()). One that began before another, of which this entity is known by now, may have
+  // been overtaken by a change: whoever reads much waits for long, over a lost connection too.
+  void put(const ConfigEntity& entity, Properties now, uint64_t read) {
     std::string path = entity.path();
     auto shared = std::make_shared<const Properties>(std::move(now));
     {
       base::MutexLock lock(mutex);
-      auto& known = configs[path];
-      bool changed = known == nullptr ? !shared->empty() : *known != *shared;
-      known = shared;
+      Known& known = configs[path];
+      if (known.read > read) return;
+      const bool changed = known.properties == nullptr ? !shared->empty() : *known.properties != *shared;
+      known = {shared, read};
       if (!changed) return;
     }
     std::vector<std::shared_ptr<const Listener>> told;
@@ -111,10 +114,13 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (const auto& listener : told) (*listener)(entity, *shared);
   }
 
+  uint64_t next_read() { return ++reads; }
+
   Async<Result<void>> refresh(ConfigEntity entity) {
+    const uint64_t number = next_read();
     auto properties = co_await read(entity);
     if (!properties) co_return fail(properties.error());
-    put(entity, std::move(*properties));
+    put(entity, std::move(*properties), number);
     co_return Result<void>();
   }
 
@@ -156,6 +162,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     auto changes = co_await tree.children(paths::kConfigChanges, watch());
     if (!changes) co_return done(fail(to_error(changes.error(), "watch /config/changes")));
     for (const std::string& name : changes->names) last_change = std::max(last_change, paths::sequence_number(name));
+    const uint64_t number = next_read();
     auto entities = co_await list_entities();
     if (!entities) co_return done(fail(entities.error()));
     std::vector<std::string> nodes;
@@ -167,30 +174,30 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (size_t i = 0; i < entities->size(); ++i) {
       auto properties = merged(data[2 * i], data[2 * i + 1], (*entities)[i].path());
       if (properties) {
-        put((*entities)[i], std::move(*properties));
+        put((*entities)[i], std::move(*properties), number);
       } else if (properties.error().code == ErrorCode::kUnknownServerError) {
         log::error("metadata", "{}: ignored", properties.error().what);
       } else {
         co_return done(fail(properties.error()));
       }
     }
-    forget_all_but(*entities);
+    forget_all_but(*entities, number);
     done({});
   }
 
   // Quotas whose nodes were removed while this broker had no session. (What is known of topics goes with them.)
-  void forget_all_but(const std::vector<ConfigEntity>& present) {
+  void forget_all_but(const std::vector<ConfigEntity>& present, uint64_t read) {
     std::set<std::string> names;
     for (const ConfigEntity& entity : present) names.insert(entity.path());
     std::vector<ConfigEntity> gone;
     {
       base::MutexLock lock(mutex);
-      for (const auto& [path, properties] : configs) {
+      for (const auto& [path, known] : configs) {
         auto entity = ConfigEntity::parse(path);
         if (entity && vanishes_when_empty(entity->type) && !names.contains(path)) gone.push_back(std::move(*entity));
       }
     }
-    for (const ConfigEntity& entity : gone) put(entity, {});
+    for (const ConfigEntity& entity : gone) put(entity, {}, read);
   }
 
   // --- notifications ----------------------------------------------------------------------------------------------------------------
@@ -397,6 +404,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
   }
 
   Async<void> run_ensure_topics([[maybe_unused]] std::shared_ptr<State> self, std::vector<std::string> topics, Task then) {
+    const uint64_t number = next_read();
     std::vector<std::string> nodes;
     for (const std::string& topic : topics) {
       nodes.push_back(kafka_path(ConfigEntity::topic(topic)));
@@ -406,7 +414,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (size_t i = 0; i < topics.size(); ++i) {
       auto properties = merged(data[2 * i], data[2 * i + 1], topics[i]);
       if (properties) {
-        put(ConfigEntity::topic(topics[i]), std::move(*properties));
+        put(ConfigEntity::topic(topics[i]), std::move(*properties), number);
       } else {
         log::error("metadata", "{}: topic {} starts with the broker's settings", properties.error().what, topics[i]);
       }
@@ -419,9 +427,14 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
 
   mutable base::Mutex mutex;
   std::vector<std::shared_ptr<const Listener>> listeners GUARDED_BY(mutex);  // shared: told without the lock
-  absl::flat_hash_map<std::string, std::shared_ptr<const Properties>> configs GUARDED_BY(mutex);
+  struct Known {
+    std::shared_ptr<const Properties> properties;
+    uint64_t read = 0;
+  };
+  absl::flat_hash_map<std::string, Known> configs GUARDED_BY(mutex);
 
   // On the executor.
+  uint64_t reads = 0;
   int64_t last_change = -1;
   bool walking = false;
   bool changes_pending = false;
@@ -449,7 +462,7 @@ std::shared_ptr<const Properties> ConfigStore::find(const ConfigEntity& entity) 
   std::string path = entity.path();
   base::MutexLock lock(state_->mutex);
   auto found = state_->configs.find(path);
-  return found == state_->configs.end() ? no_properties() : found->second;
+  return found == state_->configs.end() ? no_properties() : found->second.properties;
 }
 
 std::shared_ptr<const Properties> ConfigStore::topic(std::string_view name) const { return find(ConfigEntity::topic(std::string(name))); }

@@ -174,6 +174,61 @@ TEST_F(ClusterTest, HearsOfEveryChangeBeforeReplicasJoin) {
   EXPECT_TRUE(ready) << "without a session it goes on with what is known";
 }
 
+// Answers reads of one path late, with what stood there when they were asked.
+class LateStore final : public Store {
+ public:
+  LateStore(Store& store, std::string path) : store_(store), path_(std::move(path)) {}
+  void answer() {
+    for (Task& reply : std::exchange(late_, {})) reply();
+  }
+  void open(SessionListener listener) override { store_.open(std::move(listener)); }
+  void close(Task done) override { store_.close(std::move(done)); }
+  SessionState state() const override { return store_.state(); }
+  int64_t session_id() const override { return store_.session_id(); }
+  void create(std::string path, Bytes data, CreateMode mode, StoreReply<CreatedNode> reply) override {
+    store_.create(std::move(path), std::move(data), mode, std::move(reply));
+  }
+  void get(std::string path, Watch watch, StoreReply<NodeData> reply) override {
+    if (path != path_ || asked_++ > 0) return store_.get(std::move(path), std::move(watch), std::move(reply));
+    store_.get(std::move(path), std::move(watch), [this, reply = std::move(reply)](StoreResult<NodeData> node) mutable {
+      late_.push_back([reply = std::move(reply), node = std::move(node)]() mutable { reply(std::move(node)); });
+    });
+  }
+  void exists(std::string path, Watch watch, StoreReply<Stat> reply) override { store_.exists(std::move(path), std::move(watch), std::move(reply)); }
+  void children(std::string path, Watch watch, StoreReply<ChildList> reply) override { store_.children(std::move(path), std::move(watch), std::move(reply)); }
+  void set(std::string path, Bytes data, int32_t version, StoreReply<Stat> reply) override {
+    store_.set(std::move(path), std::move(data), version, std::move(reply));
+  }
+  void remove(std::string path, int32_t version, StoreReply<void> reply) override { store_.remove(std::move(path), version, std::move(reply)); }
+  void multi(std::vector<StoreOp> ops, MultiReply reply) override { store_.multi(std::move(ops), std::move(reply)); }
+  void sync(StoreReply<void> reply) override { store_.sync(std::move(reply)); }
+
+ private:
+  Store& store_;
+  const std::string path_;
+  int asked_ = 0;
+  std::vector<Task> late_;
+};
+
+// After a new session, while everything was read over a connection that was lost meanwhile: a throttle that had gone came back for good (cluster
+// simulation, seed 200).
+TEST_F(ClusterTest, WhatWasReadBeforeAChangeDoesNotUndoIt) {
+  const auto rate = [](const char* value) { return Properties{{"leader.replication.throttled.rate", value}}; };
+  ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), rate("7")));
+  LateStore late(*b_.store, "/config/brokers/<default>");
+  ConfigStore configs(runtime_, *executor_, late, [](EntityType, std::string_view) { return false; });
+  bool loaded = false;
+  configs.load([&](Result<void> result) { loaded = result.has_value(); });
+  runtime_.run_until_idle();
+  EXPECT_FALSE(loaded);
+  ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), rate("8")));
+  EXPECT_EQ(*configs.find(ConfigEntity::broker_default()), rate("8"));
+  late.answer();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(loaded);
+  EXPECT_EQ(*configs.find(ConfigEntity::broker_default()), rate("8"));
+}
+
 TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
   put("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"99"}})");
   load(b_);
