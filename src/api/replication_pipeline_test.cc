@@ -120,6 +120,33 @@ TEST(ReplicationPipeline, AFollowerFlushesWhatItsFormerLifeLeft) {
   EXPECT_EQ(cluster.broker(2).log(kTp)->flushed_offset(), Offset{3});
 }
 
+// The leader did not believe it, and waited for a word that does not come while nobody writes; and nobody could (cluster simulation, seed 5151).
+TEST(ReplicationPipeline, AFurtherSessionSaysWhatIsFlushedInItsFirstRequest) {
+  TestClusterOptions options = two_brokers();
+  options.log.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  options.log.min_insync_replicas = 2;
+  options.fetcher.wait_max_ms = 100'000;
+  TestCluster cluster(options);
+  cluster.create(kTp, {1, 2});
+  cluster.advance(2000);
+  auto produced = cluster.produce(kTp);
+  cluster.advance(100);
+  ASSERT_EQ(produced->result, ErrorCode::kNone);
+  bool is_lost = true;
+  cluster.on_fetch = [&](BrokerId, BrokerId, FetchRequest& request) {
+    if (request.session_epoch == 0) is_lost = false;
+    if (is_lost) request.session_id ^= 1;
+  };
+  cluster.state(kTp).isr = {{1}};
+  cluster.elect(kTp, 1);
+  cluster.advance(3000);
+  EXPECT_FALSE(is_lost);
+  ASSERT_EQ(cluster.state(kTp).isr.size(), 2u);
+  produced = cluster.produce(kTp);
+  cluster.advance(100);
+  EXPECT_EQ(produced->result, ErrorCode::kNone);
+}
+
 TEST(ReplicationPipeline, AFollowerTellsWhatItHasFlushedWhenTheTopicBeginsToAskForIt) {
   TestClusterOptions options = two_brokers();
   options.log.min_insync_replicas = 2;

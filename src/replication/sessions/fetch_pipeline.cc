@@ -49,7 +49,7 @@ class FetchPipeline : public std::enable_shared_from_this<FetchPipeline> {
     Offset position{0};
     LeaderEpoch current_leader_epoch = kNoLeaderEpoch, last_fetched_epoch = kNoLeaderEpoch;
     bool named = true;      // the position is what the follower named: where both logs part is looked at
-    bool opens = true;      // named by the full request, which does not say what is flushed
+    bool flushed_is_to_come = true;  // a session's first request, which comes before it is known to be pipelined, does not say what is flushed
     bool stands = false;    // after an error or a diverging epoch, until a position is named
     LeaderEpoch verified = kNoLeaderEpoch;  // in which the follower's log is known to be a part of ours
     // What it was told.
@@ -227,7 +227,7 @@ void FetchPipeline::take_changes(FetchRequest& request) {
       entry.current_leader_epoch = {said.current_leader_epoch};
       entry.last_fetched_epoch = entry.told_epoch = {said.last_fetched_epoch};
       entry.named = true;
-      entry.opens = request.session_epoch == 0;
+      entry.flushed_is_to_come = request.session_epoch == 0 && !entry.flushed;
       entry.stands = false;
       entry.verified = kNoLeaderEpoch;
       entry.told_high_watermark = entry.told_log_start = {-1};
@@ -303,7 +303,7 @@ void FetchPipeline::verify(std::vector<ReadResult>& results, bool* failed, Wakeu
     Entry& entry = *asked_entries_[i];
     if (!entry.named || results[i].error != ErrorCode::kNone || results[i].diverging) continue;
     entry.named = false;
-    FollowerState state{.log_end = entry.written, .log_start = entry.log_start, .flushed = entry.flushed, .flushed_is_to_come = entry.opens,
+    FollowerState state{.log_end = entry.written, .log_start = entry.log_start, .flushed = entry.flushed, .flushed_is_to_come = entry.flushed_is_to_come,
                         .broker_epoch = params_.replica_epoch, .leader_epoch = entry.current_leader_epoch};
     const ErrorCode error = replicas_.note_follower(entry.replica, follower_, state, results[i].log_end_offset, wakeups);
     if (error == ErrorCode::kNone) {
