@@ -76,6 +76,11 @@ class Admin final : public Client {
     if (out_) return;
     // A deletion may wait for a move that the throttle holds up.
     if (context_.throttled && (context_.calm || context_.ending)) return throttle(std::nullopt);
+    // One that got no answer may be carried out yet, when its broker finds ZooKeeper again.
+    if (unanswered_throttles_ > 0 && context_.calm && !context_.ending && world_.now_ms() >= next_removal_ms_) {
+      next_removal_ms_ = world_.now_ms() + 5'000;
+      return throttle(std::nullopt);
+    }
     // What was begun is brought to its end first.
     if (!creating_.empty()) return create();
     if (!deleting_.empty()) return remove();
@@ -291,7 +296,10 @@ class Admin final : public Client {
       resource.configs.push_back({key, bytes_per_second ? kSet : kDelete, bytes_per_second ? std::optional(std::to_string(*bytes_per_second)) : std::nullopt});
     }
     request.resources.push_back(std::move(resource));
-    if (bytes_per_second) context_.throttled = true;
+    if (bytes_per_second) {
+      context_.throttled = true;
+      ++unanswered_throttles_;
+    }
     send<IncrementalAlterConfigsResponse>(*channel, request, channel->any_version<IncrementalAlterConfigsRequest>(),
                                           [this, bytes_per_second](IncrementalAlterConfigsResponse& response) {
       if (response.responses.size() != 1) return world_.violation("admin: a wrong answer to IncrementalAlterConfigs");
@@ -299,7 +307,10 @@ class Admin final : public Client {
       world_.trace("admin throttles replication to {}: {}", bytes_per_second.value_or(-1), name_of(error));
       if (!passes(error, "IncrementalAlterConfigs")) return;
       if (error == ErrorCode::kNone && !bytes_per_second) context_.throttled = false;
-      if (error == ErrorCode::kNone && bytes_per_second) context_.events.count(Event::kThrottled);
+      if (error == ErrorCode::kNone && bytes_per_second) {
+        --unanswered_throttles_;
+        context_.events.count(Event::kThrottled);
+      }
       later(200, 2'000);
     });
   }
@@ -332,6 +343,8 @@ class Admin final : public Client {
   Model& model_;
   Router router_;
   bool out_ = false;
+  int unanswered_throttles_ = 0;
+  int64_t next_removal_ms_ = 0;
   std::string creating_, deleting_, widening_;
   Uuid deleted_id_;
   int32_t wanted_ = 0;
