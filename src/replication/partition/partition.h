@@ -178,6 +178,9 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
 
   Result<void> check_change(const PartitionState& state) const REQUIRES(gate_.change_mutex);
   void take_log(std::shared_ptr<storage::Log> log, Offset high_watermark) REQUIRES(mutex_);
+  // What `need` says of the disks; too few: replicas in sync that tell what they have flushed.
+  bool is_flushed(const AckNeed& need) const;
+  bool has_too_few_flushed(const AckNeed& need) const;
   bool advance_high_watermark() REQUIRES(mutex_);
   // What is read of it without the lock.
   void publish_in_sync() REQUIRES(mutex_);

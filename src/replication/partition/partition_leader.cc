@@ -64,24 +64,30 @@ tl::expected<LeaderAppend, storage::AppendError> Partition::append_as_leader(Mut
   return done;
 }
 
+bool Partition::is_flushed(const AckNeed& need) const {
+  if (need.flushed == AckNeed::Flushed::kNowhere) return true;
+  if (log_.load(std::memory_order_acquire)->flushed_offset() < need.required) return false;
+  return need.flushed != AckNeed::Flushed::kInSync || flushed_elsewhere_.load(std::memory_order_acquire) >= need.required.value;
+}
+
+bool Partition::has_too_few_flushed(const AckNeed& need) const {
+  return need.flushed == AckNeed::Flushed::kInSync && flushing_copies_.load(std::memory_order_acquire) < min_isr();
+}
+
 std::optional<ErrorCode> Partition::ack_state(const AckNeed& need) const {
   const RoleWord word = gate_.word();
   if (ErrorCode error = word.check(kNoLeaderEpoch, true); error != ErrorCode::kNone) {
     if (error != ErrorCode::kNotLeaderOrFollower || !closing_.load(std::memory_order_acquire)) return error;
     const bool replicated = !need.high_watermark || high_watermark() >= need.required;
-    const bool flushed = need.flushed == AckNeed::Flushed::kNowhere || log_.load(std::memory_order_acquire)->flushed_offset() >= need.required;
+    const bool flushed = is_flushed(need) && !has_too_few_flushed(need);
     return replicated && flushed && need.appended_in.value >= leading_since_.load(std::memory_order_acquire) ? ErrorCode::kNone : error;
   }
   // A leader that was replaced in between may have lost the records.
   if (need.appended_in.value < leading_since_.load(std::memory_order_acquire)) return ErrorCode::kNotLeaderOrFollower;
   if (need.high_watermark && high_watermark() < need.required) return std::nullopt;
-  const storage::Log& log = *log_.load(std::memory_order_acquire);
-  if (need.flushed != AckNeed::Flushed::kNowhere && log.flushed_offset() < need.required) return std::nullopt;
-  if (need.held_since && log.flush_count() <= *need.held_since) return std::nullopt;
-  if (need.flushed == AckNeed::Flushed::kInSync) {
-    if (flushed_elsewhere_.load(std::memory_order_acquire) < need.required.value) return std::nullopt;
-    if (flushing_copies_.load(std::memory_order_acquire) < min_isr()) return ErrorCode::kNotEnoughReplicasAfterAppend;
-  }
+  if (!is_flushed(need)) return std::nullopt;
+  if (need.held_since && log_.load(std::memory_order_acquire)->flush_count() <= *need.held_since) return std::nullopt;
+  if (has_too_few_flushed(need)) return ErrorCode::kNotEnoughReplicasAfterAppend;
   return need.high_watermark && is_under_min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone;
 }
 

@@ -124,6 +124,30 @@ TEST_F(PartitionTest, AcksAllWithFlushBeforeAckCountsTheReplicasThatTellWhatThey
   EXPECT_EQ(partition.ack_state(need), ErrorCode::kNotEnoughReplicasAfterAppend);
 }
 
+// A leader that stops answers what is waited for once more: what the followers had not flushed was lost with the power of all (cluster
+// simulation, seed 1865).
+TEST_F(PartitionTest, WithFlushBeforeAckALeaderThatStopsAnswersForTheDisksOfTheOthersToo) {
+  storage::LogConfig config;
+  config.min_insync_replicas = 2;
+  config.flush_before_ack = storage::FlushBeforeAck::kAcksAll;
+  log->update_config(std::make_shared<const storage::LogConfig>(config));
+  lead(0, {1, 2}, {1, 2});
+  auto told = [&](int64_t end, int64_t flushed) {
+    return partition.record_follower_fetch({2}, {.log_end = {end}, .log_start = {0}, .flushed = Offset{flushed}}, log->log_end_offset(), now_ms);
+  };
+  told(0, 0);
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  const AckNeed first = last.need;
+  ASSERT_EQ(append(1, -1), ErrorCode::kNone);
+  const AckNeed second = last.need;
+  ASSERT_TRUE(log->flush());
+  told(2, 1);
+  EXPECT_EQ(high_watermark(), 2);
+  partition.close();
+  EXPECT_EQ(partition.ack_state(first), ErrorCode::kNone);
+  EXPECT_EQ(partition.ack_state(second), ErrorCode::kNotLeaderOrFollower);
+}
+
 // Who joins may lead a moment later: records that were acknowledged as flushed were lost when all lost their power (cluster simulation, seed 44).
 TEST_F(PartitionTest, WithFlushBeforeAckAFollowerJoinsWhenItHasFlushedWhatWasAcknowledged) {
   storage::LogConfig config;
