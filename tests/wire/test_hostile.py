@@ -170,16 +170,22 @@ with Broker({"num.partitions": "2"}) as broker:
     assert answer[4:6] == b"\0\0", answer[:8]
     assert asked("many groups to delete", 42, 0, count + b"".join(names))[4:8] == count
     assert asked("many resources to alter", 33, 0, count + b"".join(b"\2" + name + b"\0\0\0\0" for name in names) + b"\1")[4:8] == count
-    replicas = ",".join(f"{i}:0" for i in range(many)).encode()
-    varint = bytearray()
-    size = len(replicas) + 1
-    while size >= 0x80:
-        varint.append(size & 0x7F | 0x80)
-        size >>= 7
-    varint.append(size)
-    answer = asked("many elements to append", 44, 1, b"\2\2" + bytes([len(topic) + 1]) + topic.encode() + b"\2\x26leader.replication.throttled.replicas\2"
-                   + bytes(varint) + replicas + b"\0\0\1\0", flexible=True)
+    replicas = ",".join(f"{i % 1000}:0" for i in range(many)).encode()
+
+    def append(replicas):
+        varint, size = bytearray(), len(replicas) + 1
+        while size >= 0x80:
+            varint.append(size & 0x7F | 0x80)
+            size >>= 7
+        varint.append(size)
+        return (b"\2\2" + bytes([len(topic) + 1]) + topic.encode() + b"\2\x26leader.replication.throttled.replicas\2" + bytes(varint) + replicas
+                + b"\0\0\1\0")
+
+    longest = replicas[:replicas[:0x7FFF].rindex(b",")]
+    answer = asked("as many elements to append as a string holds", 44, 1, append(longest), flexible=True)
     assert answer[6:8] == b"\0\0", answer[:40]
+    # Kafka's generated classes take no longer one either.
+    expect_close(broker, "a string of more than 32,767 bytes", wire.request(44, 1, 9, append(replicas), flexible=True))
     answer = asked("many brokers that are not there", 37, 0, struct.pack(">i", 1) + wire.string(topic) + struct.pack(">i", 3) + count
                    + b"".join(struct.pack(">ii", 1, 1000 + i) for i in range(many)) + struct.pack(">ib", 1000, 1))
     assert answer[10 + len(topic):12 + len(topic)] == b"\0\x27", answer[:40]
