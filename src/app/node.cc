@@ -450,12 +450,11 @@ void Node::answer_parked() {
 void Node::leave() {
   Parts& parts = *parts_;
   if (parts.joining) parts.waiter.wait([&](Task done) { parts.membership->leave(std::move(done)); }, std::chrono::milliseconds(30'000));
-  // What the controller of this process had sent to its own broker ends before the replicas do.
-  parts.waiter.wait(
-      [&](Task done) {
-        parts.metadata_executor->post([&parts, done = std::move(done)]() mutable { parts.control_executor->post(std::move(done)); });
-      },
-      std::chrono::milliseconds(30'000));
+  // What the controller of this process had sent to its own broker ends before the replicas do; one thread after the other, so that none is inside
+  // the other's executor when that ends.
+  for (base::Executor* executor : {parts.metadata_executor.get(), parts.control_executor.get()}) {
+    parts.waiter.wait([&](Task done) { executor->post(std::move(done)); }, std::chrono::milliseconds(30'000));
+  }
   if (parts.scrubber) parts.scrubber->stop();
   if (parts.cleaner) parts.cleaner->stop();
   parts.logs->stop();
