@@ -16,10 +16,7 @@ size_t Striping::take(int64_t now_ms) {
     const auto rank = [](const Load& load) { return std::tuple(load.requests >= load.most_requests(), load.requests, load.last); };
     return rank(a) < rank(b);
   });
-  if (least->requests++ == 0) {
-    least->since_ms = now_ms;
-    least->bytes = 0;
-  }
+  if (least->requests++ == 0) least->begin(now_ms);
   least->last = ++taken_;
   return static_cast<size_t>(least - on_the_way_.begin());
 }
@@ -39,17 +36,12 @@ void Striping::answered(size_t connection, int64_t bytes, int64_t now_ms) {
     load.answer_bytes *= 2;
     load.has_learnt = load.answer_bytes >= kLearntBytes;
   }
-  if (!full || load.requests == 0) {
-    load.since_ms = now_ms;
-    load.bytes = 0;
-    return;
-  }
+  if (!full || load.requests == 0) return load.begin(now_ms);
   const int64_t elapsed_ms = now_ms - load.since_ms;
   if (elapsed_ms < round_trip_ms_) return;
   // Four of three quarters of what it carries in a round trip: enough to carry twice as much in the next one, also in whole batches.
   load.answer_bytes = std::max(load.bytes * round_trip_ms_ / elapsed_ms * 3 / 4, kFirstBytes);
-  load.since_ms = now_ms;
-  load.bytes = 0;
+  load.begin(now_ms);
 }
 
 void Striping::restart() {
@@ -71,10 +63,12 @@ void Striping::measure(int64_t now_ms, std::chrono::microseconds round_trip) {
   // What came in a round trip is what was on the way at a time.
   const double on_the_way = static_cast<double>(bytes_) / (static_cast<double>(elapsed_ms) * 1000) * static_cast<double>(round_trip.count());
   bytes_ = 0;
+  const double usable = kUsed * static_cast<double>(std::max<int64_t>(limits_.window_bytes, 1)) * static_cast<double>(on_the_way_.size());
+  if (on_the_way < usable) return;
   // Not more at once: they share what the way carries, and have to learn it.
   const size_t more = std::max<size_t>(on_the_way_.size() / 2, 1);
-  const double usable = kUsed * static_cast<double>(std::max<int64_t>(limits_.window_bytes, 1)) * static_cast<double>(on_the_way_.size());
-  if (on_the_way >= usable) on_the_way_.resize(std::min(on_the_way_.size() + more, std::max(on_the_way_.size(), static_cast<size_t>(std::max(limits_.most, 1)))));
+  const size_t most = static_cast<size_t>(std::max({limits_.least, limits_.most, 1}));
+  on_the_way_.resize(std::min(on_the_way_.size() + more, most));
 }
 
 }  // namespace odradek::replication

@@ -65,6 +65,7 @@ class Striping {
 
     bool has_learnt = false;
 
+    void begin(int64_t now_ms) { since_ms = now_ms, bytes = 0; }
     size_t most_requests() const { return has_learnt ? kRequestsOfConnection : 1; }
   };
   const Limits limits_;
