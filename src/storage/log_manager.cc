@@ -117,7 +117,7 @@ bool LogManager::Impl::register_log(std::shared_ptr<Log> log) {
 bool LogManager::Impl::may_be_offline(const TopicPartition& tp) const {
   base::ReaderLock lock(map_mutex);
   if (lost.contains(tp)) return true;
-  return !removed.contains(tp) && std::any_of(dirs.begin(), dirs.end(), [](const auto& dir) { return !dir->listed.load(std::memory_order_acquire); });
+  return !removed.contains(tp) && !all_dirs_known();
 }
 
 // --- logs -------------------------------------------------------------------------------------------------------------------
@@ -181,9 +181,18 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
     if (target == nullptr || rank(*dir) < rank(*target)) target = dir.get();
   }
   if (target == nullptr) return fail(ErrorCode::kKafkaStorageError, "no log dir is online");
-  auto log = impl.make_log(*target, tp, target->dir->path() + "/" + tp.to_string(), topic_id, std::move(config));
+  const std::string folder = target->dir->path() + "/" + tp.to_string();
+  const bool twin_possible = !impl.all_dirs_known();
+  auto log = [&]() -> Result<std::shared_ptr<Log>> {
+    if (twin_possible) {
+      if (auto made = impl.make_newer_folder(*target, tp); !made) return fail(std::move(made.error()));
+    }
+    return impl.make_log(*target, tp, folder, topic_id, std::move(config));
+  }();
   if (!log) {
-    if (!target->dir->online()) {
+    if (target->dir->online()) {
+      if (twin_possible) (void)impl.runtime.files().remove_all(folder);
+    } else {
       // What there is of it now keeps it from being made in another dir.
       base::WriterLock lock(impl.map_mutex);
       impl.lost.insert(tp);
@@ -193,6 +202,23 @@ Result<std::shared_ptr<Log>> LogManager::get_or_create(const TopicPartition& tp,
   if (!impl.register_log(*log)) return fail(ErrorCode::kKafkaStorageError, "log dir " + target->dir->path() + " is offline");
   target->partitions.fetch_add(1, std::memory_order_relaxed);
   return log;
+}
+
+// Whoever asks for a partition as a new one does so because the replica that was here before is not needed any more (it was reassigned
+// away and back, or its topic deleted). Its folder may be in a dir that cannot be read now and be back with it.
+Result<void> LogManager::Impl::make_newer_folder(Dir& dir, const TopicPartition& tp) {
+  base::FileSystem& files = runtime.files();
+  const std::string staged = dir.dir->path() + "/" + free_name(tp, kDeleteSuffix);
+  auto made = dir.dir->with_reserve([&]() -> Result<void> {
+    if (auto folder = files.create_directories(staged); !folder) return folder;
+    if (auto marker = files.open(staged + "/" + std::string(kNewerMarker), base::OpenMode::kCreate); !marker) return fail(std::move(marker.error()));
+    if (auto synced = files.sync_directory(staged); !synced) return synced;
+    return files.rename(staged, dir.dir->path() + "/" + tp.to_string());
+  });
+  if (made) return {};
+  dir.dir->fail(made.error());
+  if (dir.dir->online()) (void)files.remove_all(staged);
+  return fail(ErrorCode::kKafkaStorageError, made.error().what, made.error().os_error);
 }
 
 // A new, empty one. Where that fails nothing stays of it, unless its dir has failed.
@@ -244,15 +270,21 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
     return {};
   }
   Impl::Dir& dir = unloaded ? *impl.dirs[unloaded->dir] : impl.entry_of(log->dir());
+  const std::string folder = unloaded ? dir.dir->path() + "/" + tp.to_string() : log->path();
+  // One that may have a twin in a dir that is not known is not gone for good.
+  const bool all_known = impl.all_dirs_known();
+  const bool twin_possible = !all_known && impl.runtime.files().exists(folder + "/" + std::string(kNewerMarker));
   {
     base::WriterLock lock(impl.map_mutex);
     if (log != nullptr) impl.logs.erase(tp);
     // It was here, so it is not there: who asks again hears the same.
-    if (std::any_of(impl.dirs.begin(), impl.dirs.end(), [](const auto& one) { return !one->listed.load(std::memory_order_acquire); })) impl.removed.insert(tp);
+    if (!all_known && !twin_possible) impl.removed.insert(tp);
   }
   dir.partitions.fetch_sub(1, std::memory_order_relaxed);
-  if (unloaded) return impl.rename_away(dir, tp, dir.dir->path() + "/" + tp.to_string(), impl.config_of(tp.topic)->file_delete_delay_ms, nullptr);
-  return impl.rename_away(dir, tp, log->path(), log->config()->file_delete_delay_ms, log.get());
+  const int64_t delay_ms = (unloaded ? impl.config_of(tp.topic) : log->config())->file_delete_delay_ms;
+  if (auto away = impl.rename_away(dir, tp, folder, delay_ms, log.get()); !away) return away;
+  if (twin_possible) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " may also be in a log dir that is offline");
+  return {};
 }
 
 Result<void> LogManager::make_removals_durable() {

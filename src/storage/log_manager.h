@@ -110,13 +110,14 @@ class LogManager {
   // Null: not here (or its dir is offline).
   std::shared_ptr<Log> find(const TopicPartition& tp) const;
   // A new log goes to the online dir with the fewest partitions; no fsync on the calling thread. `is_new`: the partition was just
-  // created; if not and some dir is offline, the log may be there: kKafkaStorageError. A zero topic id: none.
+  // created; if not and some dir is offline, the log may be there: kKafkaStorageError. A new one counts even if a dir that could not be
+  // read comes back with a former one of its name. A zero topic id: none.
   // A log that is being loaded is waited for. `config`: of a new log only.
   // Errors: kKafkaStorageError; kInconsistentTopicId: the log has another id.
   Result<std::shared_ptr<Log>> get_or_create(const TopicPartition& tp, const Uuid& topic_id, std::shared_ptr<const LogConfig> config,
                                              bool is_new = false);
   // Renames the folder to `-delete` at once; its files go after file.delete.delay.ms. Who holds the Log can still read.
-  // Nothing to do if it is not here. Errors: kKafkaStorageError: its dir has failed, or it may be in one that is offline.
+  // Nothing to do if it is not here. Errors: kKafkaStorageError: its dir has failed, or it may (also) be in one that is offline.
   Result<void> remove_async(const TopicPartition& tp);
   // What was renamed away stays so after a power cut: before somebody is told that it is gone, who may give the name to another topic.
   // Blocks on the disks that have something of it. Errors: kKafkaStorageError: a dir has failed.

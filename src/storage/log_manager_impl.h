@@ -60,6 +60,12 @@ struct LogManager::Impl final : LogDir::Owner {
   std::shared_ptr<const LogConfig> config_of(const std::string& topic);
   Result<std::shared_ptr<Log>> make_log(Dir& dir, const TopicPartition& tp, const std::string& folder, const Uuid& topic_id,
                                         std::shared_ptr<const LogConfig> config);
+  // A partition that may also be in a dir that could not be listed: an empty folder, marked before it has its name. Blocks on the disk.
+  Result<void> make_newer_folder(Dir& dir, const TopicPartition& tp);
+  // Which logs are in which dir is known.
+  bool all_dirs_known() const {
+    return std::all_of(dirs.begin(), dirs.end(), [](const auto& dir) { return dir->listed.load(std::memory_order_acquire); });
+  }
   // One that is not here: was it in a dir that failed, or may it be in one that was offline at the start?
   bool may_be_offline(const TopicPartition& tp) const;
   // False: its dir has failed meanwhile.
@@ -70,7 +76,7 @@ struct LogManager::Impl final : LogDir::Owner {
   OffsetMap unloaded_offsets(const Dir& dir, Changed what) const;
   void load_future(Dir& dir, const TopicPartition& tp, const std::string& folder, const LoadOptions& load, std::shared_ptr<const LogConfig> config);
   std::vector<std::shared_ptr<Log>> futures_in(const LogDir& dir) const;
-  Result<void> settle_swap(const std::string& a, const std::string& b, bool* settled);
+  Result<void> settle_twins(const std::string& a, const std::string& b, bool* settled);
   std::string free_name(const TopicPartition& tp, std::string_view kind);
   Result<void> rename_away(Dir& dir, const TopicPartition& tp, const std::string& path, int64_t delay_ms, Log* log);
   void checkpoint_soon(Dir& dir);
@@ -97,7 +103,7 @@ struct LogManager::Impl final : LogDir::Owner {
   mutable base::SharedMutex map_mutex;
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> logs GUARDED_BY(map_mutex);  // shared: partitions use them
   absl::flat_hash_set<TopicPartition> lost GUARDED_BY(map_mutex);                        // were in a dir that failed
-  absl::flat_hash_set<TopicPartition> removed GUARDED_BY(map_mutex);                     // in this life, while some dir is not known
+  absl::flat_hash_set<TopicPartition> removed GUARDED_BY(map_mutex);                     // in this life, and were in no dir that is not known
   absl::flat_hash_map<TopicPartition, std::shared_ptr<Log>> futures GUARDED_BY(map_mutex);  // shared: as the logs
   absl::flat_hash_map<TopicPartition, std::string> preferred GUARDED_BY(map_mutex);      // dirs of logs that do not exist yet
 

@@ -10,7 +10,7 @@ namespace odradek::storage {
 void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std::string& folder, const LoadOptions& load,
                                    std::shared_ptr<const LogConfig> config) {
   if (!dir.dir->online()) return;
-  (void)runtime.files().remove(folder + "/" + std::string(kMovedMarker));
+  (void)runtime.files().remove(folder + "/" + std::string(kNewerMarker));
   auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
   if (!loaded) {
     if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
@@ -28,10 +28,11 @@ void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std
   if (save_what_is_less(dir, load, *log)) log->note_loaded();
 }
 
-// A process died between the two renames of a swap: the folder with the marker is whole, the other one goes.
-Result<void> LogManager::Impl::settle_swap(const std::string& a, const std::string& b, bool* settled) {
+// A process died between the two renames of a swap, or a log dir is back that could not be read for a while: the folder with the marker
+// counts, the other one goes.
+Result<void> LogManager::Impl::settle_twins(const std::string& a, const std::string& b, bool* settled) {
   base::FileSystem& files = runtime.files();
-  const std::string marker = "/" + std::string(kMovedMarker);
+  const std::string marker = "/" + std::string(kNewerMarker);
   const bool in_a = files.exists(a + marker), in_b = files.exists(b + marker);
   *settled = in_a != in_b;
   if (!*settled) return {};
@@ -43,7 +44,7 @@ Result<void> LogManager::Impl::settle_swap(const std::string& a, const std::stri
   auto done = files.rename(old, dir + "/" + free_name(tp, kDeleteSuffix));
   if (done) done = files.sync_directory(dir);
   if (done) done = files.remove(kept + marker);
-  if (done) log::info("storage", "{} takes the place of {}, as was about to be done before", kept, old);
+  if (done) log::info("storage", "{} has taken the place of {}, which goes", kept, old);
   return done;
 }
 
@@ -108,7 +109,7 @@ Result<void> LogManager::replace_with_future(const TopicPartition& tp) {
   if (log == nullptr || future == nullptr) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + ": the log or its copy has gone");
   Impl::Dir& to = impl.entry_of(future->dir());
   const std::string folder = to.dir->path() + "/" + tp.to_string();
-  const std::string marker = "/" + std::string(kMovedMarker);
+  const std::string marker = "/" + std::string(kNewerMarker);
   auto done = [&]() -> Result<void> {
     // Of a former move; only one of two folders may have it.
     if (files.exists(log->path() + marker)) {
@@ -139,7 +140,7 @@ Result<void> LogManager::replace_with_future(const TopicPartition& tp) {
   if (!done) return {};  // the dir is offline, and the partition with it; the old folder stays for who repairs it
   auto away = impl.rename_away(impl.entry_of(log->dir()), tp, log->path(), log->config()->file_delete_delay_ms, log.get());
   if (away) away = files.sync_directory(log->dir().path());
-  if (away) away = files.remove(folder + marker);
+  if (away && impl.all_dirs_known()) away = files.remove(folder + marker);
   if (!away) log::error("storage", "{}: {}", folder, away.error().what);
   return {};
 }

@@ -53,6 +53,8 @@ bool LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
     dir.dir->fail(error);
     return false;
   }
+  // Twins are settled, and none can come back.
+  if (const std::string marker = folder + "/" + std::string(kNewerMarker); all_dirs_known() && runtime.files().exists(marker)) (void)runtime.files().remove(marker);
   auto log = std::make_shared<Log>(dir.dir, tp, folder, config, std::move(*loaded));
   if (!register_log(log)) return false;
   if (!save_what_is_less(dir, load, *log)) return false;
@@ -295,7 +297,7 @@ Result<void> LogManager::begin(ConfigResolver resolver) {
       auto [first, is_new] = seen.emplace(entry.name, dir->dir->path());
       bool settled = false;
       if (!is_new) {
-        if (auto done = impl.settle_swap(first->second + "/" + entry.name, dir->dir->path() + "/" + entry.name, &settled); !done) return done;
+        if (auto done = impl.settle_twins(first->second + "/" + entry.name, dir->dir->path() + "/" + entry.name, &settled); !done) return done;
       }
       if (!is_new && !settled) {
         return fail(ErrorCode::kKafkaStorageError, "partition " + entry.name + " is in two log dirs, " + first->second + " and " +

@@ -165,6 +165,69 @@ TEST(LogManager, DoesNotSayOfALogThatMayBeOfflineThatItIsGone) {
   EXPECT_TRUE(disk.manager->remove_async({"t", 0}));
 }
 
+// A replica that was reassigned away and back while its dir could not be read: the broker did not start any more when the dir was.
+TEST(LogManager, APartitionMadeAnewCountsWhenTheDirOfTheFormerOneIsBack) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  auto former = disk.log("t", 0);
+  ASSERT_TRUE(append(*former));
+  const std::string old_dir = former->path().substr(0, 2), new_dir = old_dir == "/a" ? "/b" : "/a";
+  former.reset();
+  disk.manager->stop();
+  disk.manager.reset();
+  auto fault = [&](base::FileCall, const std::string& path) { return path.starts_with(old_dir) ? EIO : 0; };
+  disk.files.set_fault(fault);
+  disk.start();
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, {}, disk.config, false));
+  ASSERT_TRUE(disk.manager->get_or_create({"t", 0}, {}, disk.config, true));
+  ASSERT_TRUE(disk.manager->get_or_create({"t", 1}, {}, disk.config, true));
+  EXPECT_FALSE(disk.manager->remove_async({"t", 1})) << "a former one may be back with its dir";
+  EXPECT_FALSE(disk.manager->find({"t", 1}));
+  EXPECT_FALSE(disk.manager->remove_async({"t", 1}));
+  disk.files.set_fault(nullptr);
+  disk.stop_and_start();
+  ASSERT_TRUE(disk.manager->find({"t", 0}));
+  EXPECT_EQ(disk.manager->find({"t", 0})->path(), new_dir + "/t-0");
+  EXPECT_EQ(disk.manager->find({"t", 0})->log_end_offset(), Offset{0});
+  EXPECT_FALSE(disk.files.exists(old_dir + "/t-0"));
+  EXPECT_FALSE(disk.manager->find({"t", 1}));
+
+  // All dirs are known now: whatever comes next, this one has no twin any more.
+  EXPECT_FALSE(disk.files.exists(new_dir + "/t-0/odradek-newer"));
+  EXPECT_TRUE(disk.manager->remove_async({"t", 0}));
+}
+
+// The power is cut after any number of calls, and any part of what was not synced is on the disk.
+TEST(LogManager, APartitionMadeAnewIsNeverWithoutItsMarker) {
+  bool made = false;
+  for (int calls = 0; !made; ++calls) {
+    ASSERT_LT(calls, 100);
+    for (uint64_t seed = 1; seed <= 8; ++seed) {
+      Disk disk(seed);
+      disk.manager.reset();
+      disk.options.dirs = {"/a", "/b"};
+      disk.start();
+      const std::string old_dir = disk.log("t", 0)->path().substr(0, 2);
+      disk.manager->stop();
+      disk.manager.reset();
+      ASSERT_TRUE(disk.files.sync_directory(old_dir));
+      int left = calls;
+      disk.files.set_fault([&](base::FileCall call, const std::string& path) {
+        if (path.starts_with(old_dir)) return EIO;
+        if (call == base::FileCall::kList || path.find("t-0") == std::string::npos) return 0;
+        return left-- > 0 ? 0 : EIO;
+      });
+      disk.start();
+      made = bool(disk.manager->get_or_create({"t", 0}, {}, disk.config, true));
+      disk.files.set_fault(nullptr);
+      disk.cut_power_and_start(&disk.runtime.random());
+      EXPECT_TRUE(disk.manager->find({"t", 0})) << "after " << calls << " calls, seed " << seed;
+    }
+  }
+}
+
 TEST(LogManager, RefusesToStartOverWhatItCannotExplain) {
   Disk disk;
   disk.log("t", 0);

@@ -14,8 +14,9 @@ inline constexpr std::string_view kMetadataLogFolder = "__cluster_metadata-0";  
 
 enum class FolderKind { kLive, kDeleted, kFuture, kStray, kIgnored, kForeign };
 
-// A half-done swap of a moved replica (log_manager.h): the folder that holds it is the newer one.
-inline constexpr std::string_view kMovedMarker = "odradek-moved-here";
+// Of two folders of one partition, the one that holds this file counts: it took the place of the other, in a move between log dirs or
+// while the other's log dir could not be read.
+inline constexpr std::string_view kNewerMarker = "odradek-newer";
 
 // What a folder in a log dir is: "<topic>-<partition>", or with ".<32 hex>-delete" and its kind behind. `tp`: of kLive and kFuture.
 FolderKind parse_folder(const std::string& name, TopicPartition& tp);
