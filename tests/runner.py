@@ -33,6 +33,8 @@ ROOMS = {"quick": {"debug": ["sim", "sim_cluster"], "asan": None, "tsan": TSAN_R
 # Unit tests that have a long form: by tier and room what asks for it, in the build without sanitizer, and its limit in seconds.
 LONG_FORMS = {("full", "sim_cluster"): ({"ODRADEK_CLUSTER_SIM_SEEDS": "10000"}, 4 * 3600)}
 
+FAILURES = ROOT / "build/failures"  # the whole output of what failed
+
 print_lock = threading.Lock()
 
 
@@ -46,6 +48,7 @@ class Outcome:
 
     def __init__(self):
         self.passed, self.failed, self.not_run, self.seconds = [], [], [], {}
+        self.outputs = []  # of what failed: name, the lines that tell why
         self.lock = threading.Lock()
 
     def add(self, kind, name, seconds=0.0, why=""):
@@ -55,6 +58,27 @@ class Outcome:
         if kind == "ok" and seconds < 1:
             return
         say(f"{kind:8} {seconds:7.1f} s  {name}{': ' + why if why else ''}")
+
+
+    def explain(self, name, text):
+        """Keeps the output of something that failed, shows its end, and its heart again at the end of all."""
+        path = FAILURES / (name.replace("/", "_") + ".log")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        lines = text.splitlines()
+        say("\n".join(lines[-80:]))
+        with self.lock:
+            self.outputs.append((name, [*heart_of(lines), f"all of it: {path.relative_to(ROOT)}"]))
+
+
+def heart_of(lines):
+    """The few lines of an output that tell why it failed: of a unit test its failures, of a script what it printed itself (not the
+    logs of its servers, which stand between "---- end of" and the traceback) and its last lines."""
+    failures = [i for i, line in enumerate(lines) if re.search(r": Failure$|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:", line)]
+    if failures:
+        return [line for i in failures[:3] for line in lines[i:i + 12]]
+    logs = next((i for i, line in enumerate(lines) if line.startswith("---- ")), len(lines))
+    return [*lines[max(0, logs - 15):logs], *lines[max(logs, len(lines) - 15):]]
 
 
 def build(preset, targets):
@@ -104,7 +128,7 @@ def run_unit(outcome, preset, room, tier):
     if code != 0:
         if not seen_failure:
             outcome.add("failed", f"{preset}/{room}", time.monotonic() - start, f"exit code {code}")
-        say("\n".join(text.splitlines()[-80:]))
+        outcome.explain(f"{preset}/{room}", text)
 
 
 def run_script(outcome, path, tier, timeout):
@@ -124,7 +148,7 @@ def run_script(outcome, path, tier, timeout):
         outcome.add("not run", name, seconds, re.sub(r"^not run: ", "", lines[-1]) if lines else "no reason given")
     else:
         outcome.add("failed", name, seconds, f"exit code {code}")
-        say("\n".join(text.splitlines()[-80:]))
+        outcome.explain(name, text)
 
 
 def run_fuzz(outcome, program, tier):
@@ -138,7 +162,7 @@ def run_fuzz(outcome, program, tier):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT)
     outcome.add("ok" if done.returncode == 0 else "failed", name, time.monotonic() - start)
     if done.returncode != 0:
-        say("\n".join(done.stdout.splitlines()[-60:]))
+        outcome.explain(name, done.stdout)
 
 
 def head_of(path):
@@ -217,6 +241,8 @@ def main():
         say(f"{seconds:9.1f} s  {name}")
     for name, why in outcome.not_run:
         say(f"not run: {name}: {why}")
+    for name, lines in outcome.outputs:
+        say("\n".join([f"---- why {name} failed:", *lines]))
     for name, why in outcome.failed:
         say(f"FAILED: {name}{': ' + why if why else ''}")
     say((f"{len(outcome.not_run)} not run\n" if outcome.not_run else "") + f"{len(outcome.passed)} passed, {len(outcome.failed)} failed")
