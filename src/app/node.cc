@@ -254,7 +254,7 @@ void Node::Parts::make_rooms(const std::string& cluster_id) {
     if (!change.deleted_partitions.empty()) groups->on_partitions_deleted(change.deleted_partitions);
     for (const TopicPartition& tp : change.deleted_partitions) config_store->forget_topic(tp.topic);
     // Those of which this broker has no replica too: as controller it asks whether their elections may be unclean.
-    if (!change.changed_topics.empty()) config_store->ensure_topics(change.changed_topics, false, [] {});
+    if (!change.changed_topics.empty()) config_store->ensure_topics(change.changed_topics, [] {});
     if (shared_tree && change.now->find_topic(kTransactionStateTopic) != nullptr && !warned_of_transactions.exchange(true)) {
       log::error("app", "another broker has made {}: this version does not serve transactions, a partition of it that is led here refuses its producers; "
                         "stop this broker before transactions are used", kTransactionStateTopic);

@@ -99,7 +99,10 @@ void prepare_topics(metadata::ConfigStore& configs, const protocol::LeaderAndIsr
     for (const auto& partition : topic.partition_states) replicas_join = replicas_join || !partition.adding_replicas.empty();
   }
   for (const auto& partition : request.ungrouped_partition_states) topics.push_back(partition.topic_name);  // versions 0 and 1
-  configs.ensure_topics(std::move(topics), replicas_join, std::move(then));
+  auto read = [&configs, topics = std::move(topics), then = std::move(then)]() mutable { configs.ensure_topics(std::move(topics), std::move(then)); };
+  // A throttle that was set before the reassignment.
+  if (replicas_join) return configs.after_changes(std::move(read));
+  read();
 }
 
 namespace {

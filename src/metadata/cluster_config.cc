@@ -18,10 +18,6 @@ namespace {
 
 constexpr int64_t kNotificationsKeptMs = 15 * 60 * 1000;
 
-// Names in paths: topics, brokers and addresses stand as they are, clients and users sanitised.
-std::string element(std::string_view name) { return name == kDefaultEntity ? std::string(name) : sanitise(name); }
-std::string name_of_element(std::string_view text) { return text == kDefaultEntity ? std::string(text) : desanitise(text); }
-
 const std::shared_ptr<const Properties>& no_properties() {
   static const auto none = std::make_shared<const Properties>();
   return none;
@@ -30,39 +26,6 @@ const std::shared_ptr<const Properties>& no_properties() {
 bool vanishes_when_empty(EntityType type) { return type != EntityType::kTopic && type != EntityType::kBroker; }
 
 }  // namespace
-
-std::string ConfigEntity::path() const {
-  switch (type) {
-    case EntityType::kTopic: return "topics/" + name;
-    case EntityType::kBroker: return "brokers/" + name;
-    case EntityType::kClient: return "clients/" + element(name);
-    case EntityType::kUser: return "users/" + element(name);
-    case EntityType::kUserClient: return "users/" + element(name) + "/clients/" + element(client);
-    case EntityType::kIp: return "ips/" + name;
-  }
-  return {};
-}
-
-std::optional<ConfigEntity> ConfigEntity::parse(std::string_view path) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0; begin <= path.size();) {
-    size_t end = std::min(path.find('/', begin), path.size());
-    if (end == begin) return std::nullopt;
-    parts.push_back(path.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  if (parts.size() == 2) {
-    if (parts[0] == "topics") return ConfigEntity{EntityType::kTopic, std::string(parts[1]), {}};
-    if (parts[0] == "brokers") return ConfigEntity{EntityType::kBroker, std::string(parts[1]), {}};
-    if (parts[0] == "clients") return ConfigEntity{EntityType::kClient, name_of_element(parts[1]), {}};
-    if (parts[0] == "users") return ConfigEntity{EntityType::kUser, name_of_element(parts[1]), {}};
-    if (parts[0] == "ips") return ConfigEntity{EntityType::kIp, std::string(parts[1]), {}};
-  }
-  if (parts.size() == 4 && parts[0] == "users" && parts[2] == "clients") {
-    return ConfigEntity{EntityType::kUserClient, name_of_element(parts[1]), name_of_element(parts[3])};
-  }
-  return std::nullopt;
-}
 
 struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
   State(base::Runtime& runtime, base::Executor& executor, Store& store, std::function<bool(EntityType, std::string_view)> own)
@@ -93,17 +56,39 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     co_return merged(nodes[0], nodes[1], entity.path());
   }
 
-  // `read`: the number of the reading that gave it (next_read()). One that began before another, of which this entity is known by now, may have
-  // been overtaken by a change: whoever reads much waits for long, over a lost connection too.
-  void put(const ConfigEntity& entity, Properties now, uint64_t read) {
+  // One that is under way. Whoever reads much waits for long, over a lost connection too, and may be overtaken: by a change, or by the end of
+  // a topic, whose settings must not meet another topic of its name.
+  class Reading {
+   public:
+    explicit Reading(State& state) : state_(state) {
+      base::MutexLock lock(state_.mutex);
+      number_ = ++state_.readings;
+      state_.under_way.insert(number_);
+    }
+    ~Reading() {
+      base::MutexLock lock(state_.mutex);
+      state_.under_way.erase(number_);
+      if (state_.under_way.empty()) state_.forgotten.clear();
+    }
+    Reading(const Reading&) = delete;
+    uint64_t number() const { return number_; }
+
+   private:
+    State& state_;
+    uint64_t number_;
+  };
+
+  // What a reading gave, unless a later one has told of this entity already, or it was forgotten meanwhile.
+  void put(const ConfigEntity& entity, Properties now, const Reading& reading) {
     std::string path = entity.path();
     auto shared = std::make_shared<const Properties>(std::move(now));
     {
       base::MutexLock lock(mutex);
+      if (auto void_before = forgotten.find(path); void_before != forgotten.end() && void_before->second >= reading.number()) return;
       Known& known = configs[path];
-      if (known.read > read) return;
+      if (known.read > reading.number()) return;
       const bool changed = known.properties == nullptr ? !shared->empty() : *known.properties != *shared;
-      known = {shared, read};
+      known = {shared, reading.number()};
       if (!changed) return;
     }
     std::vector<std::shared_ptr<const Listener>> told;
@@ -114,13 +99,22 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (const auto& listener : told) (*listener)(entity, *shared);
   }
 
-  uint64_t next_read() { return ++reads; }
+  void forget(const std::string& path) {
+    base::MutexLock lock(mutex);
+    configs.erase(path);
+    if (!under_way.empty()) forgotten[path] = readings;
+  }
 
   Async<Result<void>> refresh(ConfigEntity entity) {
-    const uint64_t number = next_read();
+    const Reading reading(*this);
     auto properties = co_await read(entity);
     if (!properties) co_return fail(properties.error());
-    put(entity, std::move(*properties), number);
+    // The change was told late, the topic has gone: the next one of its name comes with settings of its own.
+    if (entity.type == EntityType::kTopic) {
+      auto topic = co_await tree.exists(paths::topic(entity.name));
+      if (!topic && topic.error() == StoreError::kNoNode) co_return Result<void>();
+    }
+    put(entity, std::move(*properties), reading);
     co_return Result<void>();
   }
 
@@ -162,7 +156,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     auto changes = co_await tree.children(paths::kConfigChanges, watch());
     if (!changes) co_return done(fail(to_error(changes.error(), "watch /config/changes")));
     for (const std::string& name : changes->names) last_change = std::max(last_change, paths::sequence_number(name));
-    const uint64_t number = next_read();
+    const Reading reading(*this);
     auto entities = co_await list_entities();
     if (!entities) co_return done(fail(entities.error()));
     std::vector<std::string> nodes;
@@ -174,19 +168,19 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (size_t i = 0; i < entities->size(); ++i) {
       auto properties = merged(data[2 * i], data[2 * i + 1], (*entities)[i].path());
       if (properties) {
-        put((*entities)[i], std::move(*properties), number);
+        put((*entities)[i], std::move(*properties), reading);
       } else if (properties.error().code == ErrorCode::kUnknownServerError) {
         log::error("metadata", "{}: ignored", properties.error().what);
       } else {
         co_return done(fail(properties.error()));
       }
     }
-    forget_all_but(*entities, number);
+    forget_all_but(*entities, reading);
     done({});
   }
 
   // Quotas whose nodes were removed while this broker had no session. (What is known of topics goes with them.)
-  void forget_all_but(const std::vector<ConfigEntity>& present, uint64_t read) {
+  void forget_all_but(const std::vector<ConfigEntity>& present, const Reading& reading) {
     std::set<std::string> names;
     for (const ConfigEntity& entity : present) names.insert(entity.path());
     std::vector<ConfigEntity> gone;
@@ -197,7 +191,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
         if (entity && vanishes_when_empty(entity->type) && !names.contains(path)) gone.push_back(std::move(*entity));
       }
     }
-    for (const ConfigEntity& entity : gone) put(entity, {}, read);
+    for (const ConfigEntity& entity : gone) put(entity, {}, reading);
   }
 
   // --- notifications ----------------------------------------------------------------------------------------------------------------
@@ -404,7 +398,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
   }
 
   Async<void> run_ensure_topics([[maybe_unused]] std::shared_ptr<State> self, std::vector<std::string> topics, Task then) {
-    const uint64_t number = next_read();
+    const Reading reading(*this);
     std::vector<std::string> nodes;
     for (const std::string& topic : topics) {
       nodes.push_back(kafka_path(ConfigEntity::topic(topic)));
@@ -414,7 +408,7 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     for (size_t i = 0; i < topics.size(); ++i) {
       auto properties = merged(data[2 * i], data[2 * i + 1], topics[i]);
       if (properties) {
-        put(ConfigEntity::topic(topics[i]), std::move(*properties), number);
+        put(ConfigEntity::topic(topics[i]), std::move(*properties), reading);
       } else {
         log::error("metadata", "{}: topic {} starts with the broker's settings", properties.error().what, topics[i]);
       }
@@ -432,9 +426,11 @@ struct ConfigStore::State : std::enable_shared_from_this<ConfigStore::State> {
     uint64_t read = 0;
   };
   absl::flat_hash_map<std::string, Known> configs GUARDED_BY(mutex);
+  uint64_t readings GUARDED_BY(mutex) = 0;
+  std::set<uint64_t> under_way GUARDED_BY(mutex);
+  absl::flat_hash_map<std::string, uint64_t> forgotten GUARDED_BY(mutex);  // while some are under way: the last that is void
 
   // On the executor.
-  uint64_t reads = 0;
   int64_t last_change = -1;
   bool walking = false;
   bool changes_pending = false;
@@ -467,26 +463,22 @@ std::shared_ptr<const Properties> ConfigStore::find(const ConfigEntity& entity) 
 
 std::shared_ptr<const Properties> ConfigStore::topic(std::string_view name) const { return find(ConfigEntity::topic(std::string(name))); }
 
-void ConfigStore::ensure_topics(std::vector<std::string> topics, bool all_changes, Task then) {
+void ConfigStore::ensure_topics(std::vector<std::string> topics, Task then) {
   {
     base::MutexLock lock(state_->mutex);
     std::erase_if(topics, [&](const std::string& topic) { return state_->configs.contains("topics/" + topic); });
   }
-  if (topics.empty() && !all_changes) return then();
-  state_->tree.executor().post([state = state_, topics = std::move(topics), all_changes, then = std::move(then)]() mutable {
-    auto read = [state, topics = std::move(topics), then = std::move(then)]() mutable { spawn(state->run_ensure_topics(state, std::move(topics), std::move(then))); };
-    if (all_changes) {
-      state->after_changes(std::move(read));
-    } else {
-      read();
-    }
+  if (topics.empty()) return then();
+  state_->tree.executor().post([state = state_, topics = std::move(topics), then = std::move(then)]() mutable {
+    spawn(state->run_ensure_topics(state, std::move(topics), std::move(then)));
   });
 }
 
-void ConfigStore::forget_topic(const std::string& topic) {
-  base::MutexLock lock(state_->mutex);
-  state_->configs.erase("topics/" + topic);
+void ConfigStore::after_changes(Task then) {
+  state_->tree.executor().post([state = state_, then = std::move(then)]() mutable { state->after_changes(std::move(then)); });
 }
+
+void ConfigStore::forget_topic(const std::string& topic) { state_->forget("topics/" + topic); }
 
 void ConfigStore::read(const ConfigEntity& entity, UniqueFunction<void(Result<Properties>)> done) {
   auto run = [](std::shared_ptr<State> state, ConfigEntity which, UniqueFunction<void(Result<Properties>)> reply) -> Async<void> {

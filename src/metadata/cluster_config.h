@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,31 +19,12 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "metadata/config_entity.h"
 #include "metadata/store/store.h"
 
 namespace odradek::metadata {
 
 using config::Properties;
-
-enum class EntityType : uint8_t { kTopic, kBroker, kClient, kUser, kUserClient, kIp };
-
-// Names as they are, not sanitised; kDefaultEntity is the default of its kind.
-inline constexpr std::string_view kDefaultEntity = "<default>";
-struct ConfigEntity {
-  EntityType type = EntityType::kTopic;
-  std::string name;
-  std::string client;  // of kUserClient
-
-  static ConfigEntity topic(std::string name) { return {EntityType::kTopic, std::move(name), {}}; }
-  static ConfigEntity broker(BrokerId id) { return {EntityType::kBroker, std::to_string(id.value), {}}; }
-  static ConfigEntity broker_default() { return {EntityType::kBroker, std::string(kDefaultEntity), {}}; }
-
-  // "topics/a", "users/x%20y/clients/<default>": the path below /config, and the entity_path of notifications.
-  std::string path() const;
-  // Nullopt: not one of these forms.
-  static std::optional<ConfigEntity> parse(std::string_view path);
-  friend auto operator<=>(const ConfigEntity&, const ConfigEntity&) = default;
-};
 
 class ConfigStore {
  public:
@@ -67,10 +47,12 @@ class ConfigStore {
   std::shared_ptr<const Properties> topic(std::string_view name) const;
 
   // Reads what is not known yet of these topics: the configs of a new topic come without a notification, so this stands before the
-  // first use of its settings (LeaderAndIsr). all_changes: listeners hear first of every change that has been notified already.
-  // `then` runs on the metadata executor, or at once if there is nothing to read; also when reading failed.
-  void ensure_topics(std::vector<std::string> topics, bool all_changes, Task then);
-  // A topic was deleted: what is known of it is dropped.
+  // first use of its settings (LeaderAndIsr). `then` runs on the metadata executor, or at once if there is nothing to read; also when
+  // reading failed.
+  void ensure_topics(std::vector<std::string> topics, Task then);
+  // `then` when listeners have heard of every change that was notified before, or there is no session. On the metadata executor.
+  void after_changes(Task then);
+  // A topic was deleted: what is known of it is dropped, also what is being read now.
   void forget_topic(const std::string& topic);
 
   // The store's own word, newer than find().

@@ -40,9 +40,16 @@ class ClusterTest : public ::testing::Test {
     runtime_.run_until_idle();
     return text;
   }
-  void put(const std::string& path, std::string_view data) {
-    client(a_);
-    a_.store->create(path, Bytes(data.begin(), data.end()), CreateMode::kPersistent, [](StoreResult<CreatedNode> made) { EXPECT_TRUE(made); });
+  void put(const std::string& path, std::string_view data, CreateMode mode = CreateMode::kPersistent) {
+    a_.store->create(path, Bytes(data.begin(), data.end()), mode, [](StoreResult<CreatedNode> made) { EXPECT_TRUE(made); });
+    runtime_.run_until_idle();
+  }
+  void set(const std::string& path, std::string_view data) {
+    a_.store->set(path, Bytes(data.begin(), data.end()), kAnyVersion, [](StoreResult<Stat> done) { EXPECT_TRUE(done); });
+    runtime_.run_until_idle();
+  }
+  void remove(const std::string& path) {
+    a_.store->remove(path, kAnyVersion, [](StoreResult<void> done) { EXPECT_TRUE(done); });
     runtime_.run_until_idle();
   }
   void load(Node& node) {
@@ -142,12 +149,12 @@ TEST_F(ClusterTest, ReadsTheConfigsOfANewTopicOnDemand) {
   load(b_);
   put("/config/topics/fresh", R"({"version":1,"config":{"segment.bytes":"99"}})");
   bool ready = false;
-  b_.configs.ensure_topics({"fresh", "plain"}, false, [&] { ready = true; });
+  b_.configs.ensure_topics({"fresh", "plain"}, [&] { ready = true; });
   runtime_.run_until_idle();
   EXPECT_TRUE(ready);
   EXPECT_EQ(b_.configs.topic("fresh")->at("segment.bytes"), "99");
   ready = false;
-  b_.configs.ensure_topics({"fresh", "plain"}, false, [&] { ready = true; });
+  b_.configs.ensure_topics({"fresh", "plain"}, [&] { ready = true; });
   EXPECT_TRUE(ready) << "known ones need no reading";
 }
 
@@ -156,11 +163,8 @@ TEST_F(ClusterTest, HearsOfEveryChangeBeforeReplicasJoin) {
   ASSERT_TRUE(alter(a_, ConfigEntity::broker_default(), {{"leader.replication.throttled.rate", "7"}}));
   ASSERT_TRUE(alter(a_, ConfigEntity::broker({4}), {{"leader.replication.throttled.rate", "8"}}));
   bool ready = false;  // no watch: the word of the changes is not here yet
-  b_.configs.ensure_topics({}, false, [&] { ready = true; });
-  EXPECT_TRUE(ready);
   EXPECT_TRUE(b_.heard.empty());
-  ready = false;
-  b_.configs.ensure_topics({"fresh"}, true, [&] {
+  b_.configs.after_changes([&] {
     ready = true;
     EXPECT_EQ(b_.heard["brokers/<default>"].at("leader.replication.throttled.rate"), "7");
     EXPECT_EQ(b_.heard["brokers/4"].at("leader.replication.throttled.rate"), "8");
@@ -169,7 +173,7 @@ TEST_F(ClusterTest, HearsOfEveryChangeBeforeReplicasJoin) {
   EXPECT_TRUE(ready);
   expire_session(*b_.store);
   ready = false;
-  b_.configs.ensure_topics({}, true, [&] { ready = true; });
+  b_.configs.after_changes([&] { ready = true; });
   runtime_.run_until_idle();
   EXPECT_TRUE(ready) << "without a session it goes on with what is known";
 }
@@ -229,6 +233,39 @@ TEST_F(ClusterTest, WhatWasReadBeforeAChangeDoesNotUndoIt) {
   EXPECT_EQ(*configs.find(ConfigEntity::broker_default()), rate("8"));
 }
 
+TEST_F(ClusterTest, WhatWasReadOfADeletedTopicDoesNotMeetTheNextOneOfItsName) {
+  put("/brokers/topics/t", "{}");
+  put("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"99"}})");
+  LateStore late(*b_.store, "/config/topics/t");
+  ConfigStore configs(runtime_, *executor_, late, [](EntityType, std::string_view) { return false; });
+  configs.ensure_topics({"t"}, [] {});
+  runtime_.run_until_idle();
+  configs.forget_topic("t");
+  set("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"100"}})");
+  late.answer();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(configs.topic("t")->empty());
+  configs.ensure_topics({"t"}, [] {});
+  runtime_.run_until_idle();
+  EXPECT_EQ(configs.topic("t")->at("segment.bytes"), "100");
+}
+
+TEST_F(ClusterTest, AChangeThatIsToldAfterTheEndOfItsTopicSaysNothingOfTheNextOne) {
+  load(b_);
+  put("/brokers/topics/t", "{}");
+  ASSERT_TRUE(alter(a_, ConfigEntity::topic("t"), {{"segment.bytes", "99"}}));
+  for (const char* node : {"/brokers/topics/t", "/config/topics/t"}) remove(node);
+  b_.configs.forget_topic("t");
+  const Bytes change = encode_config_change("topics/t");
+  put("/config/changes/config_change_", as_text(change), CreateMode::kPersistentSequential);
+  runtime_.run_until_idle();
+  put("/brokers/topics/t", "{}");
+  put("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"100"}})");
+  b_.configs.ensure_topics({"t"}, [] {});
+  runtime_.run_until_idle();
+  EXPECT_EQ(b_.configs.topic("t")->at("segment.bytes"), "100");
+}
+
 TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
   put("/config/topics/t", R"({"version":1,"config":{"segment.bytes":"99"}})");
   load(b_);
@@ -236,7 +273,7 @@ TEST_F(ClusterTest, DoesNotBelieveTheConfigsThatAFailedCreationLeft) {
   for (const char* parent : {"/odradek", "/odradek/config", "/odradek/config/topics"}) put(parent, "");
   put("/odradek/config/topics/t", R"({"version":1,"config":{"flush.before.ack":"all"}})");
   put("/brokers/topics/t", "{}");
-  b_.configs.ensure_topics({"t"}, false, [] {});
+  b_.configs.ensure_topics({"t"}, [] {});
   runtime_.run_until_idle();
   EXPECT_EQ(b_.configs.topic("t")->at("flush.before.ack"), "all");
 }
