@@ -331,6 +331,7 @@ class Member final : public Client {
     ++round_;
     later(session_ms_ + world_.random.between(-1'000, 6'000), [this] {
       send_commit();
+      commit();
       beat();
     });
   }
