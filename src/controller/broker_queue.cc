@@ -12,7 +12,7 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
   void send_first() {
     in_flight = true;
     ++sent;
-    std::visit([&](const auto& request) { send(request); }, queue.front());
+    std::visit([&](const auto& request) { send(request); }, queue.front().request);
   }
 
   template <class Request>
@@ -46,7 +46,7 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
       return;
     }
     if (std::exchange(failures, 0) > 1) log::info("controller", "the broker answers again");
-    Request request = std::move(queue.front());
+    Request request = std::move(queue.front().request);
     queue.pop_front();
     in_flight = false;
     if (!queue.empty()) send_first();
@@ -64,7 +64,11 @@ struct BrokerQueue::State : std::enable_shared_from_this<BrokerQueue::State> {
   std::unique_ptr<BrokerChannel> channel;
   const int64_t retry_backoff_ms;
   const Answered answered;
-  std::deque<Request> queue;
+  struct Queued {
+    Request request;
+    std::vector<std::shared_ptr<void>> kept;  // until the answer
+  };
+  std::deque<Queued> queue;
   bool in_flight = false;
   uint64_t sent = 0;  // requests handed to the channel; the last of them is the one whose answer counts
   int failures = 0;   // in a row
@@ -80,7 +84,7 @@ BrokerQueue::~BrokerQueue() {
 }
 
 void BrokerQueue::push(Request request) {
-  state_->queue.push_back(std::move(request));
+  state_->queue.push_back({std::move(request), {}});
   if (!state_->in_flight) state_->send_first();
 }
 
@@ -90,6 +94,10 @@ void BrokerQueue::move_to(std::unique_ptr<BrokerChannel> channel) {
 }
 
 size_t BrokerQueue::size() const { return state_->queue.size(); }
+
+void BrokerQueue::keep_until_answered(std::shared_ptr<void> thing) {
+  if (!state_->queue.empty()) state_->queue.back().kept.push_back(std::move(thing));
+}
 
 void prepare_topics(metadata::ConfigStore& configs, const protocol::LeaderAndIsrRequest& request, Task then) {
   std::vector<std::string> topics;

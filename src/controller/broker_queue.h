@@ -31,6 +31,8 @@ class BrokerQueue {
   // The broker has another address: everything that is not answered goes there.
   void move_to(std::unique_ptr<BrokerChannel> channel);
   size_t size() const;
+  // Keeps `thing` until what is queued now is answered, or the broker is gone.
+  void keep_until_answered(std::shared_ptr<void> thing);
 
  private:
   struct State;

@@ -219,6 +219,29 @@ Async<void> Controller::Impl::brokers_went(std::vector<BrokerId> ids) {
   co_await settle_partitions(std::move(touched));
 }
 
+namespace {
+
+// Of a broker that hears nothing the others are not made to wait longer.
+constexpr auto kToldWait = std::chrono::milliseconds(1'000);
+
+// An answer that goes out when the last who keeps it has gone.
+class AnswerWhenTold {
+ public:
+  AnswerWhenTold(Reply<protocol::ControlledShutdownResponse> reply, protocol::ControlledShutdownResponse response)
+      : reply_(std::move(reply)), response_(std::move(response)) {}
+  ~AnswerWhenTold() { answer(); }
+  AnswerWhenTold(const AnswerWhenTold&) = delete;
+  void answer() {
+    if (reply_) std::exchange(reply_, nullptr)(std::move(response_));
+  }
+
+ private:
+  Reply<protocol::ControlledShutdownResponse> reply_;
+  protocol::ControlledShutdownResponse response_;
+};
+
+}  // namespace
+
 Async<void> Controller::Impl::handle_controlled_shutdown(protocol::ControlledShutdownRequest request,
                                                          Reply<protocol::ControlledShutdownResponse> reply) {
   protocol::ControlledShutdownResponse response;
@@ -255,7 +278,14 @@ Async<void> Controller::Impl::handle_controlled_shutdown(protocol::ControlledShu
     left.topic_name = tp.topic;
     left.partition_index = tp.partition;
   }
-  reply(std::move(response));
+  // Who stops now is not named any more by anybody whom a client asks.
+  auto answer = std::make_shared<AnswerWhenTold>(std::move(reply), std::move(response));
+  for (auto& [other, queue] : queues) {
+    if (other != id) queue->keep_until_answered(answer);
+  }
+  runtime.timers().after(kToldWait, executor.posting([weak = std::weak_ptr(answer)] {
+    if (auto late = weak.lock()) late->answer();
+  }));
 }
 
 // A broker whose log dirs went offline or have room again: ask it what it has, by sending everything it holds.

@@ -81,6 +81,36 @@ TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {
   EXPECT_EQ(broker(0).image.current()->find_partition("alone", 0)->leader, BrokerId{1});
 }
 
+// A client that asked another broker just after the stop was told of a leader that was not there any more.
+TEST_F(ControllerTest, ABrokerShutsDownWhenTheOthersHaveHeardOfIt) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("led", {{1, 2}}));
+  bool answered = false;
+  auto shut_down = [&](int32_t id) {
+    answered = false;
+    protocol::ControlledShutdownRequest request;
+    request.broker_id = id;
+    request.broker_epoch = broker(id).epoch;
+    active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { answered = answer.error_code == 0; });
+    runtime_.run_until_idle();
+  };
+  broker(2).answers = false;
+  shut_down(1);
+  EXPECT_FALSE(answered);
+  broker(2).answers = true;
+  for (Task& answer : std::exchange(broker(2).kept, {})) answer();
+  runtime_.run_until_idle();
+  EXPECT_TRUE(answered);
+
+  // One that hears nothing, and one that dies meanwhile.
+  create(assigned("more", {{2, 0}}));
+  broker(0).answers = false;
+  shut_down(2);
+  EXPECT_FALSE(answered);
+  runtime_.advance(1'000);
+  EXPECT_TRUE(answered);
+}
+
 TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("d", {{1, 2}}));

@@ -165,7 +165,8 @@ TEST(LogManager, DoesNotSayOfALogThatMayBeOfflineThatItIsGone) {
   EXPECT_TRUE(disk.manager->remove_async({"t", 0}));
 }
 
-// A replica that was reassigned away and back while its dir could not be read: the broker did not start any more when the dir was.
+// Seed 46 of the cluster simulation: a replica was reassigned away and back while its dir could not be read, and the broker did not start
+// any more when the dir was back.
 TEST(LogManager, APartitionMadeAnewCountsWhenTheDirOfTheFormerOneIsBack) {
   Disk disk;
   disk.manager.reset();
