@@ -221,6 +221,7 @@ def mix(cluster, lab, gates, disks):
             kind = bag.pop()
             getattr(faults, kind)()
             counts[kind] += 1
+            assert all(reader.process.poll() is None for reader in readers), "a reader ended by itself"
             say(f"{kind} is over; acknowledged {[each.acknowledged() for each in producers]}, read {[len(reader.seen) for reader in readers]}")
             if rng.random() < 0.7:  # else the next one meets a cluster that has not recovered
                 cluster.wait_isr(TOPIC, wait=120)

@@ -62,7 +62,7 @@ with Cluster(dict.fromkeys((1, 2, 3), "kafka"), {"zookeeper.session.timeout.ms":
         producer.exact = producer.kind.startswith("java-4") or producer.kind == "java"
     readers = [Reader(cluster.address, TOPIC), Reader(cluster.address, TOPIC, "of-4.3.1", "java-4.3.1"),
                Reader(cluster.address, TOPIC, "of-0.8.2", "scala-0.8.2.2", zookeeper=cluster.connect_string),
-               *([Reader(cluster.address, TOPIC, "of-kcat"), Reader(cluster.address, TOPIC, "of-kcat")] if FULL else [])]
+               *([Reader(cluster.address, TOPIC, "of-librdkafka"), Reader(cluster.address, TOPIC, "of-librdkafka")] if FULL else [])]
     offsets = GroupOffsets(cluster, {reader.group: TOPIC for reader in readers if reader.group})
 
     def goes_on(what):
@@ -102,7 +102,7 @@ with Cluster(dict.fromkeys((1, 2, 3), "kafka"), {"zookeeper.session.timeout.ms":
             verify_replicas(cluster)
             for producer in producers:
                 producer.stop()
-            cluster.wait(lambda: all(len(reader.seen) >= len(readers[0].seen) > 0 for reader in readers if reader.kind != "kcat"), "groups read everything", 120)
+            cluster.wait(lambda: all(len(reader.seen) >= len(readers[0].seen) > 0 for reader in readers if reader.group != "of-librdkafka"), "groups read everything", 120)
         for reader in readers:
             reader.stop()
     except BaseException:

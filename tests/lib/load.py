@@ -5,7 +5,7 @@
     check(cluster, "t", [java, kcat], [reader])
 
 Kinds of producers: "kcat" (librdkafka of the system; one topic partition or keys), "java" (Kafka's VerifiableProducer 3.9.2), "confluent-kafka", "kafka-python",
-"java-VERSION" (Kafka's clients since 0.8.2.2). Kinds of readers: "kcat", in a group also "java-VERSION" (since 2.0) and "scala-0.8.2.2"."""
+"java-VERSION" (Kafka's clients since 0.8.2.2). Kinds of readers: "confluent-kafka" (librdkafka), in a group also "java-VERSION" (since 2.0) and "scala-0.8.2.2"."""
 import collections
 import json
 import os
@@ -171,17 +171,13 @@ class Reader:
     greatest offset whose commit was acknowledged, `retries`: failures after which a program goes on (kind "java-VERSION" tells both).
     `zookeeper`: the connect string, for kind "scala-0.8.2.2"."""
 
-    def __init__(self, address, topic, group=None, kind="kcat", zookeeper=None, properties=None):
+    def __init__(self, address, topic, group=None, kind="confluent-kafka", zookeeper=None, properties=None):
         self.topic, self.group, self.kind, self.seen, self.again, self.errors = topic, group, kind, {}, 0, ""
         self.different, self.committed, self.retries, self.failures, self.stopped = [], {}, [], [], False
         extra = properties or {}
         try:
-            if kind == "kcat":
-                # kcat keeps partitions that are away for a moment; without -e it does not end.
-                what = ["-G", group, topic] if group else ["-C", "-t", topic, "-o", "beginning"]
-                # kcat ends when all its connections are down: those that it does not need at the moment count, as soon as they were down once.
-                settings = {"auto.offset.reset": "earliest", "check.crcs": "true", "fetch.error.backoff.ms": 50, "enable.sparse.connections": "false", **extra}
-                command = ["kcat", "-b", address, "-q", "-u", "-f", "read %p %o %s\n", *[w for k, v in settings.items() for w in ("-X", f"{k}={v}")], *what]
+            if kind == "confluent-kafka":
+                command = [environments.python(kind), LIB / "reading_consumer.py", address, topic, group or "", json.dumps(extra)]
             elif kind.startswith("java-"):
                 command = [*java_client("LoadConsumer", kind.removeprefix("java-")), address, topic, group, *[f"{k}={v}" for k, v in extra.items()]]
             else:
@@ -216,8 +212,7 @@ class Reader:
         if self.stopped:
             return self
         self.stopped = True
-        if self.kind == "kcat":
-            self.process.terminate()
+        assert self.process.poll() is None, f"reader {self.kind} ended by itself with {self.process.poll()}:\n{self.errors[-3000:]}"
         try:
             self.process.stdin.close()
         except BrokenPipeError:
@@ -225,7 +220,7 @@ class Reader:
         code = self.process.wait(120)
         for thread in self.threads:
             thread.join()
-        assert self.kind == "kcat" or code == 0, f"reader {self.kind} ended with {code}:\n{self.errors[-3000:]}"
+        assert code == 0, f"reader {self.kind} ended with {code}:\n{self.errors[-3000:]}"
         return self
 
     def __enter__(self):
