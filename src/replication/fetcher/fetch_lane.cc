@@ -168,34 +168,38 @@ void FetchLane::resume(Fetch& fetch) {
 
 // --- flushes ------------------------------------------------------------------------------------------------------------------------
 
-// Stands in the partition's list and is told when a flush has ended.
+// Stands in the partition's list and is told when a flush has ended, on a flush thread: the lane and its executor may end meanwhile.
 class FetchLane::FlushWatch : public Waiter {
  public:
-  FlushWatch(std::weak_ptr<FetchLane> lane, TopicPartition tp) : lane_(std::move(lane)), tp_(std::move(tp)) {}
   void check(uint32_t) override {
-    if (told_.exchange(true, std::memory_order_acq_rel)) return;
-    auto lane = lane_.lock();
-    if (lane == nullptr) return;
-    lane->at_once([tp = tp_](FetchLane& lane) {
-      Fetch* fetch = lane.find(tp);
-      if (fetch == nullptr || fetch->flush_watch == nullptr) return;
-      fetch->flush_watch->told_.store(false, std::memory_order_release);  // before the look at what is flushed
-      lane.mark_dirty(*fetch);
-      lane.go_on();
-    });
+    if (armed_.exchange(false, std::memory_order_acq_rel)) std::exchange(tell_, nullptr)();
+  }
+  // `tell`, once, when the next flush has ended. Not while it is armed.
+  void arm(Task tell) {
+    tell_ = std::move(tell);
+    armed_.store(true, std::memory_order_release);
   }
   WaitList::Slot slot;
 
  private:
-  const std::weak_ptr<FetchLane> lane_;
-  const TopicPartition tp_;
-  std::atomic<bool> told_{false};
+  Task tell_;  // of whoever made `armed_` false, until it is armed again
+  std::atomic<bool> armed_{false};
 };
+
+void FetchLane::arm(Fetch& fetch) {
+  fetch.flush_watch->arm(later(fetch, [watch = std::weak_ptr(fetch.flush_watch)](FetchLane& lane, Fetch& fetch) {
+    if (watch.lock() != fetch.flush_watch || fetch.flush_watch == nullptr) return;  // another one is
+    lane.arm(fetch);  // before the look at what is flushed
+    lane.mark_dirty(fetch);
+    lane.go_on();
+  }));
+}
 
 void FetchLane::watch_flushes(Fetch& fetch) {
   if (!fetch.followed.partition->wants_flushed()) return stop_watching(fetch);
   if (fetch.flush_watch != nullptr) return;
-  fetch.flush_watch = std::make_shared<FlushWatch>(weak_from_this(), fetch.tp());
+  fetch.flush_watch = std::make_shared<FlushWatch>();
+  arm(fetch);
   fetch.followed.partition->append_waiters().add(fetch.flush_watch, 0, fetch.flush_watch->slot);
   // What stood here before anybody waited for its flush: of a former life, or from before the setting.
   if (auto log = fetch.followed.partition->log(); log->flushed_offset() < log->log_end_offset()) log->request_flush();

@@ -150,6 +150,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   bool send(bool only_news);
   LeaderLink& link(size_t connection);
   void watch_flushes(Fetch& fetch);
+  void arm(Fetch& fetch);
   static void stop_watching(Fetch& fetch);
   Told now_of(const Fetch& fetch) const;
   void mark_dirty(Fetch& fetch);
@@ -208,6 +209,7 @@ class FetchLane : public std::enable_shared_from_this<FetchLane> {
   uint64_t session_ = 0;  // of ours, counted: answers of an older one are void
   int32_t session_id_ = 0;
   int32_t session_epoch_ = 0;  // number of the next request; 0: a full one
+  bool no_session_given_ = false;  // by the last answer
   int32_t next_answer_ = 0;    // number of the request whose answer is taken next
   std::map<int32_t, LinkAnswer<protocol::FetchResponse>> early_;
   size_t window_ = kSmallestWindow;

@@ -89,7 +89,8 @@ bool FetchLane::take(int32_t number, LinkAnswer<FetchResponse> answer) {
   } else if (response.responses.empty()) {
     window_ = std::max(window_ / 2, kSmallestWindow);
   }
-  if (session_id_ != 0) return true;
+  no_session_given_ = session_id_ == 0;
+  if (!no_session_given_) return true;
   // The leader has no room for the session, or everything in it was forgotten.
   new_session(false);
   return false;

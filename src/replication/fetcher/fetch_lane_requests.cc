@@ -58,7 +58,8 @@ void FetchLane::go_on() {
     by_name_ = without_id_ > 0;
     new_session(true);
   }
-  if (session_epoch_ == 0 || !pipelined()) {
+  // The session has to be there first: of a new one, as of a new connection, the leader knows nothing but its full request.
+  if (session_epoch_ == 0 || next_answer_ == 0 || !pipelined()) {
     if (in_flight_ == 0) send(false);
     return;
   }
@@ -151,7 +152,10 @@ bool FetchLane::send(bool only_news) {
   if (offers && (full || pipelined())) {
     request.pipeline = protocol::FetchRequest::Pipeline{};
     request.pipeline->depth = static_cast<int32_t>(window_);
-    if (full) request.max_wait_ms = 0;  // what comes of it is needed before anything can be pipelined
+  }
+  // What comes of a full request is needed before anything can be pipelined; where no session was given, all that comes is another full one.
+  if (request.pipeline && !(full && no_session_given_)) {
+    if (full) request.max_wait_ms = 0;
     striped = striping_.take(context_->runtime.clock().monotonic_ms());
     request.max_bytes = static_cast<int32_t>(striping_.answer_bytes(*striped));
   }

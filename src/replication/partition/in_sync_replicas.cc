@@ -139,6 +139,11 @@ void InSyncReplicas::hold(BrokerId follower, int64_t now_ms) {
   if (Remote* remote = find(follower); remote != nullptr && !remote->holding_since_ms) remote->holding_since_ms = now_ms;
 }
 
+void InSyncReplicas::release(BrokerId follower, int64_t now_ms) {
+  Remote* remote = find(follower);
+  if (remote != nullptr && remote->holding_since_ms) remote->held_ms += std::max<int64_t>(now_ms - *std::exchange(remote->holding_since_ms, std::nullopt), 0);
+}
+
 // --- the ISR ----------------------------------------------------------------------------------------------------------------
 
 bool InSyncReplicas::in_larger_isr(BrokerId id) const { return contains(isr_, id) || (proposed_ && contains(*proposed_, id)); }

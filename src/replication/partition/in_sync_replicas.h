@@ -57,8 +57,9 @@ class InSyncReplicas {
   // A fetch of `follower`, read when the leader's log ended at `leader_end`. Errors: kUnknownLeaderEpoch: it is not among the replicas known
   // here; kNotLeaderOrFollower: of a former life of it.
   Recorded record_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, const Committed& committed, int64_t now_ms);
-  // This broker holds its fetch from now until the next one is recorded.
+  // This broker holds its fetch from now until release(), or until the next one is recorded.
   void hold(BrokerId follower, int64_t now_ms);
+  void release(BrokerId follower, int64_t now_ms);
 
   // --- the ISR ------------------------------------------------------------------------------------------------------------
   // Who has caught up and could not be proposed at once. It need not fetch again: a pipelined one that has nothing new to say of this

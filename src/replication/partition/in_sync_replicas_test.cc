@@ -174,6 +174,20 @@ TEST_F(InSyncReplicasTest, TheTimeThatTheLeaderHeldAFetchIsNotTheFollowers) {
   EXPECT_NE(why.find("2 ends at 0 of 2"), std::string::npos) << why;
 }
 
+// A pipelined follower need not fetch again where nothing is new to it.
+TEST_F(InSyncReplicasTest, AFollowerThatSaysNothingAfterItsRecordsWereReadLeaves) {
+  lead(0, {1, 2}, {1, 2});
+  fetched(2, 0);
+  end = 2;
+  in_sync.hold({2}, now_ms);
+  now_ms += 20;
+  in_sync.release({2}, now_ms);
+  now_ms += kLagMs;
+  EXPECT_FALSE(shrink());
+  now_ms += 1;
+  EXPECT_TRUE(shrink());
+}
+
 TEST_F(InSyncReplicasTest, WhoIsInTheLargerIsrOrAboutToJoinHoldsTheEndBack) {
   lead(0, {1, 2}, {1, 2, 3});
   end = 5;

@@ -59,6 +59,7 @@ Result<void> Partition::become_leader(const PartitionState& state, std::shared_p
   if (takes_over) {
     took_over_ms_ = in_sync_.now_ms();
     took_over_lately_.store(true, std::memory_order_relaxed);
+    log_owner_->keep_producers(true);
   }
   if (!led_before) leading_since_.store(state.leader_epoch.value, std::memory_order_release);
   gate_.open(RoleWord(Role::kLeader, state.leader_epoch));
@@ -72,6 +73,7 @@ Result<void> Partition::become_follower(const PartitionState& state, std::shared
   gate_.close();
   base::MutexLock lock(mutex_);
   take_log(std::move(log), high_watermark);
+  log_owner_->keep_producers(false);
   leader_ = state.leader;
   in_sync_.follow(state);
   publish_in_sync();

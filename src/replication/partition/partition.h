@@ -75,8 +75,10 @@ class Partition : public storage::FlushListener, public std::enable_shared_from_
   // A fetch of `follower` proves its log end. `leader_end`: the leader's log end when the fetch was read.
   // Errors: as check_leader; kUnknownLeaderEpoch: it is not among the replicas known here; kNotLeaderOrFollower: of a former life of it.
   FollowerFetchEffect record_follower_fetch(BrokerId follower, const FollowerState& state, Offset leader_end, int64_t now_ms);
-  // This broker holds the fetch of `follower` from now until the next one is recorded: its records have to be read from the disk.
+  // This broker holds the fetch of `follower` from now until its release, or until the next one is recorded: its records have to be read from
+  // the disk.
   void hold_follower(BrokerId follower, int64_t now_ms);
+  void release_follower(BrokerId follower, int64_t now_ms);
   // Followers that have not caught up for replica.lag.time.max.ms leave. At most one change is in flight. `why`: in words, for the log.
   std::optional<IsrChange> shrink_isr(int64_t now_ms, std::string* why = nullptr);
   // A follower whose fetch could not be followed by its entry at once. It need not fetch again: a pipelined one that has nothing new to

@@ -9,8 +9,9 @@ namespace odradek::replication {
 
 namespace {
 
-// How long a producer goes on sending what a former leader did not acknowledge: delivery.timeout.ms of Kafka's client.
-constexpr int64_t kEarlierMayComeMs = 120'000;
+// How long what a producer sent to the former leader may still come here: longer than it waits for an answer there (request.timeout.ms of Java's
+// client 30 s, socket.timeout.ms of librdkafka 60 s), shorter than it goes on trying (delivery.timeout.ms 120 s).
+constexpr int64_t kEarlierMayComeMs = 75'000;
 
 }  // namespace
 
@@ -119,6 +120,11 @@ void Partition::hold_follower(BrokerId follower, int64_t now_ms) {
   in_sync_.hold(follower, now_ms);
 }
 
+void Partition::release_follower(BrokerId follower, int64_t now_ms) {
+  base::MutexLock lock(mutex_);
+  in_sync_.release(follower, now_ms);
+}
+
 std::optional<IsrChange> Partition::expand_isr() {
   base::MutexLock lock(mutex_);
   if (role() != Role::kLeader) return std::nullopt;
@@ -132,7 +138,10 @@ std::optional<IsrChange> Partition::shrink_isr(int64_t now_ms, std::string* why)
   if (role() != Role::kLeader) return std::nullopt;
   auto change = in_sync_.shrink(log_owner_->log_end_offset(), now_ms, why);
   if (change) publish_in_sync();
-  if (in_sync_.now_ms() - took_over_ms_ >= kEarlierMayComeMs) took_over_lately_.store(false, std::memory_order_relaxed);
+  if (took_over_lately_.load(std::memory_order_relaxed) && in_sync_.now_ms() - took_over_ms_ >= kEarlierMayComeMs) {
+    took_over_lately_.store(false, std::memory_order_relaxed);
+    log_owner_->keep_producers(false);
+  }
   return change;
 }
 

@@ -99,6 +99,7 @@ class FetchPipeline : public std::enable_shared_from_this<FetchPipeline> {
   FetchParams params_;
   std::vector<Entry*> asked_entries_;
   std::vector<FetchPartition> asked_;
+  std::vector<std::shared_ptr<Partition>> held_;  // while records are read from the disk
 };
 
 // --- arrival ------------------------------------------------------------------------------------------------------------------------
@@ -332,9 +333,16 @@ void FetchPipeline::read_or_wait(bool may_wait_for_disk) {
   if (!outcome.cold.empty()) {
     const int64_t now_ms = runtime_.clock().monotonic_ms();
     for (const FetchPartition& one : asked_) {
-      if (one.partition != nullptr && one.fetch_offset < one.partition->readable_end(ReadBound::kLogEnd)) one.partition->hold_follower(follower_, now_ms);
+      if (one.partition == nullptr || one.fetch_offset >= one.partition->readable_end(ReadBound::kLogEnd)) continue;
+      one.partition->hold_follower(follower_, now_ms);
+      held_.push_back(one.partition);
     }
-    replicas_.load(outcome.cold, [self = shared_from_this()] { self->read_or_wait(true); });
+    replicas_.load(outcome.cold, [self = shared_from_this()] {
+      // Its progress may be long in coming, or never come: from here on it is the follower's time.
+      const int64_t loaded_ms = self->runtime_.clock().monotonic_ms();
+      for (const auto& partition : std::exchange(self->held_, {})) partition->release_follower(self->follower_, loaded_ms);
+      self->read_or_wait(true);
+    });
     return;
   }
   auto parked = replicas_.wait_for_data(params_, asked_, [self = shared_from_this()](std::vector<ReadResult> results) { self->answer(std::move(results)); });

@@ -191,6 +191,7 @@ std::vector<ProducerStateEntry> Log::active_producers() const {
 }
 
 void Log::expire_producers(int64_t now_ms) {
+  if (keeps_producers_.load(std::memory_order_relaxed)) return;
   base::MutexLock lock(mutex_);
   if (!producers_.empty()) producers_.expire(now_ms, dir_->options().producer_id_expiration_ms);
 }

@@ -115,6 +115,8 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   // Transactions aborted whose records may stand in [from, upto). Errors: kKafkaStorageError: I/O, a broken index.
   Result<std::vector<AbortedTransaction>> aborted_transactions(Offset from, Offset upto) const;
   void expire_producers(int64_t now_ms);
+  // None expires: as long as an unknown one has to begin with sequence 0.
+  void keep_producers(bool keep) { keeps_producers_.store(keep, std::memory_order_relaxed); }
 
   // --- changes at the ends ----------------------------------------------------------------------------------------------
   // Cuts off every batch that reaches to or beyond `offset`; the log end is then at most `offset`. Durable at once, so that nothing
@@ -282,6 +284,7 @@ class Log final : public Flushable, public std::enable_shared_from_this<Log> {
   std::atomic<int64_t> cleaned_;
   std::atomic<int64_t> first_unstable_{INT64_MAX};
   std::atomic<int64_t> first_unreplicated_{INT64_MAX};  // last offset of the first transaction that ended above the high watermark
+  std::atomic<bool> keeps_producers_{false};
   std::atomic<bool> has_aborted_{false};  // a transaction was aborted in some segment that is, or was, here
   std::atomic<bool> epoch_may_be_empty_{false};         // epoch_file_ is kLacksEmptyEpoch: the next append makes it kOld
 

@@ -91,6 +91,8 @@ Result<void> Log::drop_segments(const std::vector<std::shared_ptr<Segment>>& seg
 Result<void> Log::truncate_to(Offset offset) {
   if (!dir_->online()) return fail(offline_error());
   if (offset < first_segment_base()) return truncate_fully_and_start_at(offset);
+  // A flush that begins while the offsets are lowered and the log is not yet cut would raise them again.
+  base::MutexLock flush(flush_mutex_);
   base::MutexLock changing(change_mutex_);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());
@@ -151,6 +153,7 @@ Result<void> Log::truncate_to(Offset offset) {
 Result<void> Log::truncate_fully_and_start_at(Offset offset) {
   if (!dir_->online()) return fail(offline_error());
   const std::shared_ptr<const LogConfig> config = this->config();
+  base::MutexLock flush(flush_mutex_);  // as in truncate_to()
   base::MutexLock changing(change_mutex_);
   base::MutexLock lock(mutex_);
   if (closed_) return fail(offline_error());

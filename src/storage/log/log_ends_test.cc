@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "storage/test_support.h"
 
@@ -105,6 +107,28 @@ TEST(Log, CutsOffWholeBatchesFromAnOffsetOn) {
     disk.stop_and_start();
     EXPECT_EQ(static_cast<int64_t>(base_offsets(*disk.log()).size()), end + 1);
   }
+}
+
+// It would take the old end as what it makes durable: nobody flushes what comes in its place, and a start believes it unseen.
+TEST(Log, AFlushDuringATruncationRaisesNothing) {
+  Disk disk;
+  auto log = disk.log();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(append(*log));
+  ASSERT_TRUE(log->flush());
+  ASSERT_TRUE(append(*log));
+  std::thread flush;
+  disk.files.set_fault([&](base::FileCall, const std::string& path) {
+    if (path.find("recovery-point") == std::string::npos || flush.joinable()) return 0;
+    flush = std::thread([&] { (void)log->flush(); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it has looked where the log ends, if nothing keeps it from that
+    return 0;
+  });
+  ASSERT_TRUE(log->truncate_to({2}));
+  flush.join();
+  disk.files.set_fault(nullptr);
+  EXPECT_EQ(log->log_end_offset(), Offset{2});
+  EXPECT_LE(log->flushed_offset(), Offset{2});
+  EXPECT_LE(log->recovery_point(), Offset{2});
 }
 
 TEST(Log, EndsWhereTheBatchBeganThatATruncationWouldSplit) {

@@ -91,7 +91,9 @@ Result<void> ProducerStateManager::check(const record::BatchView& batch, bool ep
   }
   if (!epoch_only && known == nullptr) {
     if (from_zero && batch.base_sequence() != 0) {
-      return fail(ErrorCode::kOutOfOrderSequenceNumber,
+      // What every client tries again. OUT_OF_ORDER_SEQUENCE_NUMBER of the batch that librdkafka expects to be taken next ends the producer, and
+      // nobody knows here whether its state has only expired.
+      return fail(ErrorCode::kNotLeaderOrFollower,
                   "sequence " + std::to_string(batch.base_sequence()) + " of " + who() + ": what comes before it has not come to this leader yet");
     }
     auto refused = refused_.find(batch.producer_id().value);

@@ -72,7 +72,7 @@ class ProducerStateManager {
   const ProducerBatch* find_duplicate(const record::BatchHeader& batch) const;
   // Whether a leader may append this batch; `epoch_only`: no sequence rules (offset commits, markers). A producer that is not known begins
   // with any sequence, since what was known of it may have expired; `from_zero`: with 0 only.
-  // Errors: kInvalidProducerEpoch, kOutOfOrderSequenceNumber, kInvalidTxnState, kTransactionCoordinatorFenced.
+  // Errors: kNotLeaderOrFollower (`from_zero`), kInvalidProducerEpoch, kOutOfOrderSequenceNumber, kInvalidTxnState, kTransactionCoordinatorFenced.
   Result<void> check(const record::BatchView& batch, bool epoch_only, bool from_zero = false) const;
   // A batch was refused that may be taken later (no room on the disk). Of a producer that is not known here any sequence would be taken as
   // its first one: those that were on their way behind the refused batch would go in before it.

@@ -128,7 +128,7 @@ Result<std::shared_ptr<base::SharedFile>> LogFile::cut_to(int64_t position) {
 Result<void> LogFile::sync(bool always) {
   std::shared_ptr<base::SharedFile> file;
   uint64_t truncations;
-  const int64_t upto = size();
+  int64_t upto = size();
   const bool cut = cut_unsynced_.exchange(false, std::memory_order_acq_rel);
   if (!cut && !always && synced_.load(std::memory_order_acquire) >= upto) return {};
   {
@@ -139,6 +139,7 @@ Result<void> LogFile::sync(bool always) {
     }
     file = file_;
     truncations = truncations_;
+    upto = size();  // of the same file as `truncations`
   }
   if (auto synced = file->file().sync_data(); !synced) {
     if (cut) cut_unsynced_.store(true, std::memory_order_release);
