@@ -380,6 +380,21 @@ TEST_F(FetchPipelinesTest, AnErrorStopsAPartitionUntilAPositionIsNamed) {
   EXPECT_EQ(first_offset(2), 2);
 }
 
+// Else names that nobody has would fill the memory.
+TEST_F(FetchPipelinesTest, APartitionThatIsNotThereIsNotKeptInTheSession) {
+  auto unknown = [&](int32_t number, int64_t position) {
+    FetchRequest request = make(number, 0, position);
+    request.topics[0].partitions[0].partition = 99;
+    return request;
+  };
+  send(unknown(0, 0));
+  const int16_t error = answers.at(0).responses.at(0).partitions.at(0).error_code;
+  EXPECT_NE(error, 0);
+  send(unknown(1, -1));
+  ASSERT_EQ(answers.at(1).responses.size(), 1u) << "its progress names it anew";
+  EXPECT_EQ(answers.at(1).responses[0].partitions.at(0).error_code, error);
+}
+
 TEST_F(FetchPipelinesTest, WhoWaitsIsPushedOutByMoreThanTheDepthBehindIt) {
   send(make(0, 0, 0));
   cluster.advance(600);

@@ -56,6 +56,7 @@ class FetchPipeline : public std::enable_shared_from_this<FetchPipeline> {
     Offset told_high_watermark{-1}, told_log_start{-1};
     LeaderEpoch told_epoch = kNoLeaderEpoch;
     bool gave_records = false;  // in the answer that is being made
+    bool forgotten = false;
   };
   struct Turn {
     FetchRequest request;
@@ -67,6 +68,7 @@ class FetchPipeline : public std::enable_shared_from_this<FetchPipeline> {
   void note_progress(Turn& turn, Wakeups& wakeups) REQUIRES(mutex_);
   bool first_must_not_wait() const REQUIRES(mutex_) { return closed_ || changes_in_line_ > 0 || static_cast<int32_t>(line_.size()) > depth_; }
   void take_changes(FetchRequest& request) REQUIRES(mutex_);
+  void forget(const std::vector<Key>& keys) REQUIRES(mutex_);
   ErrorCode resolve(Entry& entry, const metadata::ClusterImage& image) REQUIRES(mutex_);
   void go_on();
   void begin(Turn turn);
@@ -234,14 +236,24 @@ void FetchPipeline::take_changes(FetchRequest& request) {
       entry.told_high_watermark = entry.told_log_start = {-1};
     }
   }
+  std::vector<Key> forgotten;
   for (const auto& topic : request.forgotten_topics_data) {
-    for (int32_t partition : topic.partitions) {
-      auto found = entries_.find({topic.topic_id, partition});
-      if (found == entries_.end()) continue;
-      std::erase(order_, found->second.get());
-      entries_.erase(found);
-    }
+    for (int32_t partition : topic.partitions) forgotten.push_back({topic.topic_id, partition});
   }
+  forget(forgotten);
+}
+
+void FetchPipeline::forget(const std::vector<Key>& keys) {
+  if (keys.empty()) return;
+  std::vector<std::unique_ptr<Entry>> gone;  // until nothing names them
+  for (const Key& key : keys) {
+    auto found = entries_.find(key);
+    if (found == entries_.end()) continue;
+    found->second->forgotten = true;
+    gone.push_back(std::move(found->second));
+    entries_.erase(found);
+  }
+  std::erase_if(order_, [](const Entry* entry) { return entry->forgotten; });
 }
 
 ErrorCode FetchPipeline::resolve(Entry& entry, const metadata::ClusterImage& image) {
@@ -378,12 +390,14 @@ FetchResponse FetchPipeline::make_answer(std::vector<ReadResult>& results) {
   if (turn_.request.session_epoch == 0) response.pipeline = FetchResponse::Pipeline{};
   bool gave_records = false;
   int64_t throttled_bytes = 0;
+  std::vector<Key> unknown;
   for (size_t i = 0; i < results.size(); ++i) {
     ReadResult& result = results[i];
     Entry& entry = *asked_entries_[i];
     if (result.error != ErrorCode::kNone || result.diverging) {
       entry.stands = true;
       entry.verified = kNoLeaderEpoch;
+      if (result.error == ErrorCode::kUnknownTopicId || result.error == ErrorCode::kUnknownTopicOrPartition) unknown.push_back(entry.key);
     } else if (result.records.size == 0 && result.high_watermark == entry.told_high_watermark && result.log_start_offset == entry.told_log_start) {
       continue;
     }
@@ -420,6 +434,8 @@ FetchResponse FetchPipeline::make_answer(std::vector<ReadResult>& results) {
     data.records.slices.push_back(std::move(result.records));
     gave_records = entry.gave_records = true;
   }
+  // What does not exist takes no memory here. Whoever still wants it names it again.
+  forget(unknown);
   replicas_.quotas().leader.record(throttled_bytes);
   if (gave_records) {
     auto gave = std::stable_partition(order_.begin(), order_.end(), [](Entry* entry) { return !entry->gave_records; });
