@@ -78,6 +78,21 @@ def standby(a, b):
     print("a standby took over")
 
 
+def announce_more(address, mirror, topic, partition):
+    """Leaves in the positions of a mirror what its death leaves between the announcement of a run of records and their way to the target."""
+    positions = {}
+    for line in tool("consume", f"odradek-mirror-{mirror}-positions", "-b", address, "--exit-at-end", "--json").splitlines():
+        each = json.loads(line)
+        positions[each["key"]] = each.get("value")
+    positions = {key: json.loads(value) for key, value in positions.items() if value is not None}
+    life = max(int(key.split("/")[0]) for key in positions if key.endswith("/whole"))
+    key = max((key for key in positions if key.startswith(f"{life}/runs/{topic}/{partition}/")), key=lambda key: int(key.split("/")[-1]))
+    chunk = positions[key]
+    ahead = positions[f"{life}/at/{topic}/{partition}"]["target"] + 30 - sum(chunk["runs"][1::2])
+    chunk["runs"] += [ahead + 5, ahead]  # behind 5 offsets of the source that are not copied
+    tool("produce", f"odradek-mirror-{mirror}-positions", "-b", address, "--json-lines", data=json.dumps({"key": key, "value": json.dumps(chunk)}).encode())
+
+
 def fail_over_and_back(a, b):
     # A group reads a part on A; its offsets come to B.
     def read(address, *words):
@@ -98,6 +113,7 @@ def fail_over_and_back(a, b):
     tool("produce", "orders", "-b", a.address, "--key", "lost", data=b"".join(b"never copied %d\n" % i for i in range(50)))
     copied = present(b.address)
     a.kill()
+    announce_more(b.address, "mirror", "orders", 0)
     second = values(read(b.address, "--exit-at-end"))
     twice = len(first + second) - len(set(first + second))
     assert ordered(first + second) == ordered(copied), f"the group goes on where it was: {len(first)} + {len(second)} of {len(copied)} read, {twice} twice"
