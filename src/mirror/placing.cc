@@ -91,7 +91,8 @@ void Placing::place_one(Partition& partition, const Ends& ends) {
   OffsetMap map = partition.map();
   auto known = map.source_at(ends.target_end);
   if (!known) {
-    auto first = first_source(name, ends);
+    // What `start` says is of the topic that was there before.
+    auto first = partition.made_anew() ? Result<Offset>(ends.source_start) : first_source(name, ends);
     if (!first) return partition.lose(0, first.error().what);
     partition.set_source_end(ends.source_end);
     partition.place(*first, ends.target_end);

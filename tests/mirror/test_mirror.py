@@ -176,8 +176,8 @@ def made_anew(a, b):
     tool("topic", "delete", "late", "-b", a.address)
     tool("topic", "create", "late", "-b", a.address)
     tool("produce", "late", "-b", a.address, data=b"of the new topic\n")
-    mirror_until_caught_up(a.address, b.address, name="anew", topics="late")
-    mirror_until_caught_up(a.address, b.address, name="anew", topics="late")
+    for _ in range(2):  # what `start` says is of the topic before
+        mirror_until_caught_up(a.address, b.address, name="anew", topics="late", start="latest")
     assert [record[2] for record in records(b.address, ["late"])["late", 0]][-1] == "of the new topic"
     assert [record[2] for record in records(b.address, ["late"])["late", 0]].count("of the new topic") == 1
     tool("topic", "delete", "late", "-b", a.address)

@@ -221,6 +221,7 @@ void Partition::set_topic_id(const std::string& id) {
   base::MutexLock lock(mutex_);
   if (id.empty() || id == map_.topic_id()) return;
   if (!map_.topic_id().empty()) {
+    made_anew_ = true;
     progress_.why = "the topic was made anew on the source";
     progress_.source = progress_.source_end = {-1};
     log::warn("mirror", "{}: {}; it is copied from its beginning", name.to_string(), progress_.why);
@@ -228,6 +229,11 @@ void Partition::set_topic_id(const std::string& id) {
   }
   map_.set_topic_id(id);
   former_map_.reset();
+}
+
+bool Partition::made_anew() const {
+  base::MutexLock lock(mutex_);
+  return made_anew_;
 }
 
 OffsetMap Partition::map() const {

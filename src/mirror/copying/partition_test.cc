@@ -347,6 +347,29 @@ TEST(MirroredPartition, GoesOnIntoTheNextEpoch) {
   EXPECT_LE(world.partition->map().epochs().size(), 2u) << "only the last ones are kept";
 }
 
+TEST(MirroredPartition, KnowsThatItsTopicWasMadeAnewUntilSomethingOfItIsStored) {
+  World world;
+  world.source.append(3, 0);
+  world.start();
+  world.partition->set_topic_id("first");
+  EXPECT_FALSE(world.partition->made_anew()) << "it had none before";
+  world.place();
+  world.fetches.push_back(*world.partition->poll());
+  world.answer_fetch(0);
+  world.stored.write();
+  world.partition->set_topic_id("second");
+  EXPECT_TRUE(world.partition->made_anew());
+  EXPECT_TRUE(world.partition->map().empty());
+  world.place();
+  world.partition->lose(0, "nothing of it came yet");
+  EXPECT_TRUE(world.partition->made_anew());
+  // After a crash the positions tell: they are still those of the topic before.
+  world.start();
+  EXPECT_FALSE(world.partition->made_anew());
+  world.partition->set_topic_id("second");
+  EXPECT_TRUE(world.partition->made_anew());
+}
+
 TEST(MirroredPartition, StopsWhenAnotherProducerWritesToTheTarget) {
   World world;
   world.source.append(3, 0);
