@@ -4,10 +4,13 @@
 standby, fail-over and fail-back; compared record by record."""
 import json
 import random
+import socket
+import struct
 import subprocess
 import time
 
 from copies import *
+import wire
 from broker import Broker, FULL
 
 
@@ -193,6 +196,25 @@ def made_anew(a, b):
     print("topics made anew and deleted")
 
 
+def lease_lost_and_won(a, b):
+    """Put out of its group a mirror joins again at once. What it had begun ends with it, and is not taken for everything that was to be copied."""
+    for cluster, most in ((a, 1000000), (b, 1000)):
+        tool("topic", "create", "held", "-b", cluster.address, "--config", f"max.message.bytes={most}")
+    tool("produce", "held", "-b", a.address, data=b"x" * 5000 + b"\n")
+    with Mirror(a.address, b.address, name="lease", words=["--exit-when-caught-up"], topics="held", instance_id="one", sync_topic_configs_enabled="false") as mirror:
+        wait_until(lambda: any("MESSAGE_TOO_LARGE" in trouble for trouble in mirror.progress.get("troubles", [])), 60, "the target refuses the record")
+        with socket.create_connection((b.host, b.port)) as sock:
+            member = wire.string("") + wire.string("one")
+            sock.sendall(wire.request(13, 3, 1, wire.string("odradek-mirror-lease") + struct.pack(">i", 1) + member))  # LeaveGroup
+            assert wire.read_frame(sock)[1][4:6] == b"\0\0"
+        wait_until(lambda: sum("producer id" in line for line in mirror.lines) == 2 or mirror.process.poll() is not None, 60, "a second life")
+        assert mirror.process.poll() is None, "it ended and had not copied everything"
+        tool("topic", "alter", "held", "-b", b.address, "--config", "max.message.bytes=1000000")
+        assert mirror.process.wait(60) == 0
+    compare(records(a.address, ["held"]), records(b.address, ["held"]))
+    print("a lease was lost and won again")
+
+
 def refused(a, b):
     def complaint(*words, code):
         done = subprocess.run([TOOL, "mirror", *words, "--every", "0", "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
@@ -213,4 +235,5 @@ with Broker({"offsets.topic.num.partitions": "3"}) as a, Broker({"offsets.topic.
     fail_over_and_back(a, b)
     grown(a, b)
     made_anew(a, b)
+    lease_lost_and_won(a, b)
     refused(a, b)
