@@ -206,9 +206,8 @@ Result<void> Mirror::refresh(Life& life) {
         if (auto map = life.stored.maps.find(key); map != life.stored.maps.end()) partition->set_map(map->second);
       }
       partition->set_topic_id(topic.id);
-      partition->source_leader = leader.value;
       auto there = topic.target_leaders.find(index);
-      partition->target_leader = there == topic.target_leaders.end() ? kNoBroker.value : there->second.value;
+      partition->set_leaders(leader, there == topic.target_leaders.end() ? kNoBroker : there->second);
     }
   }
   std::set<std::string> gone;

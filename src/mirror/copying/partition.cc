@@ -171,6 +171,7 @@ void Partition::drop() {
   outgoing_bytes_ = 0;
   on_the_way_ = 0;
   known_ = false;
+  plan_.reset(copied_);  // lets go what was fetched ahead
   not_before_ns_ = clock_.monotonic_ns() + std::min(kLongestPause_ns, kFirstPause_ns << std::min(failures_++, 10));
 }
 
@@ -195,6 +196,12 @@ std::optional<int64_t> Partition::lost_until() const {
   base::MutexLock lock(mutex_);
   if (progress_.state != Progress::State::kLost) return std::nullopt;
   return not_before_ns_;
+}
+
+void Partition::set_leaders(BrokerId source, BrokerId target) {
+  source_leader = source.value;
+  target_leader = target.value;
+  if (target == kNoBroker && progress().state == Progress::State::kRunning) lose(0, "the partition has no leader on the target");
 }
 
 void Partition::place(Offset source, Offset target) {

@@ -111,6 +111,9 @@ class Partition {
   // --- control
   // Moment from which a lost partition may be placed; nullopt: it is not lost.
   std::optional<int64_t> lost_until() const;
+  // Brokers, kNoBroker: none now. Without one in the target a partition that runs is lost: what it holds ready would keep whole answers of the
+  // source, with the records of others, in memory. It is placed again when there is one.
+  void set_leaders(BrokerId source, BrokerId target);
   // A lost partition goes on: the next record goes from `source` to `target`. The source's log is known to be the one that was copied.
   void place(Offset source, Offset target);
   // Of the source's topic; another one than before: it was made anew, the partition is lost and its runs begin anew.
