@@ -118,10 +118,11 @@ Result<void> Mirror::run() {
       shared_.pause(kTurn_ms * 5);
       continue;
     }
-    result = live();
+    auto ended = live();
+    if (!ended) result = fail(ended.error());
     if (!result && bad(result.error())) break;
     note("start", result);
-    if (result && options_.exit_when_caught_up && lease_.held()) break;
+    if (ended && *ended == Ended::kCaughtUp) break;
     if (!result) shared_.pause(1'000);
     result = {};
   }
@@ -205,9 +206,8 @@ Result<void> Mirror::refresh(Life& life) {
         if (auto map = life.stored.maps.find(key); map != life.stored.maps.end()) partition->set_map(map->second);
       }
       partition->set_topic_id(topic.id);
-      partition->source_leader = leader.value;
       auto there = topic.target_leaders.find(index);
-      partition->target_leader = there == topic.target_leaders.end() ? kNoBroker.value : there->second.value;
+      partition->set_leaders(leader, there == topic.target_leaders.end() ? kNoBroker : there->second);
     }
   }
   std::set<std::string> gone;
@@ -316,17 +316,17 @@ void Mirror::groups_loop() {
   }
 }
 
-Result<void> Mirror::live() {
+Result<Mirror::Ended> Mirror::live() {
   Life life;
-  if (auto begun = begin(life); !begun) return begun;
+  if (auto begun = begin(life); !begun) return fail(std::move(begun.error()));
   set_phase(MirrorStatus::Phase::kCopying);
   living_ = true;
   const int64_t losses = lease_.losses(), cuts_before = source_cuts_;
   int64_t round_wanted = 0;  // over the groups, begun when everything was copied
   int64_t next_refresh = 0, next_configs = 0, next_checkpoint = shared_.now_ns() + options_.checkpoint_ms * 1'000'000;
   int64_t last_refresh = 0;
-  bool configs_synced = false, refreshed = false;
-  while (!shared_.stop && lease_.held() && lease_.losses() == losses) {
+  bool configs_synced = false, refreshed = false, all_copied = false;
+  while (!all_copied && !shared_.stop && lease_.held() && lease_.losses() == losses) {
     int64_t now = shared_.now_ns();
     if (now >= next_refresh || (shared_.stale && now - last_refresh > 250'000'000)) {
       shared_.stale = false;
@@ -374,9 +374,9 @@ Result<void> Mirror::live() {
         groups_now_ = true;
       }
       groups_too |= round_wanted > 0 && rounds_done_ >= round_wanted;
-      if (groups_too && (configs_synced || !options_.sync_configs || life.partitions.empty())) break;
+      all_copied = groups_too && (configs_synced || !options_.sync_configs || life.partitions.empty());
     }
-    shared_.pause(kTurn_ms);
+    if (!all_copied) shared_.pause(kTurn_ms);
   }
   // What is on its way is abandoned; the next life finds the target's end. Progress is stored for those who ask.
   uint64_t ticket = checkpoint(life);
@@ -390,13 +390,13 @@ Result<void> Mirror::live() {
   life.target_lanes.clear();
   for (const char* what : {"topics", "topics on the target", "placing", "positions", "connections", "configs of topics"}) note(what, {});  // they were of this life
   shared_.set_partitions(std::make_shared<PartitionList>());
+  if (shared_.stop) return Ended::kStopped;
+  if (!all_copied) return Ended::kLeaseLost;
   for (const auto& [key, partition] : life.partitions) {
     Progress progress = partition->progress();
-    if (options_.exit_when_caught_up && !shared_.stop && progress.state == Progress::State::kFailed) {
-      return fail(ErrorCode::kUnknownServerError, key.to_string() + " was not copied to its end: " + progress.why);
-    }
+    if (progress.state == Progress::State::kFailed) return fail(ErrorCode::kUnknownServerError, key.to_string() + " was not copied to its end: " + progress.why);
   }
-  return {};
+  return Ended::kCaughtUp;
 }
 
 }  // namespace odradek::mirror

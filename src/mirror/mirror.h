@@ -45,7 +45,9 @@ class Mirror {
   Result<void> make_positions_topic(client::Cluster& target);
   Result<Identity> make_identity(client::Cluster& target);
   void groups_loop();
-  Result<void> live();
+  // From a take-over until this. Only kCaughtUp says that everything is copied: the lease may be held again when it is answered.
+  enum class Ended { kCaughtUp, kStopped, kLeaseLost };
+  Result<Ended> live();
   Result<void> begin(Life& life);
   Result<void> refresh(Life& life);
   void match_lanes(Life& life);

@@ -19,6 +19,15 @@ constexpr int16_t kLastWithNames = 12;  // later versions of Fetch name topics b
 constexpr int kPatience = 8;
 }  // namespace
 
+Offset known_of_the_other(const StoredPositions& before, const TopicPartition& name, Offset source_start, Offset source_end) {
+  auto map = before.maps.find(name);
+  if (map == before.maps.end() || map->second.empty()) return source_start;
+  Offset known = map->second.first().target;
+  // Acknowledged, unless the log has lost it since: then others may have written at its offsets.
+  if (auto seen = before.at.find(name); seen != before.at.end() && seen->second.target <= source_end) known = std::max(known, seen->second.target);
+  return known > source_end ? source_start : std::max(known, source_start);
+}
+
 Result<void> Placing::place(const std::vector<std::shared_ptr<Partition>>& partitions) {
   int64_t now = source_.dialer().clock().monotonic_ns();
   std::vector<Partition*> lost;
@@ -82,7 +91,8 @@ void Placing::place_one(Partition& partition, const Ends& ends) {
   OffsetMap map = partition.map();
   auto known = map.source_at(ends.target_end);
   if (!known) {
-    auto first = first_source(name, ends);
+    // What `start` says is of the topic that was there before.
+    auto first = partition.made_anew() ? Result<Offset>(ends.source_start) : first_source(name, ends);
     if (!first) return partition.lose(0, first.error().what);
     partition.set_source_end(ends.source_end);
     partition.place(*first, ends.target_end);
@@ -191,10 +201,8 @@ Result<MutableByteView> Placing::fetch(client::Cluster& cluster, const TopicPart
 }
 
 Result<Offset> Placing::behind_the_other(const TopicPartition& name, const Ends& ends) {
-  if (before_ == nullptr || !before_->producer_id || !before_->maps.contains(name) || before_->maps.at(name).empty()) return ends.source_start;
-  Offset at = before_->maps.at(name).last().target;
-  if (auto seen = before_->at.find(name); seen != before_->at.end()) at = std::max(at, seen->second.target);
-  at = std::max(at, ends.source_start);
+  if (before_ == nullptr || !before_->producer_id) return ends.source_start;
+  Offset at = known_of_the_other(*before_, name, ends.source_start, ends.source_end);
   Bytes keep;
   while (at < ends.source_end) {
     auto bytes = fetch(source_, name, at, 4 << 20, keep);

@@ -9,6 +9,10 @@
 
 namespace odradek::mirror {
 
+// From where in the source to look for what the other mirror, whose positions are `before`, did not write: it wrote everything between its
+// first run and here. Not its newest run: runs are durable before their records are sent, and stay where those never came.
+Offset known_of_the_other(const StoredPositions& before, const TopicPartition& name, Offset source_start, Offset source_end);
+
 class Placing {
  public:
   // `before`: the positions of the mirror in the other direction (start=after:<name>).
@@ -32,7 +36,7 @@ class Placing {
   // text: it is, or it cannot say.
   Result<std::string> departed(const TopicPartition& name, Offset source, LeaderEpoch epoch);
   Result<Offset> first_source(const TopicPartition& name, const Ends& ends);
-  // Source offset of the first record, from where the other mirror was last seen, that it did not write.
+  // Source offset of the first record behind what the other mirror is known to have written that it did not write.
   Result<Offset> behind_the_other(const TopicPartition& name, const Ends& ends);
   // Whether our batch ends the target's log. An empty text: yes, or nothing is there to tell.
   Result<std::string> foreign_end(const TopicPartition& name, Offset target_end);

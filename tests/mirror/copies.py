@@ -34,10 +34,10 @@ def settings(more):
 class Mirror:
     """One `odradek mirror` that runs; its progress is read as it comes."""
 
-    def __init__(self, source, target, name="mirror", **more):
+    def __init__(self, source, target, name="mirror", words=(), **more):
         more = {key.replace("_", "."): value for key, value in more.items()}
         self.process = subprocess.Popen(
-            [TOOL, "mirror", "--source", source, "--target", target, "--name", name, "--json", "--every", "1", "--metrics-listener", "127.0.0.1:0", *settings(more)],
+            [TOOL, "mirror", "--source", source, "--target", target, "--name", name, "--json", "--every", "1", "--metrics-listener", "127.0.0.1:0", *words, *settings(more)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines, self.progress = [], {}
         self.thread = threading.Thread(target=self._read, daemon=True)

@@ -4,10 +4,13 @@
 standby, fail-over and fail-back; compared record by record."""
 import json
 import random
+import socket
+import struct
 import subprocess
 import time
 
 from copies import *
+import wire
 from broker import Broker, FULL
 
 
@@ -78,6 +81,21 @@ def standby(a, b):
     print("a standby took over")
 
 
+def announce_more(address, mirror, topic, partition):
+    """Leaves in the positions of a mirror what its death leaves between the announcement of a run of records and their way to the target."""
+    positions = {}
+    for line in tool("consume", f"odradek-mirror-{mirror}-positions", "-b", address, "--exit-at-end", "--json").splitlines():
+        each = json.loads(line)
+        positions[each["key"]] = each.get("value")
+    positions = {key: json.loads(value) for key, value in positions.items() if value is not None}
+    life = max(int(key.split("/")[0]) for key in positions if key.endswith("/whole"))
+    key = max((key for key in positions if key.startswith(f"{life}/runs/{topic}/{partition}/")), key=lambda key: int(key.split("/")[-1]))
+    chunk = positions[key]
+    ahead = positions[f"{life}/at/{topic}/{partition}"]["target"] + 30 - sum(chunk["runs"][1::2])
+    chunk["runs"] += [ahead + 5, ahead]  # behind 5 offsets of the source that are not copied
+    tool("produce", f"odradek-mirror-{mirror}-positions", "-b", address, "--json-lines", data=json.dumps({"key": key, "value": json.dumps(chunk)}).encode())
+
+
 def fail_over_and_back(a, b):
     # A group reads a part on A; its offsets come to B.
     def read(address, *words):
@@ -98,6 +116,7 @@ def fail_over_and_back(a, b):
     tool("produce", "orders", "-b", a.address, "--key", "lost", data=b"".join(b"never copied %d\n" % i for i in range(50)))
     copied = present(b.address)
     a.kill()
+    announce_more(b.address, "mirror", "orders", 0)
     second = values(read(b.address, "--exit-at-end"))
     twice = len(first + second) - len(set(first + second))
     assert ordered(first + second) == ordered(copied), f"the group goes on where it was: {len(first)} + {len(second)} of {len(copied)} read, {twice} twice"
@@ -160,8 +179,8 @@ def made_anew(a, b):
     tool("topic", "delete", "late", "-b", a.address)
     tool("topic", "create", "late", "-b", a.address)
     tool("produce", "late", "-b", a.address, data=b"of the new topic\n")
-    mirror_until_caught_up(a.address, b.address, name="anew", topics="late")
-    mirror_until_caught_up(a.address, b.address, name="anew", topics="late")
+    for _ in range(2):  # what `start` says is of the topic before
+        mirror_until_caught_up(a.address, b.address, name="anew", topics="late", start="latest")
     assert [record[2] for record in records(b.address, ["late"])["late", 0]][-1] == "of the new topic"
     assert [record[2] for record in records(b.address, ["late"])["late", 0]].count("of the new topic") == 1
     tool("topic", "delete", "late", "-b", a.address)
@@ -175,6 +194,25 @@ def made_anew(a, b):
         wait_until(lambda: b"late" not in tool("topic", "list", "-b", b.address).split(), 60, "the topic is gone from the target")
         mirror.stop()
     print("topics made anew and deleted")
+
+
+def lease_lost_and_won(a, b):
+    """Put out of its group a mirror joins again at once. What it had begun ends with it, and is not taken for everything that was to be copied."""
+    for cluster, most in ((a, 1000000), (b, 1000)):
+        tool("topic", "create", "held", "-b", cluster.address, "--config", f"max.message.bytes={most}")
+    tool("produce", "held", "-b", a.address, data=b"x" * 5000 + b"\n")
+    with Mirror(a.address, b.address, name="lease", words=["--exit-when-caught-up"], topics="held", instance_id="one", sync_topic_configs_enabled="false") as mirror:
+        wait_until(lambda: any("MESSAGE_TOO_LARGE" in trouble for trouble in mirror.progress.get("troubles", [])), 60, "the target refuses the record")
+        with socket.create_connection((b.host, b.port)) as sock:
+            member = wire.string("") + wire.string("one")
+            sock.sendall(wire.request(13, 3, 1, wire.string("odradek-mirror-lease") + struct.pack(">i", 1) + member))  # LeaveGroup
+            assert wire.read_frame(sock)[1][4:6] == b"\0\0"
+        wait_until(lambda: sum("producer id" in line for line in mirror.lines) == 2 or mirror.process.poll() is not None, 60, "a second life")
+        assert mirror.process.poll() is None, "it ended and had not copied everything"
+        tool("topic", "alter", "held", "-b", b.address, "--config", "max.message.bytes=1000000")
+        assert mirror.process.wait(60) == 0
+    compare(records(a.address, ["held"]), records(b.address, ["held"]))
+    print("a lease was lost and won again")
 
 
 def refused(a, b):
@@ -197,4 +235,5 @@ with Broker({"offsets.topic.num.partitions": "3"}) as a, Broker({"offsets.topic.
     fail_over_and_back(a, b)
     grown(a, b)
     made_anew(a, b)
+    lease_lost_and_won(a, b)
     refused(a, b)

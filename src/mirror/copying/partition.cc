@@ -171,6 +171,7 @@ void Partition::drop() {
   outgoing_bytes_ = 0;
   on_the_way_ = 0;
   known_ = false;
+  plan_.reset(copied_);  // lets go what was fetched ahead
   not_before_ns_ = clock_.monotonic_ns() + std::min(kLongestPause_ns, kFirstPause_ns << std::min(failures_++, 10));
 }
 
@@ -197,6 +198,12 @@ std::optional<int64_t> Partition::lost_until() const {
   return not_before_ns_;
 }
 
+void Partition::set_leaders(BrokerId source, BrokerId target) {
+  source_leader = source.value;
+  target_leader = target.value;
+  if (target == kNoBroker && progress().state == Progress::State::kRunning) lose(0, "the partition has no leader on the target");
+}
+
 void Partition::place(Offset source, Offset target) {
   base::MutexLock lock(mutex_);
   if (progress_.state != Progress::State::kLost) return;
@@ -221,6 +228,7 @@ void Partition::set_topic_id(const std::string& id) {
   base::MutexLock lock(mutex_);
   if (id.empty() || id == map_.topic_id()) return;
   if (!map_.topic_id().empty()) {
+    made_anew_ = true;
     progress_.why = "the topic was made anew on the source";
     progress_.source = progress_.source_end = {-1};
     log::warn("mirror", "{}: {}; it is copied from its beginning", name.to_string(), progress_.why);
@@ -228,6 +236,11 @@ void Partition::set_topic_id(const std::string& id) {
   }
   map_.set_topic_id(id);
   former_map_.reset();
+}
+
+bool Partition::made_anew() const {
+  base::MutexLock lock(mutex_);
+  return made_anew_;
 }
 
 OffsetMap Partition::map() const {

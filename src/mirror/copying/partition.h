@@ -111,10 +111,15 @@ class Partition {
   // --- control
   // Moment from which a lost partition may be placed; nullopt: it is not lost.
   std::optional<int64_t> lost_until() const;
+  // Brokers, kNoBroker: none now. Without one in the target a partition that runs is lost: what it holds ready would keep whole answers of the
+  // source, with the records of others, in memory. It is placed again when there is one.
+  void set_leaders(BrokerId source, BrokerId target);
   // A lost partition goes on: the next record goes from `source` to `target`. The source's log is known to be the one that was copied.
   void place(Offset source, Offset target);
   // Of the source's topic; another one than before: it was made anew, the partition is lost and its runs begin anew.
   void set_topic_id(const std::string& id);
+  // The source's topic was made anew in the time of this mirror: where nothing of it is in the target yet, all of it is wanted.
+  bool made_anew() const;
   OffsetMap map() const;
   void set_map(OffsetMap map);
   // The target's log starts here.
@@ -150,6 +155,7 @@ class Partition {
   // behind the end that was found; they belong to this map, not to what compaction has left of the source since.
   std::optional<OffsetMap> former_map_ GUARDED_BY(mutex_);
   bool map_went_back_ GUARDED_BY(mutex_) = false;  // to the former one: all of it must be stored again
+  bool made_anew_ GUARDED_BY(mutex_) = false;
   Offset copied_ GUARDED_BY(mutex_){0};  // next source offset to be copied
   Offset place_ GUARDED_BY(mutex_){0};   // target offset of the next record
   Offset compared_at_ GUARDED_BY(mutex_){-1};  // the place to which the source's log is known to be the one that was copied

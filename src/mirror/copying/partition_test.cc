@@ -347,6 +347,66 @@ TEST(MirroredPartition, GoesOnIntoTheNextEpoch) {
   EXPECT_LE(world.partition->map().epochs().size(), 2u) << "only the last ones are kept";
 }
 
+TEST(MirroredPartition, KnowsThatItsTopicWasMadeAnewUntilSomethingOfItIsStored) {
+  World world;
+  world.source.append(3, 0);
+  world.start();
+  world.partition->set_topic_id("first");
+  EXPECT_FALSE(world.partition->made_anew()) << "it had none before";
+  world.place();
+  world.fetches.push_back(*world.partition->poll());
+  world.answer_fetch(0);
+  world.stored.write();
+  world.partition->set_topic_id("second");
+  EXPECT_TRUE(world.partition->made_anew());
+  EXPECT_TRUE(world.partition->map().empty());
+  world.place();
+  world.partition->lose(0, "nothing of it came yet");
+  EXPECT_TRUE(world.partition->made_anew());
+  // After a crash the positions tell: they are still those of the topic before.
+  world.start();
+  EXPECT_FALSE(world.partition->made_anew());
+  world.partition->set_topic_id("second");
+  EXPECT_TRUE(world.partition->made_anew());
+}
+
+TEST(MirroredPartition, KeepsNothingOfTheSourceInMemoryWhileItsTargetHasNoLeader) {
+  World world;
+  for (int i = 0; i < 60; ++i) world.source.append(3, 0);
+  world.start();
+  world.partition->set_leaders(BrokerId{1}, BrokerId{2});
+  world.place();
+  std::vector<std::weak_ptr<void>> answers;
+  auto answer = [&](const Partition::Task& task) {
+    auto bytes = world.source.fetch(task.fetch.from, task.fetch.max_bytes);
+    answers.push_back(bytes);
+    world.partition->fetched(task, {.owner = bytes, .frames = *bytes, .aborted = {}, .compared = true}, world.source.end);
+  };
+  auto in_use = [&] { return std::count_if(answers.begin(), answers.end(), [](const auto& each) { return !each.expired(); }); };
+  answer(*world.partition->poll());
+  auto next = world.partition->next_range(), ahead = world.partition->next_range();
+  ASSERT_TRUE(next && ahead);
+  answer(*ahead);
+  EXPECT_EQ(in_use(), 2) << "one waits to be sent, one for the range before it";
+  world.partition->set_leaders(BrokerId{1}, BrokerId{3});
+  EXPECT_FALSE(world.partition->lost_until()) << "another leader is one";
+  world.partition->set_leaders(BrokerId{1}, kNoBroker);
+  EXPECT_EQ(in_use(), 0);
+  auto until = world.partition->lost_until();
+  ASSERT_TRUE(until);
+  EXPECT_FALSE(world.partition->poll() || world.partition->next_range());
+  answer(*next);
+  EXPECT_EQ(in_use(), 0) << "an answer that was on its way is not kept";
+  world.runtime.advance(1'000);
+  world.partition->set_leaders(BrokerId{1}, kNoBroker);
+  EXPECT_EQ(world.partition->lost_until(), until) << "what is lost is not lost again with each look";
+  world.partition->set_leaders(BrokerId{1}, BrokerId{3});
+  world.place();
+  auto again = world.partition->poll();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->fetch.from, Offset{0});
+}
+
 TEST(MirroredPartition, StopsWhenAnotherProducerWritesToTheTarget) {
   World world;
   world.source.append(3, 0);
