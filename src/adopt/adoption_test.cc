@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "adopt/internal_topics.h"
 #include "adopt/plan.h"
 #include "base/clock.h"
@@ -14,6 +16,7 @@
 #include "protocol/messages/offset_commit_key.h"
 #include "protocol/messages/offset_commit_value.h"
 #include "record/batch_builder.h"
+#include "storage/files/checkpoint.h"
 #include "storage/files/partition_folder.h"
 #include "storage/log_manager.h"
 
@@ -34,8 +37,8 @@ class AdoptionTest : public ::testing::Test {
   std::string one() const { return folder_ + "/one"; }
   std::string two() const { return folder_ + "/two"; }
 
-  // Each dir gets these partitions, three records in each.
-  void fill(const std::vector<std::pair<std::string, std::vector<TopicPartition>>>& dirs) {
+  // Each dir gets these partitions, three records in each; those of topics in `keyed` have a key.
+  void fill(const std::vector<std::pair<std::string, std::vector<TopicPartition>>>& dirs, const std::set<std::string>& keyed = {}) {
     for (const auto& [dir, partitions] : dirs) {
       storage::LogManagerOptions options;
       options.dirs = {dir};
@@ -47,7 +50,7 @@ class AdoptionTest : public ::testing::Test {
         auto log = logs.get_or_create(tp, id_, config);
         ASSERT_TRUE(log) << log.error().what;
         record::BatchBuilder builder({.producer_id = {1500}, .producer_epoch = 0, .base_sequence = 0});
-        for (int i = 0; i < 3; ++i) builder.append(1000 + i, std::nullopt, as_bytes("v"));
+        for (int i = 0; i < 3; ++i) builder.append(1000 + i, keyed.contains(tp.topic) ? std::optional(as_bytes("k")) : std::nullopt, as_bytes("v"));
         Bytes batch = builder.build();
         ASSERT_TRUE((*log)->append_as_leader(batch, LeaderEpoch{4}, {}));
       }
@@ -103,6 +106,29 @@ TEST_F(AdoptionTest, FoldersOfAllDirsBecomeTopicsWithTheirIdsAboveEveryEpochAndP
   EXPECT_GT((*block)->last, 1500);
   EXPECT_FALSE(run({.execute = true}));
   EXPECT_NE(report_.find("already holds"), std::string::npos) << report_;
+}
+
+// Kafka leaves a topic in this file when it is compacted no more.
+TEST_F(AdoptionTest, ATopicThatTheCleanerHasWorkedOnLosesNothing) {
+  fill({{one(), {{"changelog", 0}, {"events", 0}, {"other", 0}}}, {two(), {{"events", 1}}}}, {"changelog"});
+  for (const std::string& dir : {one(), two()}) {
+    ASSERT_TRUE(storage::write_offsets(files_, dir + "/" + std::string(storage::kCleanerFile), {{{"changelog", 0}, Offset{2}}, {{"events", 1}, Offset{1}}}));
+  }
+  auto configs_of = [&](const std::string& topic) {
+    auto tree = metadata::read_store_file(files_, store());
+    EXPECT_TRUE(tree) << tree.error().what;
+    auto configs = metadata::decode_config((*tree)[metadata::paths::topic_config(topic)].data);
+    EXPECT_TRUE(configs);
+    return *configs;
+  };
+  ASSERT_TRUE(run({.execute = true}, "log.cleaner.max.compaction.lag.ms=86400000")) << report_;
+  const std::string never = "9223372036854775807";
+  EXPECT_EQ(configs_of("changelog"), (config::Properties{{"cleanup.policy", "compact"}, {"max.compaction.lag.ms", never}, {"min.compaction.lag.ms", never}}));
+  EXPECT_EQ(configs_of("events"), (config::Properties{{"cleanup.policy", "delete"}, {"retention.bytes", "-1"}, {"retention.ms", "-1"}}));
+  EXPECT_EQ(configs_of("other"), configs_of("events"));
+  EXPECT_NE(report_.find("nothing is removed from them until you set their configs"), std::string::npos) << report_;
+  EXPECT_NE(report_.find("topic events was compacted once, but its newest records have no key"), std::string::npos) << report_;
+  EXPECT_NE(report_.find("until you set their configs: events, other"), std::string::npos) << report_;
 }
 
 TEST_F(AdoptionTest, AMissingPartitionIsRefused) {

@@ -121,6 +121,21 @@ Result<void> each_record(ByteView frame, record::Decompressor& decompressor, con
   }
 }
 
+// Whether a record of the frame has no key; no, if the frame is damaged.
+Result<bool> has_keyless(base::File& log, int64_t position, int64_t size) {
+  Bytes frame(static_cast<size_t>(size));
+  auto read = log.pread(position, frame);
+  if (!read) return fail(read.error());
+  if (*read != frame.size() || !whole(frame)) return false;
+  record::Decompressor decompressor;
+  bool found = false;
+  auto all = each_record(frame, decompressor, [&](const LogRecord& record) -> Result<void> {
+    found = found || !record.key;
+    return {};
+  });
+  return all && found;
+}
+
 Result<LogTail> read_tail(base::FileSystem& files, const std::string& folder) {
   LogTail tail;
   auto bases = segment_bases(files, folder);
@@ -157,11 +172,16 @@ Result<LogTail> read_tail(base::FileSystem& files, const std::string& folder) {
     if (!file) return fail(file.error());
     tail.end = Offset{std::max(tail.end.value, base)};
     storage::BatchWalk walk(**file, 0, status->size, Offset{base});
+    int64_t newest_at = 0, newest_size = 0;  // of records, not of markers
     for (;;) {
       auto meta = walk.next();
       if (!meta && meta.error().code != ErrorCode::kCorruptMessage) return fail(meta.error());
       if (!meta || !*meta) break;
       tail.end = Offset{(*meta)->last.value + 1};
+      if (!(*meta)->header || !(*meta)->header.is_control()) {
+        newest_at = (*meta)->position;
+        newest_size = (*meta)->size;
+      }
       if ((*meta)->leader_epoch > tail.epoch) tail.epoch = (*meta)->leader_epoch;
       const record::BatchHeader& header = (*meta)->header;
       if (!header || !header.has_producer() || (*meta)->base.value < from) continue;
@@ -180,6 +200,11 @@ Result<LogTail> read_tail(base::FileSystem& files, const std::string& folder) {
       }
       auto ended = producers.update(header, marker);
       if (ended) producers.end_transaction(*ended);
+    }
+    if (newest_size > 0) {
+      auto keyless = has_keyless(**file, newest_at, newest_size);
+      if (!keyless) return fail(keyless.error());
+      tail.keyless = *keyless;
     }
     if (walk.position() < status->size) {
       tail.broken = true;

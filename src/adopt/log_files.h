@@ -42,6 +42,7 @@ struct LogTail {
   LeaderEpoch epoch = kNoLeaderEpoch;  // greatest of the batches read and of leader-epoch-checkpoint
   int64_t size_bytes = 0;
   bool broken = false;  // bytes behind the end that are no frame
+  bool keyless = false;  // the newest batch of records that was met has one without a key: Kafka takes none into a compacted topic
   std::vector<storage::ProducerStateEntry> producers;
 };
 Result<LogTail> read_tail(base::FileSystem& files, const std::string& folder);

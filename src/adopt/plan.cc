@@ -45,6 +45,7 @@ class Inspection {
       take_folders();
     }
     if (auto scanned = scan_logs(); !scanned) return fail(scanned.error());
+    guess_policies();
     make_tree();
     return std::move(plan_);
   }
@@ -315,17 +316,47 @@ class Inspection {
                         {"min.insync.replicas", "1"},  // this broker's
                         {"segment.bytes", std::to_string(config_.get_int("transaction.state.log.segment.bytes"))}};
       } else if (compacted) {
-        topic.config = {{"cleanup.policy", "compact"}};
-        note("topic {}: the cleaner has worked on it, it gets cleanup.policy=compact", name);
+        once_compacted_.push_back(name);
       } else {
-        // The log dirs do not say how long records are wanted.
-        topic.config = {{"retention.bytes", "-1"}, {"retention.ms", "-1"}};
-        kept_.push_back(name);
+        keep_every_record(name, topic);
       }
     }
     note("the number of partitions is the highest folder + 1; a last partition that is on no log dir here cannot be noticed");
+  }
+
+  // The log dirs do not say how long records are wanted. The policy: log.cleanup.policy may be another one.
+  void keep_every_record(const std::string& name, PlannedTopic& topic) {
+    topic.config = {{"cleanup.policy", "delete"}, {"retention.bytes", "-1"}, {"retention.ms", "-1"}};
+    kept_.push_back(name);
+  }
+
+  // Kafka leaves a topic in the cleaner's checkpoint when its policy becomes `delete`: an entry is no proof that it is compacted now, and
+  // compacting one that is not loses records. Without a proof of the contrary it stays a compacted one, for Connect and registries start on
+  // no other, but nothing is compacted.
+  void guess_policies() {
+    std::vector<std::string> with_keys;
+    for (const std::string& name : once_compacted_) {
+      PlannedTopic& topic = plan_.topics[name];
+      if (std::any_of(topic.partitions.begin(), topic.partitions.end(), [](const auto& each) { return each.second.tail.keyless; })) {
+        note("topic {} was compacted once, but its newest records have no key, which a compacted topic does not take: it gets cleanup.policy=delete", name);
+        keep_every_record(name, topic);
+        continue;
+      }
+      const std::string never = std::to_string(INT64_MAX);
+      topic.config = {{"cleanup.policy", "compact"}, {"min.compaction.lag.ms", never}};
+      // It may not be less than the other.
+      if (config_.get_long("log.cleaner.max.compaction.lag.ms") < INT64_MAX) topic.config["max.compaction.lag.ms"] = never;
+      with_keys.push_back(name);
+    }
     if (!kept_.empty()) {
-      note("configs of topics are in ZooKeeper only. These keep every record (retention.ms and retention.bytes -1) until you set their configs: {}", listed(kept_));
+      std::sort(kept_.begin(), kept_.end());
+      note("configs of topics are in ZooKeeper only. These keep every record (cleanup.policy=delete, retention.ms and retention.bytes -1) until you set their configs: {}", listed(kept_));
+    }
+    if (!with_keys.empty()) {
+      note("the log cleaner has worked on these topics: they are compacted, or were so once; their configs, which told, are lost. They get cleanup.policy=compact "
+           "with min.compaction.lag.ms={}: nothing is removed from them until you set their configs. If a topic is compacted, delete its min.compaction.lag.ms; "
+           "if not, set cleanup.policy=delete too: {}",
+           INT64_MAX, listed(with_keys));
     }
   }
 
@@ -478,6 +509,7 @@ class Inspection {
   std::set<TopicPartition> taken_;
   std::map<TopicPartition, int32_t> kraft_epochs_;
   std::vector<std::string> kept_;
+  std::vector<std::string> once_compacted_;  // named in the cleaner's checkpoint
   int64_t reduced_ = 0;
   int64_t greatest_producer_ = -1;
 };

@@ -454,6 +454,70 @@ TEST(Producer, ABatchDoesNotOvertakeThoseAtTheFormerLeader) {
   EXPECT_EQ(sequences, (std::vector<int32_t>{0, 1}));
 }
 
+// Both brokers give producer ids and take records of topic t by `produce`.
+void take_records(FakeNetwork& network, const Handler& produce) {
+  for (auto& [name, broker] : network.brokers) {
+    broker.versions[ApiKey::kInitProducerId] = {0, 4};
+    broker.versions[ApiKey::kProduce] = {3, 9};
+    broker.handlers[ApiKey::kInitProducerId] = [](const RequestHeader& header, MutableByteView) { return reply(header, protocol::InitProducerIdResponse{}); };
+    broker.handlers[ApiKey::kProduce] = produce;
+  }
+}
+
+TEST(Producer, FullBatchesLeaveWhileRecordsCome) {
+  FakeNetwork network;
+  int32_t leader = 1;
+  make_cluster(network, &leader);
+  std::vector<size_t> sizes;
+  int64_t arrived = 0, behind = 0;
+  take_records(network, [&](const RequestHeader& header, MutableByteView body) {
+    auto request = protocol::decode_body<protocol::ProduceRequest>(body, header.request_api_version);
+    EXPECT_TRUE(request);
+    record::BatchView batch(request->topic_data.at(0).partition_data.at(0).records.bytes);
+    sizes.push_back(batch.size_in_bytes());
+    arrived += batch.count();
+    protocol::ProduceResponse response;
+    auto& topic = response.responses.emplace_back();
+    topic.name = "t";
+    topic.partition_responses.emplace_back();
+    return reply(header, response);
+  });
+  auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b1:9092"});
+  ASSERT_TRUE(cluster);
+  auto producer = Producer::make(**cluster, network.runtime.random(), {.batch_bytes = 4096});
+  ASSERT_TRUE(producer) << producer.error().what;
+  const std::string value(100, 'v');
+  constexpr int64_t kRecords = 5000;
+  for (int64_t i = 1; i <= kRecords; ++i) {
+    ASSERT_TRUE((*producer)->send("t", {.value = as_bytes(value)}));
+    behind = std::max(behind, i - arrived);
+  }
+  EXPECT_LT(behind, 2 * 4096 / 100);
+  ASSERT_TRUE((*producer)->flush());
+  EXPECT_EQ(arrived, kRecords);
+  sizes.pop_back();
+  for (size_t size : sizes) ASSERT_GT(size, 4096u - 2 * 170) << "batches fill";
+}
+
+TEST(Producer, TakesNoMoreThanItMayHoldFromABrokerThatIsSilent) {
+  for (int32_t partitions : {1, 64}) {
+    FakeNetwork network;
+    int32_t leader = 1;
+    make_cluster(network, &leader, partitions);
+    take_records(network, [](const RequestHeader&, MutableByteView) { return std::nullopt; });
+    auto cluster = Cluster::make(network, network.runtime.random(), {.bootstrap = "b1:9092", .connection = {.request_timeout = std::chrono::milliseconds(700)}});
+    ASSERT_TRUE(cluster);
+    auto producer = Producer::make(**cluster, network.runtime.random(), {.batch_bytes = 64 << 10, .delivery_timeout_ms = 5000});
+    ASSERT_TRUE(producer) << producer.error().what;
+    const std::string value(8 << 10, 'v');
+    int64_t taken = 0;
+    while (taken < 200 << 20 && (*producer)->send("t", {.partition = static_cast<int32_t>(taken / 8192 % partitions), .value = as_bytes(value)})) taken += 8192;
+    // One partition: 64 batches. More: 32 MiB, five requests with a batch of each, the open ones.
+    EXPECT_LT(taken, partitions == 1 ? 75 * (64 << 10) : (32 + 20 + 4 + 1) << 20);
+    EXPECT_GT(taken, 3 << 20);
+  }
+}
+
 TEST(Fetcher, GoesOnWithTheNextLeaderWhenTheFormerOneIsSilent) {
   FakeNetwork network;
   int32_t leader = 1;

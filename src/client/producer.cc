@@ -13,7 +13,8 @@ using protocol::ProduceResponse;
 
 namespace {
 constexpr size_t kMaxRequestBytes = 8 << 20;
-constexpr size_t kMaxWaitingBatches = 64;  // of one partition, before send() waits
+constexpr size_t kMaxWaitingBatches = 64;        // of one partition, before send() waits
+constexpr size_t kMaxWaitingBytes = 32 << 20;    // of all, before send() waits: buffer.memory of Kafka's producer
 constexpr int16_t kFirstWithBatches = 3, kLastWithNames = 12;  // of Produce: earlier versions carry old messages, later ones name topics by id
 
 // Sequence numbers have 31 bits and go round.
@@ -73,13 +74,20 @@ Result<void> Producer::send(const std::string& topic, const ProducerRecord& reco
   size_t size = 70 + (record.key ? record.key->size() : 0) + (record.value ? record.value->size() : 0);
   for (const auto& header : record.headers) size += 10 + header.key.size() + (header.value ? header.value->size() : 0);
   if (size > (size_t{1} << 30)) return fail(ErrorCode::kMessageTooLarge, "a record of " + std::to_string(size) + " bytes");
-  if (!to.open.empty() && to.open.size_in_bytes() + size > options_.batch_bytes) close(to);
+  const bool was_full = !to.open.empty() && to.open.size_in_bytes() + size > options_.batch_bytes;
+  if (was_full) close(to);
   if (to.open.empty()) to.open_since_ns = now_ns();
   to.open.append(record.timestamp, record.key, record.value, record.headers);
-  if (to.open.size_in_bytes() < options_.batch_bytes) return {};
-  close(to);
+  const bool is_full = to.open.size_in_bytes() >= options_.batch_bytes;
+  if (is_full) close(to);
+  return was_full || is_full ? send_closed(to) : Result<void>();
+}
+
+// What may leave leaves; waits while too much is left.
+Result<void> Producer::send_closed(Queue& to) {
+  if (auto taken = take_arrived(); !taken) return taken;
   if (auto pumped = pump(); !pumped) return pumped;
-  while (to.waiting.size() > kMaxWaitingBatches) {
+  while (to.waiting.size() > kMaxWaitingBatches || waiting_bytes_ > kMaxWaitingBytes) {
     if (!in_flight_.empty()) {
       if (auto taken = take(0); !taken) return taken;
     } else {
@@ -102,20 +110,22 @@ void Producer::close(Queue& queue) {
     base::store_be<int32_t>(batch.bytes.data() + record::kBaseSequenceAt, batch.sequence);
     record::set_crc(batch.bytes);
   }
+  waiting_bytes_ += batch.bytes.size();
   queue.waiting.push_back(std::move(batch));
 }
 
+// Behind batches that wait an open one could not leave anyway: it goes on filling.
 void Producer::close_due(bool all) {
   int64_t due = now_ns() - options_.linger_ms * 1'000'000;
   for (auto& [partition, queue] : queues_) {
-    if (!queue.open.empty() && (all || queue.open_since_ns <= due)) close(queue);
+    if (!queue.open.empty() && (all || (queue.open_since_ns <= due && queue.waiting.empty()))) close(queue);
   }
 }
 
 std::optional<int64_t> Producer::next_linger_ns() const {
   std::optional<int64_t> next;
   for (const auto& [partition, queue] : queues_) {
-    if (!queue.open.empty()) next = std::min(next.value_or(INT64_MAX), queue.open_since_ns + options_.linger_ms * 1'000'000);
+    if (!queue.open.empty() && queue.waiting.empty()) next = std::min(next.value_or(INT64_MAX), queue.open_since_ns + options_.linger_ms * 1'000'000);
   }
   return next;
 }
@@ -188,6 +198,7 @@ Result<bool> Producer::send_to(BrokerId broker, const std::vector<TopicPartition
     Queue& from = queue(partition);
     if (bytes > 0 && bytes + from.waiting.front().bytes.size() > kMaxRequestBytes) continue;
     bytes += from.waiting.front().bytes.size();
+    waiting_bytes_ -= from.waiting.front().bytes.size();
     request.batches.emplace_back(partition, std::move(from.waiting.front()));
     from.waiting.pop_front();
     ++from.on_the_way;
@@ -274,6 +285,7 @@ Result<void> Producer::answered(const TopicPartition& partition, Batch batch, Er
   if (options_.idempotent) {
     while (place != from.waiting.end() && comes_before(place->sequence, batch.sequence)) ++place;
   }
+  waiting_bytes_ += batch.bytes.size();
   from.waiting.insert(place, std::move(batch));
   from.repeating = true;
   ++resent_;

@@ -5,7 +5,8 @@
 // the next batch goes to a new one. The first batch that cannot be delivered ends
 // the producer: every later call fails with its error.
 // Without idempotence a batch whose answer was lost is sent once more and may be there twice.
-// Errors: those of cluster.h and Kafka's codes of Produce. Starts no thread; send() waits when max_in_flight is reached.
+// Errors: those of cluster.h and Kafka's codes of Produce. Starts no thread; a full batch leaves at once if max_in_flight
+// allows it, and send() waits while 64 batches of its partition or 32 MiB in all wait to leave.
 // Thread: one at a time.
 #pragma once
 
@@ -44,11 +45,11 @@ class Producer {
   static Result<std::unique_ptr<Producer>> make(Cluster& cluster, base::Random& random, ProducerOptions options);
 
   Result<void> send(const std::string& topic, const ProducerRecord& record);
-  // Sends batches whose linger has passed and takes answers that have come; does not wait.
+  // Sends batches whose linger has passed (unless others of their partition wait) and takes answers that have come; does not wait.
   Result<void> poll();
   // Everything is sent and answered.
   Result<void> flush();
-  // Monotonic moment at which the oldest open batch is due; nullopt: none is open.
+  // Monotonic moment at which the oldest open batch is due for poll(); nullopt: none is.
   std::optional<int64_t> next_linger_ns() const;
   int64_t delivered_records() const { return delivered_; }
   int64_t delivered_batches() const { return delivered_batches_; }
@@ -83,6 +84,7 @@ class Producer {
   Result<int32_t> partition_of(const std::string& topic, const ProducerRecord& record);
   Queue& queue(const TopicPartition& partition);
   void close(Queue& queue);
+  Result<void> send_closed(Queue& to);
   void close_due(bool all);
   Result<void> pump();                     // sends what may be sent
   Result<bool> send_to(BrokerId broker, const std::vector<TopicPartition>& partitions);
@@ -98,6 +100,7 @@ class Producer {
   record::BuilderOptions builder_;
   std::map<std::string, int32_t> partitions_;  // of each topic
   std::map<TopicPartition, Queue> queues_;
+  size_t waiting_bytes_ = 0;       // of all queues
   std::deque<Request> in_flight_;  // in order of sending
   int64_t delivered_ = 0, delivered_batches_ = 0, resent_ = 0;
   std::optional<Error> failed_;

@@ -122,6 +122,22 @@ def keys():
     assert len(out("consume", "keyed", "-e", "--from", "2020-01-01T00:00:00Z").splitlines()) == 500
 
 
+def feeds():
+    """Records leave while the input goes on: full batches whatever the linger, others when their linger is over."""
+    out("topic", "create", "feed", "--partitions", "1")
+    there = lambda: len(out("consume", "feed", "-e").splitlines())
+    line = b"x" * 199 + b"\n"
+    for linger, lines in [(60000, 10000), (1, 1)]:
+        before = there()
+        feed = subprocess.Popen([str(BIN / "odradek"), "produce", "feed", "--linger", str(linger)], stdin=subprocess.PIPE, env=env)
+        feed.stdin.write(line * lines)
+        feed.stdin.flush()
+        wait_until(lambda: there() > before, 40, "records of an input that has not ended")
+        feed.stdin.close()
+        assert feed.wait(60) == 0
+        assert there() == before + lines
+
+
 def many():
     lines = b"".join(b"%d\n" % i for i in range(100000))
     out("topic", "create", "many", "--partitions", "4")
@@ -255,6 +271,7 @@ with Broker() as broker:
     messages()
     keys()
     many()
+    feeds()
     groups()
     members()
     streams()

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "model/error_code.h"
@@ -114,31 +115,46 @@ Result<void> IndexFile::write_pending() {
   return {};
 }
 
-Result<void> IndexFile::read(uint32_t at, MutableByteView entry, bool only_cached) {
-  std::shared_ptr<base::File> file;
-  uint64_t identity;
-  uint32_t written;
-  {
-    base::MutexLock lock(mutex_);
-    if (auto counted = ensure_counted(); !counted) return counted;
-    CHECK(at < written_ + pending_count());
-    if (at >= written_) {
-      std::memcpy(entry.data(), pending_.data() + static_cast<size_t>(at - written_) * entry_size_, entry_size_);
-      return {};
+Result<uint32_t> IndexFile::ends(MutableByteView first, MutableByteView last) {
+  for (;;) {
+    std::shared_ptr<base::File> file;
+    uint64_t identity;
+    uint32_t written, count;
+    {
+      base::MutexLock lock(mutex_);
+      if (auto counted = ensure_counted(); !counted) return fail(std::move(counted.error()));
+      written = written_;
+      identity = identity_;
+      count = written + pending_count();
+      if (count == 0) return 0;
+      if (!last.empty() && (last_known_ || !pending_.empty())) {
+        std::memcpy(last.data(), pending_.empty() ? last_.data() : pending_.data() + pending_.size() - entry_size_, entry_size_);
+        last = {};
+      }
+      if (!first.empty() && written == 0) {
+        std::memcpy(first.data(), pending_.data(), entry_size_);
+        first = {};
+      }
+      if (first.empty() && last.empty()) return count;
+      if (auto opened = open(); !opened) return fail(std::move(opened.error()));
+      file = file_;
     }
-    if (last_known_ && at + 1 == written_ && pending_.empty()) {
-      std::memcpy(entry.data(), last_.data(), entry_size_);
-      return {};
+    Result<void> read;
+    for (auto [at, into] : {std::pair(uint32_t{0}, first), std::pair(written - 1, last)}) {
+      if (into.empty() || !read) continue;
+      auto found = entry_in_file(*file, identity, at, written);
+      if (found) std::memcpy(into.data(), *found, entry_size_);
+      if (!found) read = fail(std::move(found.error()));
     }
-    if (auto opened = open(); !opened) return opened;
-    file = file_;
-    identity = identity_;
-    written = written_;
+    if (cut_since(identity)) continue;
+    if (!read) return fail(std::move(read.error()));
+    return count;
   }
-  auto found = entry_in_file(*file, identity, at, written, only_cached);
-  if (!found) return fail(std::move(found.error()));
-  std::memcpy(entry.data(), *found, entry_size_);
-  return {};
+}
+
+bool IndexFile::cut_since(uint64_t identity) {
+  base::MutexLock lock(mutex_);
+  return identity != identity_;
 }
 
 Result<bool> IndexFile::ends_are_cached() {
@@ -177,13 +193,14 @@ Result<const uint8_t*> IndexFile::entry_in_file(base::File& file, uint64_t ident
   return block.bytes + static_cast<size_t>(at % per_block) * entry_size_;
 }
 
-Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below, bool only_cached) {
+Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below, MutableByteView entry, uint32_t back, bool only_cached) {
   std::shared_ptr<base::File> file;
   uint64_t identity;
-  int64_t written;
+  int64_t written, found = -1;
   {
     base::MutexLock lock(mutex_);
     if (auto counted = ensure_counted(); !counted) return fail(std::move(counted.error()));
+    written = written_;
     const uint8_t* pending = pending_.data();
     if (!pending_.empty() && at_or_below(pending, key)) {
       int64_t low = 0, high = pending_count();
@@ -191,28 +208,46 @@ Result<int64_t> IndexFile::last_at_or_below(int64_t key, AtOrBelow at_or_below, 
         int64_t middle = (low + high) / 2;
         (at_or_below(pending + middle * entry_size_, key) ? low : high) = middle;
       }
-      return written_ + low;
+      found = written + low;
+      if (entry.empty() || found < back) return found;
+      if (low >= back) {
+        std::memcpy(entry.data(), pending + (low - back) * entry_size_, entry_size_);
+        return found;
+      }
     }
-    if (written_ == 0) return -1;
+    if (written == 0) return -1;
     if (auto opened = open(); !opened) return fail(std::move(opened.error()));
     file = file_;
     identity = identity_;
-    written = written_;
   }
+  auto at = [&](int64_t place) { return entry_in_file(*file, identity, static_cast<uint32_t>(place), static_cast<uint32_t>(written), only_cached); };
   // First among the first entries of the blocks, then in one block: few blocks are read.
   const int64_t per_block = kBlock / entry_size_;
   auto search = [&](int64_t low, int64_t high, int64_t step) -> Result<int64_t> {  // low: holds (or -1), high: does not
     while (high - low > 1) {
       int64_t middle = low + (high - low) / 2;
-      auto entry = entry_in_file(*file, identity, static_cast<uint32_t>(middle * step), static_cast<uint32_t>(written), only_cached);
-      if (!entry) return fail(std::move(entry.error()));
-      (at_or_below(*entry, key) ? low : high) = middle;
+      auto met = at(middle * step);
+      if (!met) return fail(std::move(met.error()));
+      (at_or_below(*met, key) ? low : high) = middle;
     }
     return low;
   };
-  auto block = search(-1, (written + per_block - 1) / per_block, per_block);
-  if (!block || *block < 0) return block;
-  return search(*block * per_block, std::min((*block + 1) * per_block, written), 1);
+  auto result = [&]() -> Result<int64_t> {
+    if (found < 0) {
+      auto block = search(-1, (written + per_block - 1) / per_block, per_block);
+      if (!block || *block < 0) return block;
+      auto in_block = search(*block * per_block, std::min((*block + 1) * per_block, written), 1);
+      if (!in_block) return in_block;
+      found = *in_block;
+    }
+    if (entry.empty() || found < back) return found;
+    auto wanted = at(found - back);
+    if (!wanted) return fail(std::move(wanted.error()));
+    std::memcpy(entry.data(), *wanted, entry_size_);
+    return found;
+  }();
+  if (cut_since(identity)) return -1;
+  return result;
 }
 
 Result<void> IndexFile::truncate(uint32_t count) {

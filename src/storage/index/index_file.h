@@ -3,7 +3,8 @@
 // close, so nothing is lost. While appended to, the file is preallocated (sparse) as Kafka does.
 // The descriptor cache may close the file of an index that is appended to although it is not synced: such an index is built again after
 // any stop that is not clean.
-// Searches read blocks of 4 KiB through a small cache per thread: entries in the file never change (truncation takes a new identity).
+// Searches read blocks of 4 KiB through a small cache per thread, without the lock: entries in the file never change, a truncation takes a
+// new identity. What was read is believed only if the identity is still the same behind it.
 // Thread: one appender; count, read and search from any.
 #pragma once
 
@@ -34,12 +35,14 @@ class IndexFile : private FileCache::Client {
   Result<uint32_t> count();
   // Only a failed disk is an error: without room the entry waits in memory.
   Result<void> append(ByteView entry, int32_t max_bytes);
+  // How many entries there are; the first and the last of them are copied to where the views are not empty.
+  Result<uint32_t> ends(MutableByteView first, MutableByteView last);
+  // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none. -1 too if entries of
+  // the file were taken away meanwhile: searching from the start of the segment is right whatever is left.
+  // The entry that stands `back` before it is copied to `entry` if there is one and the view is not empty.
   // Errors: `only_cached`: os_error EAGAIN, the disk would have to be waited for.
-  Result<void> read(uint32_t at, MutableByteView entry, bool only_cached = false);
-  // Index of the last entry for which `at_or_below(entry, key)`; the entries for which it holds come first. -1: none.
-  // Errors: as read().
   using AtOrBelow = bool (*)(const uint8_t* entry, int64_t key);
-  Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below, bool only_cached = false);
+  Result<int64_t> last_at_or_below(int64_t key, AtOrBelow at_or_below, MutableByteView entry, uint32_t back = 0, bool only_cached = false);
   // Whether its first and last entries can be read without waiting for the disk.
   Result<bool> ends_are_cached();
   // The first `count` entries stay.
@@ -64,6 +67,8 @@ class IndexFile : private FileCache::Client {
   Result<void> trim_now() REQUIRES(mutex_);
   Result<void> end_rewrite() REQUIRES(mutex_);
   uint32_t pending_count() const REQUIRES(mutex_) { return static_cast<uint32_t>(pending_.size() / entry_size_); }
+  // Whether entries of the file were taken away since it had this identity.
+  bool cut_since(uint64_t identity);
   // The entry `at` of the file, which has `written`; valid until the thread's next call.
   Result<const uint8_t*> entry_in_file(base::File& file, uint64_t identity, uint32_t at, uint32_t written, bool only_cached = false) const;
 

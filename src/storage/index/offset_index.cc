@@ -13,11 +13,10 @@ int32_t file_position(const uint8_t* entry) { return base::load_be<int32_t>(entr
 }  // namespace
 
 Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
-  auto at = file_.last_at_or_below(target - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) <= key; }, only_cached);
+  uint8_t entry[kEntrySize];
+  auto at = file_.last_at_or_below(target - base_, [](const uint8_t* met, int64_t key) { return relative_offset(met) <= key; }, entry, 0, only_cached);
   if (!at) return fail(std::move(at.error()));
   if (*at < 0) return OffsetPosition{base_, 0};
-  uint8_t entry[kEntrySize];
-  if (auto got = file_.read(static_cast<uint32_t>(*at), entry); !got) return fail(std::move(got.error()));
   if (relative_offset(entry) < 0 || file_position(entry) < 0) return OffsetPosition{base_, 0};  // broken: all of the segment is searched
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
@@ -25,22 +24,18 @@ Result<OffsetPosition> OffsetIndex::lookup(Offset target, bool only_cached) {
 Result<std::optional<OffsetPosition>> OffsetIndex::batch_before(int64_t position, bool only_cached) {
   uint8_t entry[kEntrySize];
   // The entry above it says where the batch has ended at the latest.
-  auto above = file_.last_at_or_below(position, [](const uint8_t* at, int64_t key) { return file_position(at) <= key; }, only_cached);
-  Result<void> got;
-  if (above && *above > 0) got = file_.read(static_cast<uint32_t>(*above - 1), entry, only_cached);
-  if (!above) got = fail(std::move(above.error()));
-  if (!got && got.error().os_error == EAGAIN) return std::nullopt;
-  if (!got) return fail(std::move(got.error()));
+  auto above = file_.last_at_or_below(position, [](const uint8_t* met, int64_t key) { return file_position(met) <= key; }, entry, 1, only_cached);
+  if (!above && above.error().os_error == EAGAIN) return std::nullopt;
+  if (!above) return fail(std::move(above.error()));
   if (*above <= 0 || relative_offset(entry) < 0 || file_position(entry) < 0) return std::nullopt;
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
 
 Result<OffsetPosition> OffsetIndex::last() {
-  auto count = file_.count();
+  uint8_t entry[kEntrySize];
+  auto count = file_.ends({}, entry);
   if (!count) return fail(std::move(count.error()));
   if (*count == 0) return OffsetPosition{base_, 0};
-  uint8_t entry[kEntrySize];
-  if (auto got = file_.read(*count - 1, entry); !got) return fail(std::move(got.error()));
   return OffsetPosition{base_ + relative_offset(entry), file_position(entry)};
 }
 
@@ -61,19 +56,16 @@ Result<void> OffsetIndex::append(Offset offset, int32_t position, int32_t max_by
 }
 
 Result<void> OffsetIndex::truncate_to(Offset offset) {
-  auto at = file_.last_at_or_below(offset - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) < key; });
+  auto at = file_.last_at_or_below(offset - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) < key; }, {});
   if (!at) return fail(std::move(at.error()));
   return file_.truncate(static_cast<uint32_t>(*at + 1));
 }
 
 Result<void> OffsetIndex::check(int64_t log_size) {
-  auto count = file_.count();
+  uint8_t first[kEntrySize], entry[kEntrySize];
+  auto count = file_.ends(first, entry);
   if (!count) return fail(std::move(count.error()));
   if (*count == 0) return {};
-  uint8_t entry[kEntrySize];
-  if (auto got = file_.read(*count - 1, entry); !got) return got;
-  uint8_t first[kEntrySize];
-  if (auto got = file_.read(0, first); !got) return got;
   // Offsets rise; a tail of zeros is what an unclean stop leaves.
   if (relative_offset(entry) < 0 || (*count > 1 && relative_offset(entry) <= relative_offset(first)) || file_position(entry) < 0 || file_position(entry) >= log_size) {
     return fail(ErrorCode::kCorruptMessage, "last entry of an offset index: offset " + std::to_string(relative_offset(entry)) + ", position " +

@@ -11,20 +11,18 @@ int32_t relative_offset(const uint8_t* entry) { return base::load_be<int32_t>(en
 }  // namespace
 
 Result<TimestampOffset> TimeIndex::lookup(int64_t timestamp) {
-  auto at = file_.last_at_or_below(timestamp, [](const uint8_t* entry, int64_t key) { return entry_timestamp(entry) <= key; });
+  uint8_t entry[kEntrySize];
+  auto at = file_.last_at_or_below(timestamp, [](const uint8_t* met, int64_t key) { return entry_timestamp(met) <= key; }, entry);
   if (!at) return fail(std::move(at.error()));
   if (*at < 0) return TimestampOffset{kNoTimestamp, base_};
-  uint8_t entry[kEntrySize];
-  if (auto got = file_.read(static_cast<uint32_t>(*at), entry); !got) return fail(std::move(got.error()));
   return TimestampOffset{entry_timestamp(entry), base_ + relative_offset(entry)};
 }
 
 Result<TimestampOffset> TimeIndex::last() {
-  auto count = file_.count();
+  uint8_t entry[kEntrySize];
+  auto count = file_.ends({}, entry);
   if (!count) return fail(std::move(count.error()));
   if (*count == 0) return TimestampOffset{kNoTimestamp, base_};
-  uint8_t entry[kEntrySize];
-  if (auto got = file_.read(*count - 1, entry); !got) return fail(std::move(got.error()));
   return TimestampOffset{entry_timestamp(entry), base_ + relative_offset(entry)};
 }
 
@@ -48,18 +46,16 @@ Result<void> TimeIndex::maybe_append(int64_t timestamp, Offset offset, int32_t m
 }
 
 Result<void> TimeIndex::truncate_to(Offset offset) {
-  auto at = file_.last_at_or_below(offset - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) < key; });
+  auto at = file_.last_at_or_below(offset - base_, [](const uint8_t* entry, int64_t key) { return relative_offset(entry) < key; }, {});
   if (!at) return fail(std::move(at.error()));
   return file_.truncate(static_cast<uint32_t>(*at + 1));
 }
 
 Result<void> TimeIndex::check() {
-  auto count = file_.count();
+  uint8_t first[kEntrySize], newest[kEntrySize];
+  auto count = file_.ends(first, newest);
   if (!count) return fail(std::move(count.error()));
   if (*count == 0) return {};
-  uint8_t first[kEntrySize], newest[kEntrySize];
-  if (auto got = file_.read(0, first); !got) return got;
-  if (auto got = file_.read(*count - 1, newest); !got) return got;
   if ((*count > 1 && entry_timestamp(newest) <= entry_timestamp(first)) || relative_offset(newest) < 0) {
     return fail(ErrorCode::kCorruptMessage, "last entry of a time index: timestamp " + std::to_string(entry_timestamp(newest)) + ", offset " +
                                                 std::to_string(relative_offset(newest)));

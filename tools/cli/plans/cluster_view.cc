@@ -34,6 +34,11 @@ int64_t ClusterView::size_of(const TopicPartition& partition) const {
   return largest;
 }
 
+std::vector<int32_t> ClusterView::wanted_replicas(const TopicPartition& partition) const {
+  auto moving = ongoing.find(partition);
+  return moving == ongoing.end() ? partitions.at(partition).replicas : moving->second.target();
+}
+
 std::set<int32_t> ClusterView::named() const {
   std::set<int32_t> ids;
   for (const auto& [name, partition] : partitions) ids.insert(partition.replicas.begin(), partition.replicas.end());
@@ -49,7 +54,7 @@ std::vector<PlacementBroker> ClusterView::placement_brokers(const std::set<int32
 std::vector<Placed> ClusterView::placed(const std::set<std::string>& topics) const {
   std::vector<Placed> result;
   for (const auto& [name, partition] : partitions) {
-    result.push_back({name, partition.replicas, size_of(name), !topics.empty() && !topics.contains(name.topic)});
+    result.push_back({name, wanted_replicas(name), size_of(name), !topics.empty() && !topics.contains(name.topic)});
   }
   return result;
 }

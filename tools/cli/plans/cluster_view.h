@@ -48,9 +48,11 @@ struct ClusterView {
   std::map<TopicPartition, OngoingReassignment> ongoing;
 
   int64_t size_of(const TopicPartition& partition) const;  // the leader's, or the largest known; 0: none known
+  // What the partition has when what is under way has ended: until then Metadata lists those that leave as well. It must be there.
+  std::vector<int32_t> wanted_replicas(const TopicPartition& partition) const;
   std::set<int32_t> named() const;                         // in any list of replicas, alive or not
   std::vector<PlacementBroker> placement_brokers(const std::set<int32_t>& ids) const;
-  // Topics that are not in `topics` are fixed; empty: none is.
+  // With the replicas that are wanted. Topics that are not in `topics` are fixed; empty: none is.
   std::vector<Placed> placed(const std::set<std::string>& topics = {}) const;
 };
 

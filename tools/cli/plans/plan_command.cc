@@ -76,7 +76,7 @@ void ExecuteOptions::add_options(CLI::App& app) {
   app.add_option("--throttle", throttle_mb, "Most MB/s (10^6 bytes) that moving replicas copy, for each broker; taken away at the end")->check(CLI::PositiveNumber);
   app.add_flag("--no-watch", no_watch, "Do not wait for the end; `odradek topic reassign watch` does, and takes the throttle away");
   app.add_flag("--additional", additional, "Also while other reassignments are under way");
-  app.add_option("--rollback", rollback_file, "Write what is there now to this file, as a plan that goes back");
+  app.add_option("--rollback", rollback_file, "Write what is there now, or will be when what is under way has ended, to this file, as a plan that goes back");
 }
 
 void PlanOptions::add_options(CLI::App& app) {
@@ -149,7 +149,7 @@ int execute(Session& session, client::Cluster& cluster, const ClusterView& view,
     for (int32_t broker : entry.replicas) {
       if (!view.brokers.contains(broker)) return session.refused({ErrorCode::kInvalidReplicaAssignment, fmt::format("{}: broker {} is not alive", entry.partition.to_string(), broker)});
     }
-    before.push_back({entry.partition, found->second.replicas, {}});
+    before.push_back({entry.partition, view.wanted_replicas(entry.partition), {}});
     scope.insert(entry.partition);
     OngoingReassignment& each = moving[entry.partition];
     if (each.adding.empty()) each.replicas = found->second.replicas;

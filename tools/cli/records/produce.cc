@@ -118,6 +118,8 @@ Result<void> run(Command& command, client::Producer& producer, int64_t& read) {
       progress.update(read);
     }
     if (input.at_end() || stop_signal() != 0) break;
+    // The input may go on without a pause, but slowly.
+    if (auto done = producer.poll(); !done) return done;
     // Someone types, or the writer pauses: what is there leaves after the linger, then the wait may be long.
     Input::State state = input.read_more(static_cast<int>(command.options.linger_ms));
     if (state == Input::State::kNothingYet && stop_signal() == 0) {
