@@ -18,7 +18,7 @@ GroupPartitions::GroupPartitions(base::Runtime& runtime, LogAccess& log, std::fu
       log_(log),
       partition_count_(std::move(partition_count)),
       config_(config),
-      work_(runtime.make_executor("group", 1)),
+      work_(runtime.make_executor("group", 2)),
       loaders_(runtime.make_executor("group-load", std::max(config.load_threads, 1))) {}
 
 GroupPartitions::~GroupPartitions() {
@@ -80,14 +80,14 @@ int32_t GroupPartitions::partition_for(std::string_view group_id) const {
 void GroupPartitions::lead(int32_t partition, LeaderEpoch epoch, bool log_is_ready) {
   SlotPtr slot = find_or_make(partition);
   Strand& strand = *slot->strand;
-  strand.run([this, slot = std::move(slot), epoch, log_is_ready] { begin_load(slot, epoch, log_is_ready); });
+  strand.post([this, slot = std::move(slot), epoch, log_is_ready] { begin_load(slot, epoch, log_is_ready); });
 }
 
 void GroupPartitions::lose(int32_t partition, LeaderEpoch epoch) {
   SlotPtr slot = find(partition);
   if (!slot) return;
   Strand& strand = *slot->strand;
-  strand.run([this, slot = std::move(slot), epoch] {
+  strand.post([this, slot = std::move(slot), epoch] {
     if (epoch != kNoLeaderEpoch && epoch < slot->epoch) return;
     // A partition that was stopped may come back as a new one, whose epochs start again.
     slot->epoch = epoch == kNoLeaderEpoch ? kNoLeaderEpoch : std::max(slot->epoch, epoch);

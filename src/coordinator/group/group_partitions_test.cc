@@ -16,7 +16,8 @@ TEST_F(GroupLoading, MeanwhileEachApiSaysSoInItsOwnWay) {
   groups->on_follower(tp, {1});
   log.leader_epoch = {1};
   log.take_leadership();
-  groups->on_leader(tp, log.leader_epoch);  // nothing has run yet
+  groups->on_loading(tp, log.leader_epoch);
+  runtime.run_until_idle();
 
   auto unrun = [&](auto method, auto request, auto&& check) {
     bool answered = false;
@@ -48,9 +49,29 @@ TEST_F(GroupLoading, MeanwhileEachApiSaysSoInItsOwnWay) {
   unrun(&GroupCoordinator::describe_groups, describe_request, [&](DescribeGroupsResponse r) { EXPECT_EQ(r.groups.at(0).error_code, loading); });
   unrun(&GroupCoordinator::list_groups, ListGroupsRequest{}, [&](ListGroupsResponse r) { EXPECT_EQ(r.error_code, loading); });
 
+  groups->on_leader(tp, log.leader_epoch);
   runtime.run_until_idle();
   EXPECT_EQ(heartbeat(member, 1), 0);
   EXPECT_EQ(list()->error_code, 0);
+}
+
+// Who brings the news holds the lock of all partitions: neither a load begins nor an answer leaves on its thread.
+TEST_F(GroupLoading, NewsOfLeadershipLeavesTheWorkToOthers) {
+  stable_member();
+  auto waits = join("", 3);
+  ASSERT_FALSE(waits.answered());
+  groups->on_follower(tp, {7});
+  EXPECT_FALSE(waits.answered());
+  bool answered = false;
+  OffsetFetchRequest request;
+  request.group_id = "g";
+  groups->fetch_offsets(std::move(request), ClientInfo{"c", "/h", 7}, [&](OffsetFetchResponse response) {
+    answered = true;
+    EXPECT_EQ(response.error_code, wire(ErrorCode::kNotCoordinator)) << "but who comes after the news finds it done";
+  });
+  runtime.run_until_idle();
+  EXPECT_TRUE(answered);
+  EXPECT_EQ(waits->error_code, wire(ErrorCode::kNotCoordinator));
 }
 
 TEST_F(GroupLoading, OldFetchVersionsCarryTheErrorInEachPartition) {
