@@ -93,6 +93,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   uint64_t settle_removal(Entry& entry);
   // kNone: there is memory for what the request brings.
   ErrorCode room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request);
+  int64_t group_limit();
   static size_t held_by(const Entry& entry);
   // Brings the counts up to date.
   void count(Entry& entry);
