@@ -23,6 +23,7 @@ class FakeLog : public LogAccess {
   std::optional<ErrorCode> refuse_append;    // before anything is written
   std::optional<ErrorCode> refuse_read;
   int32_t read_limit = INT32_MAX;            // bytes a read
+  int asked_for_bounds = 0;
   int32_t batch_limit = INT32_MAX;           // told, not kept
   std::vector<Bytes> batches;                // as they stand in the log
 
@@ -90,6 +91,7 @@ class FakeLog : public LogAccess {
     return first;
   }
   Result<LogBounds> bounds(const TopicPartition& tp, LeaderEpoch epoch) override {
+    ++asked_for_bounds;
     if (auto error = check(tp, epoch)) return fail(*error);
     return LogBounds{{0}, high_watermark_, end_};
   }
