@@ -14,7 +14,9 @@ class Repeats {
  public:
   static constexpr size_t kMost = 100;
   // Counts one more; true: it has been named too often.
-  bool too_often(Key key) { return ++times_[std::move(key)] > kMost; }
+  bool too_often(Key key) { return count(std::move(key)) > kMost; }
+  // Counts one more: how often it has been named, this time included.
+  size_t count(Key key) { return ++times_[std::move(key)]; }
 
  private:
   std::map<Key, size_t> times_;

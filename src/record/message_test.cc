@@ -475,5 +475,29 @@ TEST(DownConversion, OfAnyRecordsKeepsOffsetsTimestampsKeysAndValues) {
   }
 }
 
+TEST(UpConversion, RecordErrorsThatAreNotListedCostNoText) {
+  auto allocated_by = [](size_t count, const ValidateOptions& options) {
+    Bytes inner;
+    for (size_t i = 0; i < count; ++i) put_message(inner, kMagicV1, {0}, kNow, 0, std::nullopt, as_bytes("v"));
+    const Bytes records = wrapper_of(kMagicV1, inner);
+    size_t allocated = 0;
+    for (int round = 0; round < 2; ++round) {  // in the first one the buffers of the thread are made
+      Bytes sent = records;
+      const size_t before = testing::allocated_bytes;
+      auto valid = validate_and_assign_offsets(sent, options);
+      allocated = testing::allocated_bytes - before;
+      EXPECT_TRUE(!valid && valid.error().records.size() == kMaxRecordErrors);
+    }
+    return allocated;
+  };
+  ValidateOptions compacted = old_produce(), bounded = old_produce();
+  compacted.compacted = true;
+  bounded.before_max_ms = 1;
+  for (const ValidateOptions& options : {compacted, bounded}) {
+    // The content stands in memory as a whole: 1.4 MB more, in a buffer that grows. The texts would be 8 MB at least.
+    EXPECT_LE(allocated_by(5 * kMaxRecordErrors, options), allocated_by(kMaxRecordErrors, options) + 6'000'000);
+  }
+}
+
 }  // namespace
 }  // namespace odradek::record

@@ -196,29 +196,35 @@ tl::expected<void, AppendError> Validator::collect_record_errors() const {
   bool bad_timestamp = false;
   size_t total = 0;
   int32_t index = 0;
-  auto add = [&](std::string message) {
-    if (++total <= kMaxRecordErrors) rejected.records.push_back({index, std::move(message)});
+  // A small batch may hold millions of records: what is not listed costs no text.
+  auto add = [&](auto&& message) {
+    if (++total <= kMaxRecordErrors) rejected.records.push_back({index, message()});
   };
   auto judge = [&](const RawRecord& record) {
     int64_t timestamp = record_timestamp(record);
     int64_t offset = wrapping_add(batch_.base_offset().value, record.offset_delta);
     if (options_.compacted && record.key_size < 0) {
-      add("Compacted topic cannot accept message without key" + in_partition());
+      add([&] { return "Compacted topic cannot accept message without key" + in_partition(); });
     } else if (options_.timestamp_type == TimestampType::kCreateTime && timestamp != kNoTimestamp) {
       if (!in_range(timestamp)) {
         bad_timestamp = true;
-        add("Timestamp " + std::to_string(timestamp) + " of message with offset " + std::to_string(offset) +
-            " is out of range. The timestamp should be within [" + std::to_string(wrapping_subtract(options_.now_ms, options_.before_max_ms)) +
-            ", " + std::to_string(wrapping_add(options_.now_ms, options_.after_max_ms)) + "]");
+        add([&] {
+          return "Timestamp " + std::to_string(timestamp) + " of message with offset " + std::to_string(offset) +
+                 " is out of range. The timestamp should be within [" +
+                 std::to_string(wrapping_subtract(options_.now_ms, options_.before_max_ms)) + ", " +
+                 std::to_string(wrapping_add(options_.now_ms, options_.after_max_ms)) + "]";
+        });
       }
     } else if (claims_append_time_) {
       bad_timestamp = true;
       // The name that Kafka gives the record: its reader of batches that need not be written again skips the fields.
       bool skipped = batch_.is_compressed() && target_codec() == batch_.codec();
-      add(std::string("Invalid timestamp type in message ") + (skipped ? "PartialDefaultRecord" : "DefaultRecord") +
-          "(offset=" + std::to_string(offset) + ", timestamp=" + std::to_string(timestamp) +
-          ", key=" + std::to_string(std::max(record.key_size, 0)) + " bytes, value=" + std::to_string(std::max(record.value_size, 0)) +
-          " bytes). Producer should not set timestamp type to LogAppendTime.");
+      add([&] {
+        return std::string("Invalid timestamp type in message ") + (skipped ? "PartialDefaultRecord" : "DefaultRecord") +
+               "(offset=" + std::to_string(offset) + ", timestamp=" + std::to_string(timestamp) +
+               ", key=" + std::to_string(std::max(record.key_size, 0)) + " bytes, value=" + std::to_string(std::max(record.value_size, 0)) +
+               " bytes). Producer should not set timestamp type to LogAppendTime.";
+      });
     }
     ++index;
   };

@@ -1,10 +1,26 @@
 #include "record/validate.h"
 
+#include <cstdlib>
+#include <new>
+
 #include <gtest/gtest.h>
 
 #include "base/varint.h"
 #include "record/control.h"
 #include "record/test_support.h"
+
+namespace odradek::record::testing {
+constinit thread_local size_t allocated_bytes = 0;
+}
+
+// noinline: g++ would warn of free() on what it sees to come from new.
+[[gnu::noinline]] void* operator new(size_t size) {
+  odradek::record::testing::allocated_bytes += size;
+  if (void* at = std::malloc(size)) return at;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, size_t) noexcept { std::free(at); }
 
 namespace odradek::record {
 namespace {
@@ -549,6 +565,27 @@ TEST(Validate, ListsABoundedNumberOfRecordErrors) {
   AppendError error = rejection(batch_of(records), given);
   EXPECT_EQ(error.records.size(), kMaxRecordErrors);
   EXPECT_NE(error.error.what.find(std::to_string(records.size()) + " record errors"), std::string::npos);
+}
+
+// 100 KB of compressed records may hold millions, each of them wrong.
+TEST(Validate, RecordErrorsThatAreNotListedCostNoText) {
+  auto allocated_by = [](size_t count, const ValidateOptions& given) {
+    Bytes batch = batch_of(std::vector<OwnedRecord>(count, OwnedRecord{0, {}, "", {}}), {.codec = Codec::kZstd});
+    rejection(batch, given);  // the buffers of the thread are there
+    const size_t before = allocated_bytes;
+    AppendError error = rejection(batch, given);
+    const size_t allocated = allocated_bytes - before;
+    EXPECT_EQ(error.records.size(), kMaxRecordErrors);
+    return allocated;
+  };
+  auto compacted = options();
+  compacted.compacted = true;
+  auto bounded = options();
+  bounded.now_ms = 10'000;
+  bounded.before_max_ms = 1;
+  for (const ValidateOptions& given : {compacted, bounded}) {
+    EXPECT_LE(allocated_by(5 * kMaxRecordErrors, given), allocated_by(kMaxRecordErrors, given) + 100'000);
+  }
 }
 
 TEST(Validate, SurvivesWhateverBytesUnderARightCrc) {

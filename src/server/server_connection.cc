@@ -1,6 +1,7 @@
 #include "server/server_connection.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 
 #include "base/check.h"
@@ -41,6 +42,12 @@ void ServerRequest::on_release_body() { exchange_.frame.reset(); }
 void ServerRequest::on_finish(Completion completion) {
   ServerExchange& exchange = exchange_;
   ServerConnection& owner = exchange.owner;
+  if (const size_t size = completion.output.size(); size > INT32_MAX) {
+    // A frame's size is an int32: the client would take what follows for something else.
+    log::error("server", "an answer to {} for {}:{} has {} bytes, more than a frame can hold: the connection is closed",
+               protocol::name_of(api()), owner.info().peer_host, owner.info().peer_port, size);
+    completion = {Completion::Kind::kClose, {}};
+  }
   switch (completion.kind) {
     case Completion::Kind::kAnswer: exchange.answer = net::Exchange::Answer::kSend; break;
     case Completion::Kind::kNoAnswer: exchange.answer = net::Exchange::Answer::kNothing; break;

@@ -112,5 +112,21 @@ TEST(Slices, OfAnotherGenerationOrBehindTheEndOfTheFileCloseTheConnection) {
   expect_quick_answer(server);
 }
 
+TEST(Slices, AnAnswerOfMoreBytesThanAFrameHasClosesTheConnection) {
+  EchoServer server;
+  EchoClient client = server.client();
+  auto file = file_with(pattern(100000));
+  server.sink.set_slice({file, 0, int64_t{INT32_MAX} - 5, file->generation()});  // 4 and 2 bytes around it
+  Bytes payload = pattern(10);
+  ASSERT_TRUE(client.send(1, Op::kEcho, 0, payload));
+  ASSERT_TRUE(client.send(2, Op::kSlice));
+  auto before = client.receive();
+  ASSERT_TRUE(before);
+  EXPECT_EQ(before->payload, payload);
+  uint8_t byte;
+  EXPECT_FALSE(client.read_all(&byte, 1)) << "a size that is none";
+  expect_quick_answer(server);
+}
+
 }  // namespace
 }  // namespace odradek::server

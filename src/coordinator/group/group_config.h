@@ -12,7 +12,8 @@ struct GroupConfig {
   int32_t max_size = INT32_MAX;                    // group.max.size
   // What the members of all groups and the ids given out to new ones may take in memory together; a join beyond it has to wait.
   int64_t membership_max_bytes = 256ll << 20;
-  // The same for one group; it can never be stored if it brings more, for its state is one record.
+  // The same for one group, whose leader may be told all of it any number of times; less where its log takes no batch for which its
+  // members need as much (GroupShard::group_limit).
   int64_t group_max_bytes = 256ll << 20;
   int32_t new_member_join_timeout_ms = 300'000;    // a member whose first join is not answered is dropped after this (fixed in Kafka)
   int32_t offset_metadata_max_bytes = 4'096;       // offset.metadata.max.bytes

@@ -194,6 +194,7 @@ TEST_F(GroupAdmin, MetricsCountGroupsByStateAndOffsets) {
   EXPECT_EQ(value(prefix + "numgroupsstable"), "1");
   EXPECT_EQ(value(prefix + "numoffsets"), "1");
   groups->on_follower(tp, {9});
+  runtime.run_until_idle();
   EXPECT_EQ(value(prefix + "numgroups"), "0");
   EXPECT_EQ(value(prefix + "numoffsets"), "0");
   groups.reset();

@@ -4,6 +4,7 @@
 #include "coordinator/group/gather.h"
 #include "coordinator/group/group_coordinator.h"
 #include "coordinator/group/group_partitions.h"
+#include "coordinator/group/repeat_room.h"
 #include "model/repeats.h"
 #include "protocol/messages/offset_commit.h"
 #include "protocol/messages/offset_delete.h"
@@ -80,6 +81,7 @@ void GroupCoordinator::fetch_offsets(protocol::OffsetFetchRequest request, const
     reply(std::move(response));
   });
   Repeats<std::string> repeats;
+  auto room = std::make_shared<RepeatRoom>();  // shared: by the shards that still have to answer
   for (size_t i = 0; i < request.groups.size(); ++i) {
     // v0, v1 have no place for an error of the whole group: each partition carries it.
     std::vector<std::pair<std::string, std::vector<int32_t>>> asked;
@@ -103,14 +105,15 @@ void GroupCoordinator::fetch_offsets(protocol::OffsetFetchRequest request, const
       gather->set(i, std::move(group));
     };
     std::string group_id = request.groups[i].group_id;
-    if (repeats.too_often(group_id)) {
+    const size_t times = repeats.count(group_id);
+    if (times > repeats.kMost) {
       answer(refused(std::move(group_id), ErrorCode::kInvalidRequest));
       continue;
     }
     partitions_->on_shard(group_id, true,
-                    [group = std::move(request.groups[i]), stable = request.require_stable, answer = std::move(answer), refused](GroupShard* shard,
-                                                                                                                               ErrorCode why) mutable {
-                      if (shard != nullptr) return shard->fetch(std::move(group), stable, std::move(answer));
+                    [group = std::move(request.groups[i]), stable = request.require_stable, again = times > 1, room, answer = std::move(answer),
+                     refused](GroupShard* shard, ErrorCode why) mutable {
+                      if (shard != nullptr) return shard->fetch(std::move(group), stable, again, *room, std::move(answer));
                       answer(refused(std::move(group.group_id), why));
                     });
   }

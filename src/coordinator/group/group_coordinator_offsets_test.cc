@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/group/group_coordinator_test_util.h"
+#include "coordinator/group/repeat_room.h"
 #include "record/batch_builder.h"
 
 namespace odradek::coordinator {
@@ -126,6 +127,75 @@ TEST_F(GroupOffsetsApi, APartitionThatIsNamedTooOftenIsNotToldEachTimeAndRemoved
   topic.partitions.resize(1'000);
   EXPECT_EQ(call(&GroupCoordinator::delete_offsets, std::move(removal), int16_t{0})->topics.at(0).partitions.size(), 1'000u);
   EXPECT_EQ(log.records().size(), 2u);
+}
+
+// Each name brings a whole group: a request of a few kilobytes could ask for gigabytes.
+TEST_F(GroupOffsetsApi, WhatIsToldAgainInOneAnswerIsBounded) {
+  config.offset_metadata_max_bytes = 20'000;
+  groups.reset();
+  make();
+  lead();
+  const std::string note(20'000, 'n');
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(error_of(commit("t" + std::to_string(i), i, "", -1, note, -1, "large")), 0);
+  ASSERT_EQ(error_of(commit("t", 7, "", -1, "note", -1, "small")), 0);
+  auto told = [&](const std::vector<std::string>& names, bool whole) {
+    OffsetFetchRequest request;
+    for (const std::string& name : names) {
+      auto& group = request.groups.emplace_back();
+      group.group_id = name;
+      if (whole) {
+        group.topics.reset();
+        continue;
+      }
+      for (int i = 0; i < 20; ++i) {
+        auto& topic = group.topics->emplace_back();
+        topic.name = "t" + std::to_string(i);
+        topic.partition_indexes = {0};
+      }
+    }
+    return call(&GroupCoordinator::fetch_offsets, std::move(request), int16_t{9});
+  };
+  auto bytes_of = [](const Pending<OffsetFetchResponse>& answer) {
+    size_t bytes = 0;
+    for (const auto& group : answer->groups) {
+      for (const auto& topic : group.topics) {
+        for (const auto& partition : topic.partitions) bytes += partition.metadata ? partition.metadata->size() : 0;
+      }
+    }
+    return bytes;
+  };
+  const size_t once = 20 * note.size();
+  // As in Kafka, as long as it is small.
+  auto twice = told({"small", "large", "small", "large"}, true);
+  ASSERT_EQ(twice->groups.size(), 4u);
+  for (const auto& group : twice->groups) EXPECT_EQ(group.error_code, 0);
+  EXPECT_EQ(twice->groups[2].topics.at(0).partitions.at(0).committed_offset, 7);
+  EXPECT_EQ(bytes_of(twice), 2 * once + 8);
+  // The whole of a group, or none of it.
+  auto often = told(std::vector<std::string>(90, "large"), true);
+  ASSERT_EQ(often->groups.size(), 90u);
+  for (const auto& group : often->groups) {
+    EXPECT_EQ(group.group_id, "large");
+    EXPECT_EQ(group.topics.size(), group.error_code == 0 ? 20u : 0u);
+    EXPECT_TRUE(group.error_code == 0 || group.error_code == wire(ErrorCode::kInvalidRequest));
+  }
+  EXPECT_EQ(often->groups[0].error_code, 0);
+  EXPECT_EQ(often->groups[89].error_code, wire(ErrorCode::kInvalidRequest));
+  EXPECT_LE(bytes_of(often), once + RepeatRoom::kBytes);
+  // Partition by partition.
+  auto named = told(std::vector<std::string>(90, "large"), false);
+  for (const auto& topic : named->groups[0].topics) EXPECT_EQ(topic.partitions.at(0).error_code, 0);
+  ASSERT_EQ(named->groups[89].topics.size(), 20u);
+  for (const auto& topic : named->groups[89].topics) EXPECT_EQ(topic.partitions.at(0).error_code, wire(ErrorCode::kInvalidRequest));
+  EXPECT_LE(bytes_of(named), once + RepeatRoom::kBytes);
+  // One partition, again and again.
+  OffsetFetchRequest one;
+  auto& group = one.groups.emplace_back();
+  group.group_id = "large";
+  auto& topic = group.topics->emplace_back();
+  topic.name = "t0";
+  topic.partition_indexes.assign(90, 0);
+  EXPECT_LE(bytes_of(call(&GroupCoordinator::fetch_offsets, std::move(one), int16_t{9})), note.size() + RepeatRoom::kBytes);
 }
 
 TEST_F(GroupOffsetsApi, OnlyMembersOfTheGenerationCommitWhileThereAreMembers) {

@@ -137,5 +137,28 @@ TEST_F(GroupLife, WhatMembersTakeInMemoryIsBounded) {
   EXPECT_EQ(flood([](int) { return std::string("one"); }), ErrorCode::kGroupMaxSizeReached) << "there is room again";
 }
 
+// Its state is one record: what no batch of its log has room for can never be stored, and its leader would be told it all the same.
+TEST_F(GroupLife, AGroupHoldsNoMoreThanItsLogCouldTake) {
+  auto flood = [&] {
+    int taken = 0;
+    while (taken < 1'000 && join("", 9)->error_code == wire(ErrorCode::kMemberIdRequired)) ++taken;
+    return taken;
+  };
+  log.batch_limit = 2'000;
+  EXPECT_LT(flood(), 40);
+  EXPECT_EQ(join("", 9)->error_code, wire(ErrorCode::kGroupMaxSizeReached));
+  log.batch_limit = 10'000;  // the topic's config changes
+  const int more = flood();
+  EXPECT_GT(more, 80);
+  EXPECT_LT(more, 160);
+  groups.reset();
+  config.offsets_codec = 4;
+  make();
+  lead();
+  EXPECT_GT(flood(), 2 * more) << "compressed";
+  log.batch_limit = INT32_MAX;
+  EXPECT_EQ(flood(), 1'000);
+}
+
 }  // namespace
 }  // namespace odradek::coordinator

@@ -7,7 +7,10 @@
 namespace odradek::coordinator {
 namespace {
 
-constexpr auto kHighWatermarkPoll = std::chrono::milliseconds(10);  // only while a loaded shard waits for its followers
+// While a loaded shard waits for its followers it looks after these pauses: an eighth of the time that it has waited.
+constexpr int64_t kShortestLookMs = 10;
+constexpr int64_t kLongestLookMs = 1'000;
+constexpr int64_t kSayItWaitsMs = 5'000;
 constexpr int64_t kFirstRetryMs = 1'000;
 constexpr int64_t kLongestRetryMs = 30'000;
 
@@ -18,7 +21,7 @@ GroupPartitions::GroupPartitions(base::Runtime& runtime, LogAccess& log, std::fu
       log_(log),
       partition_count_(std::move(partition_count)),
       config_(config),
-      work_(runtime.make_executor("group", 1)),
+      work_(runtime.make_executor("group", 2)),
       loaders_(runtime.make_executor("group-load", std::max(config.load_threads, 1))) {}
 
 GroupPartitions::~GroupPartitions() {
@@ -80,14 +83,14 @@ int32_t GroupPartitions::partition_for(std::string_view group_id) const {
 void GroupPartitions::lead(int32_t partition, LeaderEpoch epoch, bool log_is_ready) {
   SlotPtr slot = find_or_make(partition);
   Strand& strand = *slot->strand;
-  strand.run([this, slot = std::move(slot), epoch, log_is_ready] { begin_load(slot, epoch, log_is_ready); });
+  strand.post([this, slot = std::move(slot), epoch, log_is_ready] { begin_load(slot, epoch, log_is_ready); });
 }
 
 void GroupPartitions::lose(int32_t partition, LeaderEpoch epoch) {
   SlotPtr slot = find(partition);
   if (!slot) return;
   Strand& strand = *slot->strand;
-  strand.run([this, slot = std::move(slot), epoch] {
+  strand.post([this, slot = std::move(slot), epoch] {
     if (epoch != kNoLeaderEpoch && epoch < slot->epoch) return;
     // A partition that was stopped may come back as a new one, whose epochs start again.
     slot->epoch = epoch == kNoLeaderEpoch ? kNoLeaderEpoch : std::max(slot->epoch, epoch);
@@ -121,6 +124,7 @@ void GroupPartitions::begin_load(const SlotPtr& slot, LeaderEpoch epoch, bool lo
   slot->awaits_log = !log_is_ready;
   slot->cancelled = std::make_shared<std::atomic<bool>>(false);
   slot->load_began_ms = runtime_.clock().monotonic_ms();
+  slot->waits_since_ms = -1;
   if (log_is_ready) load(slot, epoch, slot->cancelled, kFirstRetryMs);
 }
 
@@ -152,7 +156,20 @@ void GroupPartitions::finish_load(const SlotPtr& slot, LeaderEpoch epoch, std::s
   }
   if (bounds->high_watermark < (*state)->end) {
     // What was read may still be lost with this leader: nobody may see it before the high watermark has passed it.
-    later(slot, kHighWatermarkPoll, [this, slot, epoch, cancelled = std::move(cancelled), retry_ms, state = std::move(state)]() mutable {
+    const int64_t now_ms = runtime_.clock().monotonic_ms();
+    if (slot->waits_since_ms < 0) {
+      slot->waits_since_ms = now_ms;
+      slot->wait_is_said = false;
+    }
+    const int64_t waited_ms = now_ms - slot->waits_since_ms;
+    if (waited_ms >= kSayItWaitsMs && !std::exchange(slot->wait_is_said, true)) {
+      log::warn("group",
+                "{}: its groups are loaded but cannot be served: they were read up to offset {}, and the high watermark has stood at or below "
+                "{} for {} ms. It moves on when all in-sync replicas have the rest and are as many as min.insync.replicas asks for",
+                slot->tp.to_string(), (*state)->end.value, bounds->high_watermark.value, waited_ms);
+    }
+    const std::chrono::milliseconds pause(std::clamp(waited_ms / 8, kShortestLookMs, kLongestLookMs));
+    later(slot, pause, [this, slot, epoch, cancelled = std::move(cancelled), retry_ms, state = std::move(state)]() mutable {
       finish_load(slot, epoch, std::move(cancelled), retry_ms, std::move(state));
     });
     return;

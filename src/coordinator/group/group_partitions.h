@@ -1,7 +1,8 @@
 // The partitions of __consumer_offsets that this broker leads: finds the shard of a group, loads it when leadership comes, drops it when
 // it goes. A load that fails is tried again with growing pauses; a loaded shard is seen when the high watermark has passed what was
-// read.
-// Threads: any call on any; "group" runs what has no thread of its own (timers, commits by followers, retention), "group-load-N" read.
+// read; a long wait for that is said once.
+// Threads: any call on any; "group-N" run what has no thread of its own (timers, commits by followers, leadership, retention) and what
+// is left of a busy strand's turn, "group-load-N" read.
 #pragma once
 
 #include <atomic>
@@ -42,6 +43,8 @@ class GroupPartitions {
     // Of `epoch`, asked by the loading thread between reads; set when the load is given up.
     std::shared_ptr<std::atomic<bool>> cancelled;
     int64_t load_began_ms = 0;
+    int64_t waits_since_ms = -1;  // loaded since, but not committed; -1: not so
+    bool wait_is_said = false;
     std::shared_ptr<GroupShard> shard;  // set: this broker leads and everything is loaded
   };
   using SlotPtr = std::shared_ptr<Slot>;  // shared: loads and requests on their way hold theirs
@@ -76,6 +79,7 @@ class GroupPartitions {
     });
   }
 
+  // Both return before anything has changed, for the caller may hold locks; calls that come later find it done.
   // `log_is_ready`: else the same epoch comes again when it is.
   void lead(int32_t partition, LeaderEpoch epoch, bool log_is_ready);
   // kNoLeaderEpoch: the partition was stopped.

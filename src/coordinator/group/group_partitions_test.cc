@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/log_listener.h"
 #include "coordinator/group/group_coordinator_test_util.h"
 
 namespace odradek::coordinator {
@@ -16,7 +17,8 @@ TEST_F(GroupLoading, MeanwhileEachApiSaysSoInItsOwnWay) {
   groups->on_follower(tp, {1});
   log.leader_epoch = {1};
   log.take_leadership();
-  groups->on_leader(tp, log.leader_epoch);  // nothing has run yet
+  groups->on_loading(tp, log.leader_epoch);
+  runtime.run_until_idle();
 
   auto unrun = [&](auto method, auto request, auto&& check) {
     bool answered = false;
@@ -48,9 +50,29 @@ TEST_F(GroupLoading, MeanwhileEachApiSaysSoInItsOwnWay) {
   unrun(&GroupCoordinator::describe_groups, describe_request, [&](DescribeGroupsResponse r) { EXPECT_EQ(r.groups.at(0).error_code, loading); });
   unrun(&GroupCoordinator::list_groups, ListGroupsRequest{}, [&](ListGroupsResponse r) { EXPECT_EQ(r.error_code, loading); });
 
+  groups->on_leader(tp, log.leader_epoch);
   runtime.run_until_idle();
   EXPECT_EQ(heartbeat(member, 1), 0);
   EXPECT_EQ(list()->error_code, 0);
+}
+
+// Who brings the news holds the lock of all partitions: neither a load begins nor an answer leaves on its thread.
+TEST_F(GroupLoading, NewsOfLeadershipLeavesTheWorkToOthers) {
+  stable_member();
+  auto waits = join("", 3);
+  ASSERT_FALSE(waits.answered());
+  groups->on_follower(tp, {7});
+  EXPECT_FALSE(waits.answered());
+  bool answered = false;
+  OffsetFetchRequest request;
+  request.group_id = "g";
+  groups->fetch_offsets(std::move(request), ClientInfo{"c", "/h", 7}, [&](OffsetFetchResponse response) {
+    answered = true;
+    EXPECT_EQ(response.error_code, wire(ErrorCode::kNotCoordinator)) << "but who comes after the news finds it done";
+  });
+  runtime.run_until_idle();
+  EXPECT_TRUE(answered);
+  EXPECT_EQ(waits->error_code, wire(ErrorCode::kNotCoordinator));
 }
 
 TEST_F(GroupLoading, OldFetchVersionsCarryTheErrorInEachPartition) {
@@ -74,6 +96,43 @@ TEST_F(GroupLoading, EndsWhenTheHighWatermarkHasPassedWhatWasRead) {
   EXPECT_EQ(fetch({{"t"}})->error_code, wire(ErrorCode::kCoordinatorLoadInProgress));
   log.commit_all();
   runtime.advance(10);
+  EXPECT_EQ(offset_of("t"), 1);
+}
+
+// Too few replicas are in sync, and it may stay so for hours.
+TEST_F(GroupLoading, ALongWaitForTheHighWatermarkIsSaidOnceAndLooksSeldom) {
+  commit("t", 1);
+  log.lose_leadership(false);
+  groups->on_follower(tp, {1});
+  log.leader_epoch = {2};
+  log.leads = true;
+  log.commit_to({0});
+  int said = 0;
+  std::string line;
+  log::set_listener([&](std::string_view logger, log::Level level, std::string_view text) {
+    if (logger != "group" || level != log::Level::kWarn) return;
+    ++said;
+    line = text;
+  });
+  groups->on_leader(tp, log.leader_epoch);
+  runtime.advance(2'000);
+  EXPECT_EQ(said, 0) << "as after every change of leader";
+  const int before = log.asked_for_bounds;
+  runtime.advance(60'000);
+  EXPECT_EQ(said, 1);
+  for (const char* part : {"__consumer_offsets-0", "offset 1", "at or below 0", "min.insync.replicas"}) {
+    EXPECT_NE(line.find(part), std::string::npos) << line;
+  }
+  EXPECT_LT(log.asked_for_bounds - before, 100);
+  EXPECT_EQ(fetch({{"t"}})->error_code, wire(ErrorCode::kCoordinatorLoadInProgress));
+  // The next epoch begins anew.
+  log.leader_epoch = {3};
+  groups->on_leader(tp, log.leader_epoch);
+  runtime.advance(10'000);
+  EXPECT_EQ(said, 2);
+  log::set_listener(nullptr);
+  log.commit_all();
+  runtime.advance(1'300);
   EXPECT_EQ(offset_of("t"), 1);
 }
 

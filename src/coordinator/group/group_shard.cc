@@ -14,6 +14,10 @@ namespace {
 
 constexpr size_t kGroupBytes = 1'024;  // about what an empty group takes, beside its name
 constexpr int64_t kSayNoRoomEachMs = 60'000;
+// What the members of a group take in memory for each byte of the record that holds them. Small members take most (a kilobyte each, and
+// each protocol they know, of which one is stored): 11 times; more where the record is compressed.
+constexpr int64_t kHeldPerStoredByte = 16;
+constexpr int64_t kHeldPerCompressedByte = 64;
 
 }  // namespace
 
@@ -222,12 +226,19 @@ void GroupShard::settle(Entry& entry, Answers answers) {
   for (Answer& answer : answers) log_->send_after(stands_on, std::move(answer));
 }
 
+// A group that brings more could never be stored, for its state is one record: it would never be stable.
+int64_t GroupShard::group_limit() {
+  const auto most = log_->max_batch_bytes();
+  if (!most) return config_.group_max_bytes;
+  return std::min(config_.group_max_bytes, int64_t{*most} * (config_.offsets_codec == 0 ? kHeldPerStoredByte : kHeldPerCompressedByte));
+}
+
 ErrorCode GroupShard::room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request) {
   const size_t comes = Group::bytes_of(request) + (entry == nullptr ? kGroupBytes + 3 * group_id.size() : 0);
   const size_t goes = entry == nullptr ? 0 : entry->group.bytes_freed_by(request);
   if (comes <= goes) return ErrorCode::kNone;
   const auto more = static_cast<int64_t>(comes - goes);
-  const bool group_is_full = more + static_cast<int64_t>(entry == nullptr ? 0 : entry->group.held_bytes()) > config_.group_max_bytes;
+  const bool group_is_full = more + static_cast<int64_t>(entry == nullptr ? 0 : entry->group.held_bytes()) > group_limit();
   if (!group_is_full && counts_.held_bytes.load(std::memory_order_relaxed) + more <= config_.membership_max_bytes) return ErrorCode::kNone;
   if (const int64_t now_ms = now().monotonic_ms; no_room_said_ms_ == INT64_MIN || now_ms - no_room_said_ms_ >= kSayNoRoomEachMs) {
     no_room_said_ms_ = now_ms;

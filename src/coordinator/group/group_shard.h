@@ -18,6 +18,7 @@
 #include "coordinator/group/group_counts.h"
 #include "coordinator/group/group_loader.h"
 #include "coordinator/group/offsets.h"
+#include "coordinator/group/repeat_room.h"
 #include "coordinator/group/shard_log.h"
 #include "coordinator/runtime/log_access.h"
 #include "coordinator/runtime/strand.h"
@@ -51,7 +52,8 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   // One result for each member, in order.
   std::vector<ErrorCode> leave(std::string_view group_id, const std::vector<protocol::LeaveGroupRequest::MemberIdentity>& members);
   void commit(protocol::OffsetCommitRequest request, Reply<protocol::OffsetCommitResponse> reply);
-  void fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup request, bool require_stable,
+  // `again`: the request has named the group before. What is told again takes `room`; what finds none gets INVALID_REQUEST.
+  void fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup request, bool require_stable, bool again, RepeatRoom& room,
              Reply<protocol::OffsetFetchResponse::OffsetFetchResponseGroup> reply);
   void describe(std::string_view group_id, Reply<protocol::DescribeGroupsResponse::DescribedGroup> reply);
   std::vector<protocol::ListGroupsResponse::ListedGroup> list() const;
@@ -93,6 +95,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   uint64_t settle_removal(Entry& entry);
   // kNone: there is memory for what the request brings.
   ErrorCode room_for(const Entry* entry, const std::string& group_id, const JoinRequest& request);
+  int64_t group_limit();
   static size_t held_by(const Entry& entry);
   // Brings the counts up to date.
   void count(Entry& entry);

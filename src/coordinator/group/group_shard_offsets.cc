@@ -10,6 +10,9 @@ namespace {
 // One request may name the same partition any number of times, and its group's name stands in each record: no log takes a batch of this size.
 constexpr size_t kMostCommitBytes = size_t{64} << 20;
 
+// About what a partition takes in an answer beside its metadata.
+constexpr int64_t kPartitionBytes = 64;
+
 // Java's String.length() of UTF-8 text.
 size_t utf16_units(std::string_view text) {
   size_t units = 0;
@@ -124,13 +127,13 @@ void GroupShard::commit(protocol::OffsetCommitRequest request, Reply<protocol::O
   });
 }
 
-void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup request, bool require_stable,
+void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup request, bool require_stable, bool again, RepeatRoom& room,
                        Reply<protocol::OffsetFetchResponse::OffsetFetchResponseGroup> reply) {
   protocol::OffsetFetchResponse::OffsetFetchResponseGroup response;
   response.group_id = request.group_id;
   Entry* entry = find(request.group_id);
   Repeats<std::pair<std::string_view, int32_t>> repeats;
-  auto describe_partition = [&](std::string_view topic, int32_t partition, auto& to) {
+  auto describe_partition = [&](std::string_view topic, int32_t partition, auto& to, auto&& may_tell) {
     to.partition_index = partition;
     to.committed_offset = -1;
     to.committed_leader_epoch = -1;
@@ -139,8 +142,7 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
     if (require_stable && entry->offsets.has_pending(topic, partition)) {
       to.error_code = static_cast<int16_t>(ErrorCode::kUnstableOffsetCommit);
     } else if (const CommittedOffset* offset = entry->offsets.find(topic, partition)) {
-      // (A partition without an offset costs no more than its name.)
-      if (repeats.too_often({topic, partition})) {
+      if (!may_tell(*offset)) {
         to.error_code = static_cast<int16_t>(ErrorCode::kInvalidRequest);
         return;
       }
@@ -149,20 +151,40 @@ void GroupShard::fetch(protocol::OffsetFetchRequest::OffsetFetchRequestGroup req
       to.metadata = offset->metadata;
     }
   };
+  auto bytes_of = [](const CommittedOffset& offset) { return kPartitionBytes + static_cast<int64_t>(offset.metadata.size()); };
   if (request.topics) {
     response.topics.reserve(request.topics->size());
     for (auto& topic : *request.topics) {
       auto& to = response.topics.emplace_back();
       to.partitions.resize(topic.partition_indexes.size());
-      for (size_t p = 0; p < to.partitions.size(); ++p) describe_partition(topic.name, topic.partition_indexes[p], to.partitions[p]);
+      for (size_t p = 0; p < to.partitions.size(); ++p) {
+        const int32_t partition = topic.partition_indexes[p];
+        // Asked only of what has an offset: without one, a partition costs no more than its name.
+        describe_partition(topic.name, partition, to.partitions[p], [&](const CommittedOffset& offset) {
+          const size_t times = repeats.count({topic.name, partition});
+          return times <= repeats.kMost && ((!again && times == 1) || room.take(bytes_of(offset)));
+        });
+      }
       to.name = topic.name;  // `repeats` looks at the request's
       to.topic_id = topic.topic_id;
     }
   } else if (entry != nullptr) {
     for (const auto& [topic, partitions] : entry->offsets.topics()) {
+      // The whole group or nothing: the request names none of these.
+      int64_t bytes = static_cast<int64_t>(topic.size());
+      for (const auto& [partition, offset] : partitions) bytes += bytes_of(offset);
+      if (again && !room.take(bytes)) {
+        response.topics.clear();
+        response.error_code = static_cast<int16_t>(ErrorCode::kInvalidRequest);
+        break;
+      }
       auto& to = response.topics.emplace_back();
       to.name = topic;
-      for (const auto& [partition, offset] : partitions) describe_partition(topic, partition, to.partitions.emplace_back());
+      to.partitions.resize(partitions.size());
+      size_t p = 0;
+      for (const auto& [partition, offset] : partitions) {
+        describe_partition(topic, partition, to.partitions[p++], [](const CommittedOffset&) { return true; });
+      }
     }
   }
   const uint64_t stands_on = entry != nullptr ? entry->last_append : last_removal_;

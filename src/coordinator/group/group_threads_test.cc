@@ -43,6 +43,10 @@ class LockedLog : public LogAccess {
     base::MutexLock lock(mutex);
     return log.bounds(tp, epoch);
   }
+  std::optional<int32_t> max_batch_bytes(const TopicPartition& tp) override {
+    base::MutexLock lock(mutex);
+    return log.max_batch_bytes(tp);
+  }
   Result<Bytes> read(const TopicPartition& tp, LeaderEpoch epoch, Offset from, int32_t max_bytes) override {
     base::MutexLock lock(mutex);
     return log.read(tp, epoch, from, max_bytes);

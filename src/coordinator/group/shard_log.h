@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -27,6 +28,7 @@ class ShardLog : public std::enable_shared_from_this<ShardLog> {
   record::BatchBuilder new_batch() const;
   // Appends one batch: its number, counted from 1, or why nothing was appended. The first offset of it goes to `first`.
   Result<uint64_t> append(record::BatchBuilder& builder, Offset* first = nullptr);
+  std::optional<int32_t> max_batch_bytes() { return log_.max_batch_bytes(tp_); }
   // The high watermark has passed `append` (0: nothing).
   bool is_committed(uint64_t append) const { return outbox_.is_committed(append); }
   // At once if it has.

@@ -78,6 +78,7 @@ TEST_F(GroupDurability, LostLeadershipAnswersAllWhoWait) {
   runtime.run_until_idle();
   EXPECT_EQ(error_of(committed), wire(ErrorCode::kNotCoordinator));
   groups->on_follower(tp, {1});
+  runtime.run_until_idle();
   EXPECT_EQ(rebalancing->error_code, wire(ErrorCode::kNotCoordinator));
   EXPECT_EQ(error_of(commit("t", 6)), wire(ErrorCode::kNotCoordinator));
   EXPECT_EQ(join()->error_code, wire(ErrorCode::kNotCoordinator));

@@ -23,6 +23,8 @@ class FakeLog : public LogAccess {
   std::optional<ErrorCode> refuse_append;    // before anything is written
   std::optional<ErrorCode> refuse_read;
   int32_t read_limit = INT32_MAX;            // bytes a read
+  int asked_for_bounds = 0;
+  int32_t batch_limit = INT32_MAX;           // told, not kept
   std::vector<Bytes> batches;                // as they stand in the log
 
   Offset end() const { return end_; }
@@ -89,9 +91,11 @@ class FakeLog : public LogAccess {
     return first;
   }
   Result<LogBounds> bounds(const TopicPartition& tp, LeaderEpoch epoch) override {
+    ++asked_for_bounds;
     if (auto error = check(tp, epoch)) return fail(*error);
     return LogBounds{{0}, high_watermark_, end_};
   }
+  std::optional<int32_t> max_batch_bytes(const TopicPartition&) override { return leads ? std::optional(batch_limit) : std::nullopt; }
   Result<Bytes> read(const TopicPartition& tp, LeaderEpoch epoch, Offset from, int32_t max_bytes) override {
     if (auto error = check(tp, epoch)) return fail(*error);
     if (refuse_read) return fail(*refuse_read, "refused by the test");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/function.h"
@@ -31,6 +32,9 @@ class LogAccess {
 
   // Errors: kNotLeaderOrFollower (or an epoch error) when this broker does not lead `tp` in `epoch`.
   virtual Result<LogBounds> bounds(const TopicPartition& tp, LeaderEpoch epoch) = 0;
+
+  // The largest batch that append() takes now: max.message.bytes of the topic. nullopt: this broker does not lead `tp`.
+  virtual std::optional<int32_t> max_batch_bytes(const TopicPartition& tp) = 0;
 
   // Whole batches from the one that holds `from`, up to `max_bytes` (the first one whole even if larger), up to the log end. Empty
   // at the end. Blocks on the disk: only for loading threads. Errors: as bounds(), kOffsetOutOfRange, kKafkaStorageError.

@@ -20,6 +20,13 @@ Result<LogBounds> ReplicaLogAccess::bounds(const TopicPartition& tp, LeaderEpoch
   return LogBounds{log->log_start_offset(), (*partition)->high_watermark(), log->log_end_offset()};
 }
 
+std::optional<int32_t> ReplicaLogAccess::max_batch_bytes(const TopicPartition& tp) {
+  auto partition = replicas_.leader_or_error(tp, kNoLeaderEpoch);
+  auto log = partition ? (*partition)->log() : nullptr;
+  if (!log) return std::nullopt;
+  return log->config()->max_message_bytes;
+}
+
 Result<Bytes> ReplicaLogAccess::read(const TopicPartition& tp, LeaderEpoch epoch, Offset from, int32_t max_bytes) {
   auto partition = replicas_.leader_or_error(tp, epoch);
   if (!partition) return fail(std::move(partition.error()));

@@ -15,6 +15,7 @@ class ReplicaLogAccess : public LogAccess {
 
   Result<Offset> append(const TopicPartition& tp, LeaderEpoch epoch, Bytes batch, UniqueFunction<void(ErrorCode)> committed) override;
   Result<LogBounds> bounds(const TopicPartition& tp, LeaderEpoch epoch) override;
+  std::optional<int32_t> max_batch_bytes(const TopicPartition& tp) override;
   Result<Bytes> read(const TopicPartition& tp, LeaderEpoch epoch, Offset from, int32_t max_bytes) override;
 
  private:
