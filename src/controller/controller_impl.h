@@ -147,6 +147,11 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   // --- reassignment (reassignment.cc) -----------------------------------------------------------------------------------------------------
   Async<void> handle_alter_reassignments(protocol::AlterPartitionReassignmentsRequest request, Reply<protocol::AlterPartitionReassignmentsResponse> reply);
   Async<ErrorCode> start_reassignment(TopicPartition tp, std::optional<std::vector<BrokerId>> targets);
+  // Whether one of its targets is not in sync yet.
+  bool is_catching_up(const PartitionRecord& record) const;
+  // What a new controller does with those that are under way: a new leader epoch, unless it has written one already. The former one may have
+  // written the set of replicas and no state (a 3.9 broker does so in this order): in their old epoch leaders do not take a new set.
+  Async<void> resume_reassignments();
   // Goes on with it if all targets are in sync.
   Async<void> advance_reassignment(TopicPartition tp);
   Async<bool> write_assignment(std::string topic);
