@@ -111,6 +111,41 @@ TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
   EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
 }
 
+// Of the removals under way some are lost with the connection and repeated after the others: a parent must not go, nor the deletion be
+// forgotten, before its children are gone.
+TEST_F(ControllerTest, DeletesTheWholeTopicAlthoughTheConnectionIsLostMeanwhile) {
+  int losses = 0;
+  wrap_ = [&](auto store) {  // each write of a controller begins with the check of its epoch
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller_epoch", metadata::StoreError::kConnectionLoss, losses);
+  };
+  start(0);
+  create(assigned("a", {{0}, {0}}));
+  broker(0).answers = false;
+  erase("a");
+  losses = 2;
+  broker(0).answers = true;
+  for (Task& answer : std::exchange(broker(0).kept, {})) answer();
+  runtime_.advance(1000);
+  EXPECT_EQ(losses, 0);
+  for (const char* path : {"/brokers/topics/a", "/config/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+  EXPECT_EQ(create(assigned("a", {{0}})).error, ErrorCode::kNone);
+}
+
+TEST_F(ControllerTest, ADeletionThatFailedIsTriedAgain) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  start(0);
+  create(assigned("a", {{0}}));
+  refuse_ = [](const metadata::StoreOp& op) { return op.path == "/brokers/topics/a"; };
+  erase("a");
+  ASSERT_NE(data_of("/brokers/topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/admin/delete_topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/config/topics/a"), "NO_NODE");
+  refuse_ = nullptr;
+  create(assigned("b", {{0}}));
+  erase("b");
+  for (const char* path : {"/brokers/topics/a", "/config/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+}
+
 TEST_F(ControllerTest, CreatesInternalTopicsWithAsManyReplicasAsThereAreBrokers) {
   start(0);
   std::vector<ErrorCode> results;
