@@ -116,6 +116,14 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       for (TopicCreated& result : results) refuse(result, metadata::to_error(existing.error(), "list topics"));
       co_return results;
     }
+    // After the topics: one that has just gone may have left its marker, with which the controller ends what it began.
+    auto doomed = co_await tree.children(paths::kDeleteTopics);
+    if (!doomed && doomed.error() != StoreError::kNoNode) {
+      for (TopicCreated& result : results) refuse(result, metadata::to_error(doomed.error(), "list deletions"));
+      co_return results;
+    }
+    std::set<std::string> marked;
+    if (doomed) marked.insert(doomed->names.begin(), doomed->names.end());
     std::set<std::string> names;
     std::map<std::string, std::string> by_collision_form;
     if (existing) {
@@ -135,6 +143,8 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         refuse(result, ErrorCode::kInvalidRequest, fmt::format("Creation of internal topic {} is prohibited.", topic.name));
       } else if (names.contains(topic.name)) {
         refuse(result, ErrorCode::kTopicAlreadyExists, fmt::format("Topic '{}' already exists.", topic.name));
+      } else if (marked.contains(topic.name)) {
+        refuse(result, ErrorCode::kTopicAlreadyExists, fmt::format("Topic '{}' is marked for deletion.", topic.name));
       } else if (auto other = by_collision_form.find(collision_form(topic.name)); other != by_collision_form.end()) {
         refuse(result, ErrorCode::kInvalidTopicException, fmt::format("Topic '{}' collides with existing topics: {}", topic.name, other->second));
       } else {
@@ -268,6 +278,11 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         refuse(results[i], ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled.");
         continue;
       }
+      // What is no name of a topic may be the path of a node below one: "a/partitions" would mark the topic "a".
+      if (!topic_name_fault(topics[i]).empty()) {
+        results[i].error = ErrorCode::kUnknownTopicOrPartition;
+        continue;
+      }
       auto topic = co_await tree.exists(paths::topic(topics[i]));
       if (!topic) {
         if (topic.error() == StoreError::kNoNode) {
@@ -298,6 +313,10 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
   }
 
   Async<void> enlarge_one(const NewPartitions& wanted, bool validate_only, TopicOutcome& result) {
+    if (!topic_name_fault(wanted.topic).empty()) {  // see delete_all()
+      refuse(result, ErrorCode::kUnknownTopicOrPartition, fmt::format("The topic '{}' does not exist.", wanted.topic));
+      co_return;
+    }
     auto data = co_await tree.get(paths::topic(wanted.topic));
     if (!data) {
       if (data.error() == StoreError::kNoNode) {

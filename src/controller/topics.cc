@@ -106,7 +106,9 @@ Async<void> Controller::Impl::on_topics_changed() {
     // By hand: nothing is left to be told about it.
     log::warn("controller", "topic {} vanished from the tree", topic);
     state.forget_topic(topic);
-    state.deletions.erase(topic);
+    // Its marker would delete the next one of its name.
+    if (state.deletions.erase(topic) != 0) co_await write(StoreOp::remove(paths::delete_topic(topic), kAnyVersion));
+    if (!in_office()) co_return;
   }
   if (came.empty()) co_return;
   bool read = co_await read_topics(came);

@@ -111,6 +111,32 @@ TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
   EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
 }
 
+// The names of requests are those of topics, not paths: "a/partitions" is a node below "a".
+TEST_F(ControllerTest, TakesNoPathForATopic) {
+  start(0);
+  create(assigned("a", {{0}}));
+  for (const char* name : {"a/partitions", "a/partitions/0/state", "", ".", "..", "a/"}) {
+    EXPECT_EQ(erase(name).error, ErrorCode::kUnknownTopicOrPartition) << name;
+    EXPECT_EQ(enlarge(name, 2).error, ErrorCode::kUnknownTopicOrPartition) << name;
+  }
+  EXPECT_EQ(data_of("/admin/delete_topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/brokers/topics/a"), "NO_NODE");
+}
+
+// The topic's node goes first: what is created under its marker would be deleted, or lose its configs.
+TEST_F(ControllerTest, CreatesNoTopicThatIsMarkedForDeletion) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  start(0);
+  create(assigned("a", {{0}}));
+  refuse_ = [](const metadata::StoreOp& op) { return op.path == "/admin/delete_topics/a"; };
+  erase("a");
+  ASSERT_EQ(data_of("/brokers/topics/a"), "NO_NODE");
+  ASSERT_NE(data_of("/admin/delete_topics/a"), "NO_NODE");
+  auto made = create(assigned("a", {{0}}));
+  EXPECT_EQ(made.error, ErrorCode::kTopicAlreadyExists);
+  EXPECT_EQ(made.message, "Topic 'a' is marked for deletion.");
+}
+
 // Of the removals under way some are lost with the connection and repeated after the others: a parent must not go, nor the deletion be
 // forgotten, before its children are gone.
 TEST_F(ControllerTest, DeletesTheWholeTopicAlthoughTheConnectionIsLostMeanwhile) {
