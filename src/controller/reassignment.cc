@@ -1,6 +1,7 @@
 // Replicas move: targets join, catch up, take over; the others leave. Source: interbroker.md §11, behaviours.md §13 (KIP-455).
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/log.h"
 #include "controller/controller_impl.h"
@@ -276,17 +277,25 @@ protocol::ListPartitionReassignmentsResponse Controller::Impl::list_reassignment
     response.error_message = "This is not the correct controller for this cluster.";
     return response;
   }
-  std::vector<TopicPartition> asked;
+  std::set<TopicPartition> moving;  // each once, however often it is named
   if (request.topics) {
     for (const auto& topic : *request.topics) {
-      for (int32_t index : topic.partition_indexes) asked.push_back({topic.name, index});
+      auto known = state.topics.find(topic.name);
+      if (known == state.topics.end()) continue;
+      for (int32_t index : topic.partition_indexes) {
+        auto partition = known->second.partitions.find(index);
+        if (partition != known->second.partitions.end() && partition->second.is_reassigning()) moving.insert({topic.name, index});
+      }
     }
   } else {
-    asked = state.all_partitions();
+    for (const auto& [name, topic] : state.topics) {
+      for (const auto& [index, record] : topic.partitions) {
+        if (record.is_reassigning()) moving.insert({name, index});
+      }
+    }
   }
-  for (const TopicPartition& tp : asked) {
+  for (const TopicPartition& tp : moving) {
     const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || !record->is_reassigning()) continue;
     if (response.topics.empty() || response.topics.back().name != tp.topic) response.topics.emplace_back().name = tp.topic;
     auto& one = response.topics.back().partitions.emplace_back();
     one.partition_index = tp.partition;

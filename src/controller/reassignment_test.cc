@@ -207,6 +207,25 @@ TEST_F(ControllerTest, AControllerThatGoesWhileItChangesAMoveLeavesAnEpochForThe
   EXPECT_FALSE(leader_epochs().contains(known)) << all_heard(1);
 }
 
+TEST_F(ControllerTest, ListsAMoveOnceHoweverOftenItIsAskedFor) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}, {1, 2}}));
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  protocol::ListPartitionReassignmentsRequest request;
+  auto& topics = request.topics.emplace();
+  for (int i = 0; i < 3; ++i) {
+    auto& topic = topics.emplace_back();
+    topic.name = i == 1 ? "none" : "b";
+    topic.partition_indexes = {1, 0, 0, 7, 0};
+  }
+  std::optional<protocol::ListPartitionReassignmentsResponse> list;
+  active().list_partition_reassignments(request, [&](protocol::ListPartitionReassignmentsResponse answer) { list = std::move(answer); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(list);
+  ASSERT_EQ(list->topics.size(), 1u);
+  EXPECT_EQ(list->topics[0].partitions.size(), 1u);
+}
+
 TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("b", {{1, 2}}));

@@ -40,6 +40,9 @@ Outcome& refuse(Outcome& outcome, const Error& error) {
 
 // No node of the tree names more partitions than this, and no request may make the broker hold more.
 constexpr int64_t kMaxPartitions = 100'000;
+// After so much, counted in partitions, other tasks of the executor have their turn. A topic costs as much as some partitions.
+constexpr size_t kWorkOfATurn = 10'000;
+constexpr size_t kWorkOfATopic = 100;
 
 std::string join(const std::vector<BrokerId>& brokers) {
   std::string text;
@@ -100,6 +103,11 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
     running = false;
   }
 
+  Async<void> let_others() {
+    auto later = [this](UniqueFunction<void(bool)> go_on) { executor.post([go_on = std::move(go_on)]() mutable { go_on(true); }); };
+    co_await metadata::callback<bool>(std::move(later));
+  }
+
   std::vector<BrokerRack> live_brokers() const {
     std::vector<BrokerRack> brokers;
     auto now = image.current();
@@ -132,9 +140,15 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         names.insert(std::move(name));
       }
     }
+    size_t work = 0;
     for (size_t i = 0; i < topics.size(); ++i) {
       const NewTopic& topic = topics[i];
       TopicCreated& result = results[i];
+      // What is refused or only checked waits for nothing: others get their turn all the same.
+      if (work > kWorkOfATurn) {
+        work = 0;
+        co_await let_others();
+      }
       if (count[topic.name] > 1) {
         refuse(result, ErrorCode::kInvalidRequest, "Found multiple entries for this topic.");
       } else if (std::string fault = topic_name_fault(topic.name); !fault.empty()) {
@@ -154,6 +168,7 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
           by_collision_form[collision_form(topic.name)] = topic.name;
         }
       }
+      work += kWorkOfATopic + static_cast<size_t>(std::max(result.partitions, 0));
     }
     co_return results;
   }

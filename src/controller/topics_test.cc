@@ -65,6 +65,30 @@ TEST_F(ControllerTest, RefusesTopicsAsKafkaDoes) {
   EXPECT_EQ(data_of("/config/topics/x"), "NO_NODE");
 }
 
+TEST_F(ControllerTest, OthersHaveTheirTurnWhileManyTopicsAreChecked) {
+  start(0);
+  auto turns_during = [&](int topics) {
+    std::vector<NewTopic> all;
+    for (int i = 0; i < topics; ++i) all.push_back(assigned(fmt::format("t{}", i), {{0}}));
+    bool done = false;
+    int turns = 0;
+    std::function<void()> turn = [&] {
+      if (done) return;
+      ++turns;
+      executor_->post([&] { turn(); });
+    };
+    broker(0).admin.create_topics(std::move(all), true, [&](std::vector<TopicCreated> results) {
+      done = true;
+      for (const TopicCreated& result : results) EXPECT_EQ(result.error, ErrorCode::kNone) << result.message;
+    });
+    turn();
+    runtime_.run_until_idle();
+    EXPECT_TRUE(done);
+    return turns;
+  };
+  EXPECT_GE(turns_during(1000), turns_during(1) + 5);
+}
+
 TEST_F(ControllerTest, AddsPartitionsAndTellsOnlyThoseThatAreNew) {
   start(0);
   create(assigned("a", {{0}}));
