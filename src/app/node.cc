@@ -35,6 +35,10 @@
 
 namespace odradek::app {
 
+namespace {
+constexpr const char* kUncleanElection = "unclean.leader.election.enable";
+}  // namespace
+
 // In the order of making; destroyed in the reverse order.
 struct Node::Parts {
   Parts(base::Runtime& r, Waiter& w, net::Links& l, std::shared_ptr<const config::BrokerConfig> c)
@@ -83,9 +87,8 @@ struct Node::Parts {
   }
   // Asked for each partition when this broker becomes the controller: cheap where the topic says nothing of its own.
   bool unclean_election(std::string_view topic) const {
-    constexpr const char* kKey = "unclean.leader.election.enable";
     auto overrides = config_store->topic(topic);
-    return overrides && overrides->contains(kKey) ? topic_config(topic).get_bool(kKey) : config.current()->get_bool(kKey);
+    return overrides && overrides->contains(kUncleanElection) ? topic_config(topic).get_bool(kUncleanElection) : config.current()->get_bool(kUncleanElection);
   }
 
   Result<std::string> identify();
@@ -312,8 +315,9 @@ void Node::Parts::follow_config_changes() {
     if (auto now = config_store->find(entity)) follow(entity, *now);
   }
   config_store->subscribe(follow);
-  config.subscribe([this](const config::BrokerConfig&, const config::BrokerConfig& now) {
+  config.subscribe([this](const config::BrokerConfig& before, const config::BrokerConfig& now) {
     renew_log_configs();
+    if (controller && !before.get_bool(kUncleanElection) && now.get_bool(kUncleanElection)) controller->on_unclean_election_enabled("");
     if (replicas) {
       replicas->set_fetcher_count(now.get_int("num.replica.fetchers"));
       set_replication_limits(now, replicas->quotas());

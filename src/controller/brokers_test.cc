@@ -81,6 +81,28 @@ TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {
   EXPECT_EQ(broker(0).image.current()->find_partition("alone", 0)->leader, BrokerId{1});
 }
 
+// Who is behind takes over when the leader has gone, not when it is about to go.
+TEST_F(ControllerTest, AShutdownElectsNobodyWhoIsNotInSync) {
+  unclean_ = true;
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("a", {{1, 2}}));
+  ASSERT_EQ(alter_isr(1, "a", {1}, 0, 0).error_code, 0);
+  forget();
+  protocol::ControlledShutdownRequest request;
+  request.broker_id = 1;
+  request.broker_epoch = broker(1).epoch;
+  std::optional<protocol::ControlledShutdownResponse> response;
+  active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { response = std::move(answer); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(response);
+  ASSERT_EQ(response->remaining_partitions.size(), 1u);
+  EXPECT_EQ(response->remaining_partitions[0].topic_name, "a");
+  EXPECT_EQ(broker(0).image.current()->find_partition("a", 0)->leader, BrokerId{1});
+  EXPECT_FALSE(heard(2, "LI a-0 L2 e1 pe2 isr[2] rep[1,2] recov")) << all_heard(2);
+  kill(1);
+  EXPECT_TRUE(heard(2, "LI a-0 L2 e1 pe2 isr[2] rep[1,2] recov")) << all_heard(2);
+}
+
 // A client that asked another broker just after the stop was told of a leader that was not there any more.
 TEST_F(ControllerTest, ABrokerShutsDownWhenTheOthersHaveHeardOfIt) {
   for (int32_t id : {0, 1, 2}) start(id);

@@ -77,7 +77,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
     metadata::Stat stat;
     explicit operator bool() const { return error == metadata::StoreError::kNone; }
   };
-  // Each on its own, in order of effect.
+  // Each on its own. None may need another: see TreeClient::multi_all().
   Async<std::vector<Write>> write_all(std::vector<metadata::StoreOp> ops);
   // The same for operations of which none needs another: many in one multi, those of a multi that was refused each on its own.
   Async<std::vector<Write>> write_together(std::vector<metadata::StoreOp> ops);
@@ -142,11 +142,18 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   Async<void> on_deletions_changed();
   Async<void> resume_deletions();
   Async<void> finish_deletion(std::string topic);
+  // None of them below another. False: one is still there, or the office is lost.
+  Async<bool> remove_nodes(std::vector<std::string> nodes);
   Async<void> on_stop_replica_answer(BrokerId from, std::vector<std::pair<TopicPartition, ErrorCode>> errors);
 
   // --- reassignment (reassignment.cc) -----------------------------------------------------------------------------------------------------
   Async<void> handle_alter_reassignments(protocol::AlterPartitionReassignmentsRequest request, Reply<protocol::AlterPartitionReassignmentsResponse> reply);
   Async<ErrorCode> start_reassignment(TopicPartition tp, std::optional<std::vector<BrokerId>> targets);
+  // Whether one of its targets is not in sync yet.
+  bool is_catching_up(const PartitionRecord& record) const;
+  // What a new controller does with those that are under way: a new leader epoch, unless it has written one already. The former one may have
+  // written the set of replicas and no state (a 3.9 broker does so in this order): in their old epoch leaders do not take a new set.
+  Async<void> resume_reassignments();
   // Goes on with it if all targets are in sync.
   Async<void> advance_reassignment(TopicPartition tp);
   Async<bool> write_assignment(std::string topic);

@@ -168,6 +168,8 @@ Async<void> Controller::Impl::take_office() {
     log::error("controller", "{} has no leader: none of its live replicas is known to have everything that was acknowledged; `odradek elect unclean --topic {}:{}` "
                "makes one of them the leader as it is", tp.to_string(), tp.topic, tp.partition);
   }
+  co_await resume_reassignments();
+  if (!in_office()) co_return;
   // Everything that stands, so that brokers hear what they may have missed.
   RequestBatch all;
   std::vector<TopicPartition> without_state;
@@ -177,6 +179,11 @@ Async<void> Controller::Impl::take_office() {
     if (record->has_state) {
       if (record->controller_epoch == state.epoch && settled.contains(tp)) continue;  // written a moment ago, and told
       all.leader_and_isr_to_replicas(state, tp);
+      if (is_catching_up(*record)) {
+        for (BrokerId broker : record->adding) {
+          if (state.live.contains(broker) && !contains(record->isr, broker)) all.leader_and_isr(broker, tp, true);
+        }
+      }
       all.update_metadata(tp);
     } else if (!state.is_deleting(tp.topic)) {
       without_state.push_back(tp);

@@ -105,11 +105,11 @@ Async<void> Controller::Impl::settle_partitions(std::vector<TopicPartition> part
     if (record == nullptr || !record->has_state || state.is_deletion_begun(tp.topic)) continue;
     // The list of offline replicas changed, whatever becomes of leader and ISR.
     batch.update_metadata(tp);
-    Leadership next = elect_among_online(*record, online_for(tp), options.unclean_election(tp.topic));
-    if (next == leadership_of(*record)) continue;
-    // A leader that is shutting down keeps what nobody else can take.
-    const bool leader_lives = state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp});
-    if (next.leader == kNoBroker && leader_lives && contains(record->replicas, record->leader)) continue;
+    // A leader that is shutting down keeps what nobody in sync can take: it has everything as long as it lives.
+    const bool leader_lives = state.live.contains(record->leader) && !state.offline_replicas.contains({record->leader, tp}) &&
+                              contains(record->replicas, record->leader);
+    Leadership next = elect_among_online(*record, online_for(tp), !leader_lives && options.unclean_election(tp.topic));
+    if (next == leadership_of(*record) || (next.leader == kNoBroker && leader_lives)) continue;
     note_if_unclean(tp, *record, next);
     changes.push_back({tp, std::move(next)});
   }

@@ -1,6 +1,7 @@
 // Replicas move: targets join, catch up, take over; the others leave. Source: interbroker.md §11, behaviours.md §13 (KIP-455).
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/log.h"
 #include "controller/controller_impl.h"
@@ -80,26 +81,14 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
     log::warn("controller", "{}: its replicas stay as they are: only those that would go are in sync", tp.to_string());
     co_return ErrorCode::kInvalidReplicaAssignment;
   }
-  PartitionRecord before = *record;
-  record->replicas = all;
-  record->adding = without(all, [&](BrokerId broker) { return contains(origin, broker); });
-  record->removing = without(all, [&](BrokerId broker) { return contains(*targets, broker); });
-  std::vector<BrokerId> adding = record->adding;
-  bool written = co_await write_assignment(tp.topic);
-  if (!in_office()) co_return ErrorCode::kNotController;
-  record = state.find(tp);
-  if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
-  if (!written) {
-    *record = before;
-    co_return ErrorCode::kUnknownServerError;
-  }
-  log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), adding.size(), record->removing.size());
-
-  // A new epoch makes the leader take the new set; replicas of a former plan that nobody wants any more leave.
+  // A new epoch makes the leader take the new set; replicas of a former plan that nobody wants any more leave. The epoch is written before
+  // the set: whoever takes office between the two has an epoch to tell that no broker knows, with the set that stands in the tree then.
+  // (The other way round a leader that is told the new set in its old epoch keeps the old one, and those who join never get in sync.)
   Leadership next = leadership_of(*record);
   next.isr = without(next.isr, [&](BrokerId broker) { return contains(given_up, broker); });
   if (contains(given_up, next.leader) || next.isr.empty()) {
     PartitionRecord left = *record;
+    left.replicas = all;
     left.leader = kNoBroker;  // it stays so if nobody in sync is online: not with one that is no replica
     left.isr = next.isr;
     next = elect_among_online(left, online_for(tp), options.unclean_election(tp.topic));
@@ -111,7 +100,28 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   if (!in_office()) co_return ErrorCode::kNotController;
   record = state.find(tp);
   if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
-  if (errors.front() != StoreError::kNone) given_up.clear();  // they may stand in the ISR still
+  if (errors.front() != StoreError::kNone) co_return ErrorCode::kUnknownServerError;
+
+  const PartitionRecord before = *record;
+  record->replicas = all;
+  record->adding = without(all, [&](BrokerId broker) { return contains(origin, broker); });
+  record->removing = without(all, [&](BrokerId broker) { return contains(*targets, broker); });
+  std::vector<BrokerId> adding = record->adding;
+  bool written = co_await write_assignment(tp.topic);
+  if (!in_office()) co_return ErrorCode::kNotController;
+  record = state.find(tp);
+  if (record == nullptr) co_return ErrorCode::kUnknownTopicOrPartition;
+  if (!written) {
+    record->replicas = before.replicas;
+    record->adding = before.adding;
+    record->removing = before.removing;
+    RequestBatch as_before;  // but for the epoch
+    as_before.leader_and_isr_to_replicas(state, tp);
+    as_before.update_metadata(tp);
+    send(as_before);
+    co_return ErrorCode::kUnknownServerError;
+  }
+  log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), adding.size(), record->removing.size());
   RequestBatch batch;
   for (BrokerId broker : record->replicas) {
     if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker));
@@ -123,12 +133,27 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   co_return ErrorCode::kNone;
 }
 
+bool Controller::Impl::is_catching_up(const PartitionRecord& record) const {
+  if (!record.is_reassigning() || !record.has_state) return false;
+  const std::vector<BrokerId> targets = record.target_replicas();
+  return !std::all_of(targets.begin(), targets.end(), [&](BrokerId target) { return contains(record.isr, target); });
+}
+
+Async<void> Controller::Impl::resume_reassignments() {
+  std::vector<StateChange> changes;
+  for (const auto& [name, topic] : state.topics) {
+    for (const auto& [index, record] : topic.partitions) {
+      if (is_catching_up(record) && record.controller_epoch != state.epoch) changes.push_back({{name, index}, leadership_of(record)});
+    }
+  }
+  if (!changes.empty()) co_await write_states(std::move(changes));
+}
+
 Async<void> Controller::Impl::advance_reassignment(TopicPartition tp) {
   PartitionRecord* record = state.find(tp);
   if (record == nullptr || !record->is_reassigning() || !record->has_state || state.is_deletion_begun(tp.topic)) co_return;
+  if (is_catching_up(*record)) co_return;
   std::vector<BrokerId> targets = record->target_replicas();
-  bool all_in_sync = std::all_of(targets.begin(), targets.end(), [&](BrokerId target) { return contains(record->isr, target); });
-  if (!all_in_sync) co_return;
   auto next = elect_for_reassignment(*record, targets, online_for(tp));
   if (!next) co_return;
   if (contains(targets, record->leader) && state.is_online(record->leader, tp)) next->leader = record->leader;
@@ -252,17 +277,25 @@ protocol::ListPartitionReassignmentsResponse Controller::Impl::list_reassignment
     response.error_message = "This is not the correct controller for this cluster.";
     return response;
   }
-  std::vector<TopicPartition> asked;
+  std::set<TopicPartition> moving;  // each once, however often it is named
   if (request.topics) {
     for (const auto& topic : *request.topics) {
-      for (int32_t index : topic.partition_indexes) asked.push_back({topic.name, index});
+      auto known = state.topics.find(topic.name);
+      if (known == state.topics.end()) continue;
+      for (int32_t index : topic.partition_indexes) {
+        auto partition = known->second.partitions.find(index);
+        if (partition != known->second.partitions.end() && partition->second.is_reassigning()) moving.insert({topic.name, index});
+      }
     }
   } else {
-    asked = state.all_partitions();
+    for (const auto& [name, topic] : state.topics) {
+      for (const auto& [index, record] : topic.partitions) {
+        if (record.is_reassigning()) moving.insert({name, index});
+      }
+    }
   }
-  for (const TopicPartition& tp : asked) {
+  for (const TopicPartition& tp : moving) {
     const PartitionRecord* record = state.find(tp);
-    if (record == nullptr || !record->is_reassigning()) continue;
     if (response.topics.empty() || response.topics.back().name != tp.topic) response.topics.emplace_back().name = tp.topic;
     auto& one = response.topics.back().partitions.emplace_back();
     one.partition_index = tp.partition;

@@ -146,6 +146,86 @@ TEST_F(ControllerTest, DoesNotGiveUpAMoveWhoseTargetAloneIsInSync) {
   EXPECT_TRUE(heard(0, "SR b-0 e3 DELETE")) << all_heard(0);
 }
 
+// A 3.9 controller writes the set of replicas, then the state; this one has written the first and gone.
+TEST_F(ControllerTest, AMoveWithoutItsLeaderEpochGoesOnUnderTheNextController) {
+  for (int32_t id : {3, 0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  metadata::TopicNode moving;
+  moving.id = id_of("b");
+  moving.partitions = {{0, {{0}, {2}, {1}}}};
+  moving.adding = {{0, {{0}}}};
+  moving.removing = {{0, {{1}}}};
+  broker(3).store->set("/brokers/topics/b", metadata::encode_topic(moving), metadata::kAnyVersion, [](auto done) { EXPECT_TRUE(done); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(broker(3).controller->is_active());
+  forget();
+  kill(3);
+  EXPECT_TRUE(heard(1, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,2,1] add[0] rem[1]")) << all_heard(1);
+  EXPECT_TRUE(heard(0, "LI b-0 L1 e1 pe1 isr[1,2] rep[0,2,1] add[0] rem[1] NEW")) << all_heard(0);
+  EXPECT_EQ(alter_isr(1, "b", {1, 2, 0}, 1, 1).error_code, 0);
+  EXPECT_TRUE(heard(0, "LI b-0 L0 e2 pe3 isr[1,2,0] rep[0,2]")) << all_heard(0);
+  EXPECT_TRUE(heard(1, "SR b-0 e3 DELETE")) << all_heard(1);
+}
+
+// Neither a beginning nor a cancellation leaves a set of replicas in the tree that the leader would be told in an epoch it knows.
+TEST_F(ControllerTest, AControllerThatGoesWhileItChangesAMoveLeavesAnEpochForTheNext) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  for (int32_t id : {3, 0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}}));
+  int writes = 0;
+  auto goes_at_the_second_write = [&](const metadata::StoreOp& op) {
+    if (op.kind != metadata::StoreOp::Kind::kSet || !op.path.starts_with("/brokers/topics/b") || ++writes != 2) return false;
+    const int32_t epoch = active().epoch();
+    broker(0).store->set("/controller_epoch", metadata::encode_controller_epoch(epoch + 10), metadata::kAnyVersion, [](auto) {});
+    broker(0).store->remove("/controller", metadata::kAnyVersion, [](auto) {});
+    return true;
+  };
+  auto leader_epochs = [&] {
+    std::set<std::string> epochs;
+    for (const std::string& line : broker(1).heard) {
+      if (line.starts_with("LI b-0 L1 ")) epochs.insert(line.substr(10, 2));
+    }
+    return epochs;
+  };
+  forget();
+  refuse_ = goes_at_the_second_write;
+  EXPECT_NE(reassign("b", {0, 2}), ErrorCode::kNone);
+  runtime_.advance(1'000);
+  EXPECT_GE(writes, 2);
+  EXPECT_FALSE(leader_epochs().contains("e0")) << all_heard(1);
+
+  refuse_ = nullptr;
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  const std::string known = *leader_epochs().rbegin();
+  forget();
+  writes = 0;
+  refuse_ = goes_at_the_second_write;
+  EXPECT_NE(reassign("b", {1, 2}), ErrorCode::kNone);
+  runtime_.advance(1'000);
+  EXPECT_GE(writes, 2);
+  ASSERT_FALSE(leader_epochs().empty());
+  EXPECT_FALSE(leader_epochs().contains(known)) << all_heard(1);
+}
+
+TEST_F(ControllerTest, ListsAMoveOnceHoweverOftenItIsAskedFor) {
+  for (int32_t id : {0, 1, 2}) start(id);
+  create(assigned("b", {{1, 2}, {1, 2}}));
+  ASSERT_EQ(reassign("b", {0, 2}), ErrorCode::kNone);
+  protocol::ListPartitionReassignmentsRequest request;
+  auto& topics = request.topics.emplace();
+  for (int i = 0; i < 3; ++i) {
+    auto& topic = topics.emplace_back();
+    topic.name = i == 1 ? "none" : "b";
+    topic.partition_indexes = {1, 0, 0, 7, 0};
+  }
+  std::optional<protocol::ListPartitionReassignmentsResponse> list;
+  active().list_partition_reassignments(request, [&](protocol::ListPartitionReassignmentsResponse answer) { list = std::move(answer); });
+  runtime_.run_until_idle();
+  ASSERT_TRUE(list);
+  ASSERT_EQ(list->topics.size(), 1u);
+  EXPECT_EQ(list->topics[0].partitions.size(), 1u);
+}
+
 TEST_F(ControllerTest, DeletesATopicOnlyWhenItsReplicasHaveMoved) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("b", {{1, 2}}));
@@ -175,15 +255,15 @@ TEST_F(ControllerTest, EndsTheMovesOfATopicThatIsToBeDeleted) {
   forget();
   kill(0);
   ASSERT_FALSE(brokers_.contains(0));
-  EXPECT_TRUE(heard(2, "LI b-0 L2 e1 pe1 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(2);
+  EXPECT_TRUE(heard(2, "LI b-0 L2 e2 pe2 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(2);
   EXPECT_TRUE(heard(3, "UM b-0 L-2 e0 zv0 isr[2,3] off[1]")) << "clients do not see it again: " << all_heard(3);
-  EXPECT_FALSE(heard(2, "UM b-0 L2 e1 zv1 isr[2,3] off[1]")) << all_heard(2);
+  EXPECT_FALSE(heard(2, "UM b-0 L2 e2 zv2 isr[2,3] off[1]")) << all_heard(2);
   start(1);
-  EXPECT_TRUE(heard(1, "LI b-0 L2 e1 pe1 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
+  EXPECT_TRUE(heard(1, "LI b-0 L2 e2 pe2 isr[2,3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
   // Its leader goes, too: who is to catch up needs another.
   kill(2);
-  EXPECT_TRUE(heard(1, "LI b-0 L3 e2 pe2 isr[3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
-  EXPECT_EQ(alter_isr(3, "b", {3, 1}, 2, 2, 0, id).error_code, 0);
+  EXPECT_TRUE(heard(1, "LI b-0 L3 e3 pe3 isr[3] rep[1,3,2] add[1] rem[2]")) << all_heard(1);
+  EXPECT_EQ(alter_isr(3, "b", {3, 1}, 3, 3, 0, id).error_code, 0);
   EXPECT_TRUE(heard(1, "SR b-0 e-2 DELETE")) << all_heard(1);
   for (const char* path : {"/brokers/topics/b", "/admin/delete_topics/b"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
 }

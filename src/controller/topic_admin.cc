@@ -40,6 +40,9 @@ Outcome& refuse(Outcome& outcome, const Error& error) {
 
 // No node of the tree names more partitions than this, and no request may make the broker hold more.
 constexpr int64_t kMaxPartitions = 100'000;
+// After so much, counted in partitions, other tasks of the executor have their turn. A topic costs as much as some partitions.
+constexpr size_t kWorkOfATurn = 10'000;
+constexpr size_t kWorkOfATopic = 100;
 
 std::string join(const std::vector<BrokerId>& brokers) {
   std::string text;
@@ -100,6 +103,11 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
     running = false;
   }
 
+  Async<void> let_others() {
+    auto later = [this](UniqueFunction<void(bool)> go_on) { executor.post([go_on = std::move(go_on)]() mutable { go_on(true); }); };
+    co_await metadata::callback<bool>(std::move(later));
+  }
+
   std::vector<BrokerRack> live_brokers() const {
     std::vector<BrokerRack> brokers;
     auto now = image.current();
@@ -116,6 +124,14 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
       for (TopicCreated& result : results) refuse(result, metadata::to_error(existing.error(), "list topics"));
       co_return results;
     }
+    // After the topics: one that has just gone may have left its marker, with which the controller ends what it began.
+    auto doomed = co_await tree.children(paths::kDeleteTopics);
+    if (!doomed && doomed.error() != StoreError::kNoNode) {
+      for (TopicCreated& result : results) refuse(result, metadata::to_error(doomed.error(), "list deletions"));
+      co_return results;
+    }
+    std::set<std::string> marked;
+    if (doomed) marked.insert(doomed->names.begin(), doomed->names.end());
     std::set<std::string> names;
     std::map<std::string, std::string> by_collision_form;
     if (existing) {
@@ -124,9 +140,15 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         names.insert(std::move(name));
       }
     }
+    size_t work = 0;
     for (size_t i = 0; i < topics.size(); ++i) {
       const NewTopic& topic = topics[i];
       TopicCreated& result = results[i];
+      // What is refused or only checked waits for nothing: others get their turn all the same.
+      if (work > kWorkOfATurn) {
+        work = 0;
+        co_await let_others();
+      }
       if (count[topic.name] > 1) {
         refuse(result, ErrorCode::kInvalidRequest, "Found multiple entries for this topic.");
       } else if (std::string fault = topic_name_fault(topic.name); !fault.empty()) {
@@ -135,6 +157,8 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         refuse(result, ErrorCode::kInvalidRequest, fmt::format("Creation of internal topic {} is prohibited.", topic.name));
       } else if (names.contains(topic.name)) {
         refuse(result, ErrorCode::kTopicAlreadyExists, fmt::format("Topic '{}' already exists.", topic.name));
+      } else if (marked.contains(topic.name)) {
+        refuse(result, ErrorCode::kTopicAlreadyExists, fmt::format("Topic '{}' is marked for deletion.", topic.name));
       } else if (auto other = by_collision_form.find(collision_form(topic.name)); other != by_collision_form.end()) {
         refuse(result, ErrorCode::kInvalidTopicException, fmt::format("Topic '{}' collides with existing topics: {}", topic.name, other->second));
       } else {
@@ -144,6 +168,7 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
           by_collision_form[collision_form(topic.name)] = topic.name;
         }
       }
+      work += kWorkOfATopic + static_cast<size_t>(std::max(result.partitions, 0));
     }
     co_return results;
   }
@@ -268,6 +293,11 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
         refuse(results[i], ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled.");
         continue;
       }
+      // What is no name of a topic may be the path of a node below one: "a/partitions" would mark the topic "a".
+      if (!topic_name_fault(topics[i]).empty()) {
+        results[i].error = ErrorCode::kUnknownTopicOrPartition;
+        continue;
+      }
       auto topic = co_await tree.exists(paths::topic(topics[i]));
       if (!topic) {
         if (topic.error() == StoreError::kNoNode) {
@@ -298,6 +328,10 @@ struct TopicAdmin::Impl : std::enable_shared_from_this<TopicAdmin::Impl> {
   }
 
   Async<void> enlarge_one(const NewPartitions& wanted, bool validate_only, TopicOutcome& result) {
+    if (!topic_name_fault(wanted.topic).empty()) {  // see delete_all()
+      refuse(result, ErrorCode::kUnknownTopicOrPartition, fmt::format("The topic '{}' does not exist.", wanted.topic));
+      co_return;
+    }
     auto data = co_await tree.get(paths::topic(wanted.topic));
     if (!data) {
       if (data.error() == StoreError::kNoNode) {

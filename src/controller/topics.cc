@@ -106,7 +106,9 @@ Async<void> Controller::Impl::on_topics_changed() {
     // By hand: nothing is left to be told about it.
     log::warn("controller", "topic {} vanished from the tree", topic);
     state.forget_topic(topic);
-    state.deletions.erase(topic);
+    // Its marker would delete the next one of its name.
+    if (state.deletions.erase(topic) != 0) co_await write(StoreOp::remove(paths::delete_topic(topic), kAnyVersion));
+    if (!in_office()) co_return;
   }
   if (came.empty()) co_return;
   bool read = co_await read_topics(came);
@@ -242,24 +244,49 @@ Async<void> Controller::Impl::on_stop_replica_answer(BrokerId from, std::vector<
   co_await resume_deletions();
 }
 
-// Every replica is gone: the nodes go, in the order of a 3.9 broker.
+Async<bool> Controller::Impl::remove_nodes(std::vector<std::string> nodes) {
+  std::vector<StoreOp> ops;
+  for (std::string& node : nodes) ops.push_back(StoreOp::remove(node, kAnyVersion));
+  auto writes = co_await write_together(std::move(ops));
+  if (!in_office()) co_return false;
+  bool all = true;
+  for (size_t i = 0; i < writes.size(); ++i) {
+    if (writes[i] || writes[i].error == StoreError::kNoNode) continue;
+    log::error("controller", "{} could not be removed: {}", nodes[i], name_of(writes[i].error));
+    all = false;
+  }
+  co_return all;
+}
+
+// Every replica is gone: the nodes go, in the order of a 3.9 broker. Each layer when the one below it is gone: with the connection a part
+// of the removals may be lost, and is repeated after the others. The topic counts as deleted only when its node is gone, else it would be
+// there again for the next controller, without its configs.
 Async<void> Controller::Impl::finish_deletion(std::string topic) {
   auto found = state.topics.find(topic);
   if (found == state.topics.end()) co_return;
-  std::vector<StoreOp> ops;
+  std::vector<std::vector<std::string>> layers(4);
   for (const auto& [index, record] : found->second.partitions) {
-    ops.push_back(StoreOp::remove(paths::partition_state(topic, index), kAnyVersion));
-    ops.push_back(StoreOp::remove(paths::partition(topic, index), kAnyVersion));
+    layers[0].push_back(paths::partition_state(topic, index));
+    layers[1].push_back(paths::partition(topic, index));
   }
-  ops.push_back(StoreOp::remove(paths::partitions(topic), kAnyVersion));
-  ops.push_back(StoreOp::remove(paths::topic(topic), kAnyVersion));
-  ops.push_back(StoreOp::remove(paths::topic_config(topic), kAnyVersion));
-  ops.push_back(StoreOp::remove(paths::own_topic_config(topic), kAnyVersion));
-  ops.push_back(StoreOp::remove(paths::delete_topic(topic), kAnyVersion));
-  auto writes = co_await write_all(std::move(ops));
-  if (!in_office()) co_return;
-  for (const Write& write : writes) {
-    if (!write && write.error != StoreError::kNoNode) log::error("controller", "a node of topic {} could not be removed: {}", topic, name_of(write.error));
+  layers[2].push_back(paths::partitions(topic));
+  layers[3].push_back(paths::topic(topic));
+  bool gone = false;
+  for (std::vector<std::string>& layer : layers) {
+    gone = co_await remove_nodes(std::move(layer));
+    if (!in_office()) co_return;
+  }
+  if (!gone) {
+    log::error("controller", "topic {} is not deleted: its node is still there; it is tried again with the next change of a broker or deletion", topic);
+    co_return;
+  }
+  layers.assign(2, {});
+  layers[0].push_back(paths::topic_config(topic));
+  layers[0].push_back(paths::own_topic_config(topic));
+  layers[1].push_back(paths::delete_topic(topic));
+  for (std::vector<std::string>& layer : layers) {
+    co_await remove_nodes(std::move(layer));
+    if (!in_office()) co_return;
   }
   log::info("controller", "topic {} is deleted", topic);
   state.forget_topic(topic);

@@ -65,6 +65,30 @@ TEST_F(ControllerTest, RefusesTopicsAsKafkaDoes) {
   EXPECT_EQ(data_of("/config/topics/x"), "NO_NODE");
 }
 
+TEST_F(ControllerTest, OthersHaveTheirTurnWhileManyTopicsAreChecked) {
+  start(0);
+  auto turns_during = [&](int topics) {
+    std::vector<NewTopic> all;
+    for (int i = 0; i < topics; ++i) all.push_back(assigned(fmt::format("t{}", i), {{0}}));
+    bool done = false;
+    int turns = 0;
+    std::function<void()> turn = [&] {
+      if (done) return;
+      ++turns;
+      executor_->post([&] { turn(); });
+    };
+    broker(0).admin.create_topics(std::move(all), true, [&](std::vector<TopicCreated> results) {
+      done = true;
+      for (const TopicCreated& result : results) EXPECT_EQ(result.error, ErrorCode::kNone) << result.message;
+    });
+    turn();
+    runtime_.run_until_idle();
+    EXPECT_TRUE(done);
+    return turns;
+  };
+  EXPECT_GE(turns_during(1000), turns_during(1) + 5);
+}
+
 TEST_F(ControllerTest, AddsPartitionsAndTellsOnlyThoseThatAreNew) {
   start(0);
   create(assigned("a", {{0}}));
@@ -109,6 +133,67 @@ TEST_F(ControllerTest, DeletesATopicAfterItsReplicas) {
   auto again = create(assigned("a", {{0}}));
   EXPECT_EQ(again.error, ErrorCode::kNone);
   EXPECT_EQ(broker(0).image.current()->find_topic("a")->id, again.id);
+}
+
+// The names of requests are those of topics, not paths: "a/partitions" is a node below "a".
+TEST_F(ControllerTest, TakesNoPathForATopic) {
+  start(0);
+  create(assigned("a", {{0}}));
+  for (const char* name : {"a/partitions", "a/partitions/0/state", "", ".", "..", "a/"}) {
+    EXPECT_EQ(erase(name).error, ErrorCode::kUnknownTopicOrPartition) << name;
+    EXPECT_EQ(enlarge(name, 2).error, ErrorCode::kUnknownTopicOrPartition) << name;
+  }
+  EXPECT_EQ(data_of("/admin/delete_topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/brokers/topics/a"), "NO_NODE");
+}
+
+// The topic's node goes first: what is created under its marker would be deleted, or lose its configs.
+TEST_F(ControllerTest, CreatesNoTopicThatIsMarkedForDeletion) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  start(0);
+  create(assigned("a", {{0}}));
+  refuse_ = [](const metadata::StoreOp& op) { return op.path == "/admin/delete_topics/a"; };
+  erase("a");
+  ASSERT_EQ(data_of("/brokers/topics/a"), "NO_NODE");
+  ASSERT_NE(data_of("/admin/delete_topics/a"), "NO_NODE");
+  auto made = create(assigned("a", {{0}}));
+  EXPECT_EQ(made.error, ErrorCode::kTopicAlreadyExists);
+  EXPECT_EQ(made.message, "Topic 'a' is marked for deletion.");
+}
+
+// Of the removals under way some are lost with the connection and repeated after the others: a parent must not go, nor the deletion be
+// forgotten, before its children are gone.
+TEST_F(ControllerTest, DeletesTheWholeTopicAlthoughTheConnectionIsLostMeanwhile) {
+  int losses = 0;
+  wrap_ = [&](auto store) {  // each write of a controller begins with the check of its epoch
+    return std::make_unique<FailingStore>(std::move(store), *executor_, "/controller_epoch", metadata::StoreError::kConnectionLoss, losses);
+  };
+  start(0);
+  create(assigned("a", {{0}, {0}}));
+  broker(0).answers = false;
+  erase("a");
+  losses = 2;
+  broker(0).answers = true;
+  for (Task& answer : std::exchange(broker(0).kept, {})) answer();
+  runtime_.advance(1000);
+  EXPECT_EQ(losses, 0);
+  for (const char* path : {"/brokers/topics/a", "/config/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
+  EXPECT_EQ(create(assigned("a", {{0}})).error, ErrorCode::kNone);
+}
+
+TEST_F(ControllerTest, ADeletionThatFailedIsTriedAgain) {
+  wrap_ = [&](auto store) { return std::make_unique<RefusingStore>(std::move(store), *executor_, refuse_); };
+  start(0);
+  create(assigned("a", {{0}}));
+  refuse_ = [](const metadata::StoreOp& op) { return op.path == "/brokers/topics/a"; };
+  erase("a");
+  ASSERT_NE(data_of("/brokers/topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/admin/delete_topics/a"), "NO_NODE");
+  EXPECT_NE(data_of("/config/topics/a"), "NO_NODE");
+  refuse_ = nullptr;
+  create(assigned("b", {{0}}));
+  erase("b");
+  for (const char* path : {"/brokers/topics/a", "/config/topics/a", "/admin/delete_topics/a"}) EXPECT_EQ(data_of(path), "NO_NODE") << path;
 }
 
 TEST_F(ControllerTest, CreatesInternalTopicsWithAsManyReplicasAsThereAreBrokers) {

@@ -30,8 +30,13 @@ controller::NewTopic new_topic(const CreateTopicsRequest::CreatableTopic& asked)
   return topic;
 }
 
-CreateTopicsResponse response_of(Services& services, const std::vector<std::string>& names, const std::vector<TopicCreated>& created) {
+// Of so many topics the configs are told, of the others that they are not: 36 rows a topic are a few kB, and a request names as many
+// topics as it likes.
+constexpr size_t kMostDescribed = 5'000;
+
+CreateTopicsResponse response_of(Services& services, int16_t version, const std::vector<std::string>& names, const std::vector<TopicCreated>& created) {
   CreateTopicsResponse response;
+  size_t described_topics = 0;
   const auto broker = services.config.current();
   for (size_t i = 0; i < names.size(); ++i) {
     const TopicCreated& topic = created[i];
@@ -44,6 +49,12 @@ CreateTopicsResponse response_of(Services& services, const std::vector<std::stri
     if (topic.error != ErrorCode::kNone) continue;
     row.num_partitions = topic.partitions;
     row.replication_factor = topic.replication_factor;
+    if (version < 5) continue;  // without configs
+    if (++described_topics > kMostDescribed) {
+      row.configs.reset();
+      row.topic_config_error_code = wire(ErrorCode::kPolicyViolation);
+      continue;
+    }
     for (config::DescribedConfig& described : config::describe_topic(*broker, topic.configs)) {
       auto& config = row.configs->emplace_back();
       config.name = std::move(described.name);
@@ -70,7 +81,7 @@ void handle_create_topics(Services& services, request::RequestPtr request) {
   if (!services.controller.is_active()) {
     std::vector<TopicCreated> refused(names.size());
     for (TopicCreated& topic : refused) topic.error = ErrorCode::kNotController;
-    return request->finish(response_of(services, names, refused));
+    return request->finish(response_of(services, request->version(), names, refused));
   }
   const bool validate_only = asked->validate_only;
   const int32_t timeout_ms = asked->timeout_ms;
@@ -81,7 +92,7 @@ void handle_create_topics(Services& services, request::RequestPtr request) {
         for (size_t i = 0; i < names.size(); ++i) {
           if (created[i].error == ErrorCode::kNone) wanted.emplace_back(names[i], static_cast<size_t>(created[i].partitions));
         }
-        if (validate_only || wanted.empty()) return request->finish(response_of(services, names, created));
+        if (validate_only || wanted.empty()) return request->finish(response_of(services, request->version(), names, created));
         services.image_waits.wait(
             [wanted](const metadata::ClusterImage& image) {
               return std::all_of(wanted.begin(), wanted.end(), [&](const auto& topic) { return has_leaders(image, topic.first, topic.second); });
@@ -95,7 +106,7 @@ void handle_create_topics(Services& services, request::RequestPtr request) {
                   topic.error = ErrorCode::kRequestTimedOut;
                 }
               }
-              request->finish(response_of(services, names, created));
+              request->finish(response_of(services, request->version(), names, created));
             });
       });
 }

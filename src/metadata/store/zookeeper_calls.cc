@@ -51,7 +51,7 @@ struct ZooKeeperStore::Call final : Operation {
   }
   int send(zhandle_t* handle) override {
     std::string full = this->store.full(path);
-    if (watch) set = this->store.keep(std::move(watch));
+    if (watch) set = this->store.keep(std::move(watch), {std::is_same_v<T, ChildList>, full});
     watcher_fn watcher = set != nullptr ? on_watch : nullptr;
     if constexpr (std::is_same_v<T, CreatedNode>) {
       return zoo_acreate2(handle, full.c_str(), data_or_null(data), length_or_null(data), &ZOO_OPEN_ACL_UNSAFE, mode, on_created, this);
@@ -68,7 +68,7 @@ struct ZooKeeperStore::Call final : Operation {
   }
   void refuse(StoreError error) override { give(tl::unexpected(error), false); }
   void give(StoreResult<T> result, bool watch_is_set) NO_THREAD_SAFETY_ANALYSIS {
-    if (set != nullptr && !watch_is_set) this->store.watches_.erase(set);
+    if (set != nullptr && !watch_is_set) this->store.drop(set);
     this->store.post([reply = std::move(reply), result = std::move(result)]() mutable { reply(std::move(result)); });
   }
 
@@ -323,11 +323,27 @@ StoreError ZooKeeperStore::error_of(int code) const {
 
 // --- watches ------------------------------------------------------------------------------------------------------------------------------
 
-ZooKeeperStore::SetWatch* ZooKeeperStore::keep(Watch watch) {
-  auto kept = std::make_unique<SetWatch>(*this, std::move(watch));
+namespace {
+size_t bytes_in_request(const std::string& path) { return 4 + path.size(); }
+}  // namespace
+
+ZooKeeperStore::SetWatch* ZooKeeperStore::keep(Watch watch, Watched of) {
+  if (++watched_[of] == 1) watched_bytes_ += bytes_in_request(of.second);
+  auto kept = std::make_unique<SetWatch>(*this, std::move(watch), std::move(of));
   SetWatch* raw = kept.get();
   watches_.emplace(raw, std::move(kept));
   return raw;
+}
+
+void ZooKeeperStore::drop(SetWatch* watch) {
+  auto found = watches_.find(watch);
+  if (found == watches_.end()) return;
+  auto watched = watched_.find(watch->of);
+  if (--watched->second == 0) {
+    watched_bytes_ -= bytes_in_request(watched->first.second);
+    watched_.erase(watched);
+  }
+  watches_.erase(found);
 }
 
 void ZooKeeperStore::on_watch(zhandle_t*, int type, int, const char* path, void* context) {
@@ -344,7 +360,7 @@ void ZooKeeperStore::on_watch(zhandle_t*, int type, int, const char* path, void*
   auto found = self.watches_.find(set);
   if (found == self.watches_.end()) return;
   self.post([watch = std::move(found->second->watch), event = std::move(event)]() mutable { watch(event); });
-  self.watches_.erase(found);
+  self.drop(set);
 }
 
 }  // namespace odradek::metadata

@@ -18,6 +18,9 @@ namespace odradek::metadata {
 namespace {
 
 constexpr int64_t kReopenMs = 1000;
+// The library names all watches in one request when it is connected again. A server takes 1,048,575 bytes (jute.maxbuffer); of a larger one it
+// closes the connection, and the library tries again for ever, which keeps the session alive.
+constexpr size_t kMostWatchedBytes = 900 << 10;
 
 void to_log(const char* message) {
   // "2026-11-23 02:00:00,000:123(0x..):ZOO_WARN@function@123: text"
@@ -141,6 +144,10 @@ void ZooKeeperStore::end_handle() {
     ready_ = false;
     handle = std::exchange(handle_, nullptr);
   }
+  end_handle(handle);
+}
+
+void ZooKeeperStore::end_handle(zhandle_t* handle) {
   // Answers what is under way, joins the library's threads.
   if (handle != nullptr) zookeeper_close(handle);
   base::MutexLock lock(mutex_);
@@ -151,6 +158,21 @@ void ZooKeeperStore::end_handle() {
   }
   sent_.clear();
   watches_.clear();
+  watched_.clear();
+  watched_bytes_ = 0;
+}
+
+void ZooKeeperStore::give_up_session() {
+  log::warn("metadata", "the session ends with its connection: its watches are {} bytes, more than a server takes when it is connected again", watched_bytes_);
+  // Ended before another one is opened; of its events none counts any more.
+  executor_->post([this, handle = std::exchange(handle_, nullptr)] {
+    end_handle(handle);
+    base::MutexLock lock(mutex_);
+    pump();
+  });
+  state_.store(SessionState::kExpired);
+  tell(SessionState::kExpired);
+  pump();
 }
 
 void ZooKeeperStore::on_session(zhandle_t* handle, int type, int state, const char*, void* context) {
@@ -176,6 +198,7 @@ void ZooKeeperStore::on_session(zhandle_t* handle, int type, int state, const ch
   } else {
     self->ready_ = false;
     if (self->state_.exchange(SessionState::kConnecting) == SessionState::kConnected) self->tell(SessionState::kConnecting);
+    if (self->watched_bytes_ > kMostWatchedBytes && !self->opening_) self->give_up_session();
   }
 }
 

@@ -1,5 +1,6 @@
 // The store on a ZooKeeper ensemble (3.5 or later), through libzookeeper_mt. Its callbacks come on a thread of the library and are
-// handed to `callbacks`. Connection loss: operations not yet answered get kConnectionLoss, the library reconnects, watches survive.
+// handed to `callbacks`. Connection loss: operations not yet answered get kConnectionLoss, the library reconnects, watches survive. With more
+// watches than a server takes at once (900 KiB of their paths) the session ends with the connection, as if it had expired.
 // Threads: two of the library; one of its own (`zookeeper`) that opens and closes sessions, which may take seconds.
 #pragma once
 

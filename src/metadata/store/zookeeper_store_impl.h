@@ -48,10 +48,13 @@ class ZooKeeperStore final : public Store {
  private:
   // --- calls (zookeeper_calls.cc) ---------------------------------------------------------------------------------------------------------
 
+  // What the library names to the server when it is connected again: a path once for its children, once for the node itself.
+  using Watched = std::pair<bool, std::string>;  // of its children, full path
   // A set watch; the library holds its address until it fires or the session ends.
   struct SetWatch {
     ZooKeeperStore& store;
     Watch watch;
+    Watched of;
   };
   // One operation. Owned by the queue, then by the library until its answer.
   struct Operation {
@@ -75,7 +78,8 @@ class ZooKeeperStore final : public Store {
   // The library has answered: the next may leave.
   void answered(const Operation& operation) REQUIRES(mutex_);
   // Only while there is a handle: its end drops what it left.
-  SetWatch* keep(Watch watch) NO_THREAD_SAFETY_ANALYSIS;
+  SetWatch* keep(Watch watch, Watched of) NO_THREAD_SAFETY_ANALYSIS;
+  void drop(SetWatch* watch) NO_THREAD_SAFETY_ANALYSIS;
   static void on_watch(zhandle_t* handle, int type, int state, const char* path, void* context);
   std::string full(std::string_view path) const;
   std::string without_chroot(std::string_view path) const;
@@ -85,6 +89,9 @@ class ZooKeeperStore final : public Store {
 
   void start_handle();
   void end_handle();
+  void end_handle(zhandle_t* handle);
+  // The session as one that the server has ended: its handle connects no more, and the server ends it after its timeout.
+  void give_up_session() REQUIRES(mutex_);
   void post(Task task) REQUIRES(mutex_) {
     if (!detached_) callbacks_.post(std::move(task));
   }
@@ -122,6 +129,8 @@ class ZooKeeperStore final : public Store {
   uint64_t last_sent_ GUARDED_BY(mutex_) = 0;
   std::deque<std::unique_ptr<Operation>> waiting_ GUARDED_BY(mutex_);
   std::unordered_map<SetWatch*, std::unique_ptr<SetWatch>> watches_ GUARDED_BY(mutex_);
+  std::map<Watched, size_t> watched_ GUARDED_BY(mutex_);  // by how many of watches_
+  size_t watched_bytes_ GUARDED_BY(mutex_) = 0;           // of watched_ in one request
   std::shared_ptr<SessionListener> listener_ GUARDED_BY(mutex_);  // shared with what is posted
   std::shared_ptr<Retry> retry_ = std::make_shared<Retry>();  // shared with timers
   std::unique_ptr<base::Executor> executor_;

@@ -138,6 +138,41 @@ TEST_F(ZooKeeperStoreTest, HearsThatItsSessionEndedWhileItWasAway) {
   EXPECT_TRUE(never.all().empty());
 }
 
+// A server closes each connection on which the library names more watches than it takes, and the session would live on, unusable.
+TEST_F(ZooKeeperStoreTest, EndsTheSessionWithTheConnectionIfItHasMoreWatchesThanAServerTakes) {
+  auto store = connect_by_wire(1000);
+  Sync sync(*store), beside(*beside_);
+  Record gone;
+  ASSERT_TRUE(sync.create("/e", "", CreateMode::kEphemeral));
+  ASSERT_TRUE(beside.exists("/e", noted(gone)));
+  const int64_t session = store->session_id();
+  auto watch = [&](int count, std::vector<Record>& seen) {
+    for (int i = 0; i < count; ++i) {
+      const std::string path = "/" + std::string(1000, 'w') + std::to_string(i);
+      EXPECT_EQ(sync.exists(path, noted(seen[static_cast<size_t>(i)])).error(), StoreError::kNoNode);
+    }
+  };
+  std::vector<Record> seen(1100), again(10);
+  watch(1100, seen);
+  wire_->cut(true);
+  ASSERT_TRUE(states_.wait_for("expired"));
+  EXPECT_EQ(sync.exists("/e").error(), StoreError::kSessionExpired);
+  wire_->accept_again();
+  ASSERT_TRUE(gone.wait_for("deleted /e"));
+  Record states;
+  store->open([&states](SessionState state) { states.add(std::string(name_of(state))); });
+  EXPECT_EQ(sync.exists("/e").error(), StoreError::kNoNode);
+  const int64_t second = store->session_id();
+  EXPECT_NE(second, session);
+  // The watches went with the session: a few do it no harm.
+  watch(10, again);
+  wire_->cut(true);
+  ASSERT_TRUE(states.wait_for("connecting"));
+  wire_->accept_again();
+  EXPECT_EQ(sync.exists("/e").error(), StoreError::kNoNode);
+  EXPECT_EQ(store->session_id(), second);
+}
+
 TEST_F(ZooKeeperStoreTest, ClosesWithoutAnyServer) {
   auto store = connect_by_wire(10'000);
   wire_->cut(true);

@@ -30,7 +30,8 @@ class TreeClient {
   Async<StoreResult<Stat>> exists(std::string path, SharedWatch watch = {});
   // All at once; results in the order of `paths`. `watch_for(i)`: the watch on paths[i].
   Async<std::vector<StoreResult<NodeData>>> get_all(std::vector<std::string> paths, std::function<SharedWatch(size_t)> watch_for = {});
-  // Each on its own, in order of effect; results in the order of `multis`.
+  // Each on its own, sent in this order; results in the order of `multis`. None may need another: of those under way when the connection is
+  // lost each is repeated when all others have been answered, so one behind it may take effect before it.
   Async<std::vector<MultiResult>> multi_all(std::vector<std::vector<StoreOp>> multis);
   Async<StoreResult<ChildList>> children(std::string path, SharedWatch watch = {});
   Async<StoreResult<CreatedNode>> create(std::string path, Bytes data, CreateMode mode = CreateMode::kPersistent);
