@@ -172,13 +172,16 @@ with Broker({"num.partitions": "2"}) as broker:
     assert asked("many resources to alter", 33, 0, count + b"".join(b"\2" + name + b"\0\0\0\0" for name in names) + b"\1")[4:8] == count
     replicas = ",".join(f"{i % 1000}:0" for i in range(many)).encode()
 
-    def append(replicas):
-        varint, size = bytearray(), len(replicas) + 1
+    def compact(size):
+        varint = bytearray()
         while size >= 0x80:
             varint.append(size & 0x7F | 0x80)
             size >>= 7
         varint.append(size)
-        return (b"\2\2" + bytes([len(topic) + 1]) + topic.encode() + b"\2\x26leader.replication.throttled.replicas\2" + bytes(varint) + replicas
+        return bytes(varint)
+
+    def append(replicas):
+        return (b"\2\2" + bytes([len(topic) + 1]) + topic.encode() + b"\2\x26leader.replication.throttled.replicas\2" + compact(len(replicas) + 1) + replicas
                 + b"\0\0\1\0")
 
     longest = replicas[:replicas[:0x7FFF].rindex(b",")]
@@ -209,6 +212,16 @@ with Broker({"num.partitions": "2"}) as broker:
     expect_close(broker, "groups of three bytes", wire.request(9, 8, 1, b"\x81\x92\xf4\x01" + b"\1\0\0" * 4_000_000 + b"\0\0", flexible=True))
     grown = resident_mib(broker) - before
     assert grown < 400, f"many names took {grown:.0f} MiB"
+
+    # Checked at once, without a write to wait for; 36 configs of each would be 1.6 GB in memory.
+    before = resident_mib(broker)
+    assert asked("many topics to check", wire.CREATE_TOPICS, 4, count + b"".join(name + struct.pack(">ihii", 1, 1, 0, 0) for name in names)
+                 + struct.pack(">ib", 1000, 1))[4:8] == count
+    checked = b"".join(bytes([len(name) - 1]) + name[2:] + struct.pack(">ih", 1, 1) + b"\1\1\0" for name in names)
+    answer = asked("many topics to check and describe", wire.CREATE_TOPICS, 5, compact(many + 1) + checked + struct.pack(">ib", 1000, 1) + b"\0", flexible=True)
+    assert answer[5:5 + len(compact(many + 1))] == compact(many + 1) and len(answer) < 32 << 20, len(answer)
+    grown = resident_mib(broker) - before
+    assert grown < 300, f"many topics to check took {grown:.0f} MiB"
 
     # 40 connections that each claim 100 MiB and send little of it.
     before = resident_mib(broker)
