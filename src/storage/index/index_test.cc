@@ -72,11 +72,12 @@ TEST(TimeIndex, TakesOnlyRisingTimesAndKeepsAPlaceForTheLast) {
 
 // --- a truncation while somebody searches -----------------------------------------------------------------------------------
 
-// Calls `then` once, in the middle of the next search: when it reads the file.
+// Calls `then` once, in the middle of the next search: when it reads the file. From a thread of its own, as a truncation comes: here the
+// files' lock is held. It may touch no file.
 void at_next_read(base::MemoryFiles& files, std::function<void()> then) {
   auto due = std::make_shared<bool>(true);
   files.set_fault([due, then = std::move(then)](base::FileCall call, const std::string&) {
-    if (call == base::FileCall::kRead && std::exchange(*due, false)) then();
+    if (call == base::FileCall::kRead && std::exchange(*due, false)) std::thread(then).join();
     return 0;
   });
 }
