@@ -129,30 +129,33 @@ class DevCluster {
   }
 
  private:
-  // Until all brokers are in the metadata of the first, with a controller.
+  // Until each broker tells of all of them and of a controller: one that has registered answers before it has heard of the others.
   int wait_ready(int64_t begin) {
-    std::unique_ptr<client::Cluster> cluster;
+    std::vector<std::string> still;
+    for (const Part& part : parts_) {
+      if (!part.metrics.empty()) still.push_back(part.address);
+    }
     for (;;) {
       for (Part& part : parts_) {
         if (!part.process->poll()) continue;
         fmt::print(stderr, "{}\n", last_lines(part.log));
         return command_.session.refused({ErrorCode::kUnknownServerError, fmt::format("{} {}; its log: {}", part.name, part.process->end_in_words(), part.log)});
       }
-      if (cluster == nullptr) {
-        auto opened = command_.session.open();
-        if (opened) cluster = std::move(*opened);
-      }
-      if (cluster != nullptr) {
-        auto metadata = cluster->metadata(std::vector<std::string>{});
-        if (metadata && static_cast<int>(cluster->brokers().size()) == command_.brokers && cluster->controller() != kNoBroker) return kDone;
-        if (!metadata) cluster.reset();
-      }
+      std::erase_if(still, [this](const std::string& address) { return knows_all(address); });
+      if (still.empty()) return kDone;
       if (command_.session.clock().monotonic_ns() - begin > int64_t{command_.wait_s} * 1'000'000'000) {
         return command_.session.refused({ErrorCode::kUnknownServerError, fmt::format("the brokers were not ready within {} s; their logs are in {}", command_.wait_s, command_.folder)});
       }
       auto signal = wait_for_signal(0.1);
       if (signal == SIGINT || signal == SIGTERM) return kRefused;
     }
+  }
+
+  bool knows_all(const std::string& address) {
+    command_.session.set_bootstrap(address, 1);
+    auto cluster = command_.session.open();
+    return cluster && (*cluster)->metadata(std::vector<std::string>{}) && static_cast<int>((*cluster)->brokers().size()) == command_.brokers &&
+           (*cluster)->controller() != kNoBroker;
   }
 
   void show_ready(double seconds) {
@@ -222,11 +225,10 @@ int dev_cluster(Command& command) {
     parts.push_back(std::move(*part));
     ports.push_back(command.zookeeper_port);
   }
-  std::string at = command.zookeeper.empty() ? fmt::format("127.0.0.1:{}{}", command.zookeeper_port, kChroot) : command.zookeeper, bootstrap;
+  std::string at = command.zookeeper.empty() ? fmt::format("127.0.0.1:{}{}", command.zookeeper_port, kChroot) : command.zookeeper;
   for (int id = 1; id <= command.brokers; ++id) {
     auto part = broker_part(command, id, at);
     if (!part) return session.refused(part.error());
-    bootstrap += (id == 1 ? "" : ",") + part->address;
     ports.insert(ports.end(), {command.port + id - 1, command.metrics_port + id - 1});
     parts.push_back(std::move(*part));
   }
@@ -237,7 +239,6 @@ int dev_cluster(Command& command) {
       return session.refused({ErrorCode::kInvalidRequest, fmt::format("port {} is taken: --port, --metrics-port and --zookeeper-port choose others", ports[i])});
     }
   }
-  session.set_bootstrap(bootstrap, 1);
   hold_signals();
   return DevCluster(command, std::move(parts)).run();
 }
