@@ -165,9 +165,11 @@ with Broker({"num.partitions": "2"}) as broker:
     unknown_member = wire.string("many") + struct.pack(">i", 1) + wire.string("x")
     wait_until(lambda: asked("a coordinator", 10, 0, wire.string("many"))[:2] == b"\0\0" and asked("a heartbeat", 12, 0, unknown_member) == b"\0\x19",
                what="a coordinator that has loaded its groups")
-    answer = asked("many protocols of a member", 11, 2, wire.string("many") + struct.pack(">ii", 10000, 10000) + wire.string("") + wire.string("x")
-                   + count + b"".join(name + b"\0\0\0\0" for name in names))
-    assert answer[4:6] == b"\0\0", answer[:8]
+    # One that brings more than its group's log could ever take is refused.
+    for number, error in ((20_000, b"\0\0"), (many, b"\0\x51")):
+        answer = asked(f"{number} protocols of a member", 11, 2, wire.string("many") + struct.pack(">ii", 10000, 10000) + wire.string("") + wire.string("x")
+                       + struct.pack(">i", number) + b"".join(name + b"\0\0\0\0" for name in names[:number]))
+        assert answer[4:6] == error, answer[:8]
     assert asked("many groups to delete", 42, 0, count + b"".join(names))[4:8] == count
     assert asked("many resources to alter", 33, 0, count + b"".join(b"\2" + name + b"\0\0\0\0" for name in names) + b"\1")[4:8] == count
     replicas = ",".join(f"{i % 1000}:0" for i in range(many)).encode()
