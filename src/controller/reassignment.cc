@@ -124,7 +124,8 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), adding.size(), record->removing.size());
   RequestBatch batch;
   for (BrokerId broker : record->replicas) {
-    if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker));
+    // One that joined by a former plan and is in sync has what was acknowledged, if need be in a log dir that is offline now: it is not new.
+    if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker) && !contains(record->isr, broker));
   }
   batch.update_metadata(tp);
   for (BrokerId broker : given_up) batch.stop_replica(broker, tp, record->leader_epoch, true);

@@ -282,7 +282,13 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   }
   dir.partitions.fetch_sub(1, std::memory_order_relaxed);
   const int64_t delay_ms = (unloaded ? impl.config_of(tp.topic) : log->config())->file_delete_delay_ms;
-  if (auto away = impl.rename_away(dir, tp, folder, delay_ms, log.get()); !away) return away;
+  if (auto away = impl.rename_away(dir, tp, folder, delay_ms, log.get()); !away) {
+    // Its folder is still there, and no other dir may get one of this name.
+    base::WriterLock lock(impl.map_mutex);
+    impl.lost.insert(tp);
+    impl.removed.erase(tp);
+    return away;
+  }
   if (twin_possible) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + " may also be in a log dir that is offline");
   return {};
 }

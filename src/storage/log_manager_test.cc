@@ -200,6 +200,23 @@ TEST(LogManager, APartitionMadeAnewCountsWhenTheDirOfTheFormerOneIsBack) {
   EXPECT_TRUE(disk.manager->remove_async({"t", 0}));
 }
 
+// Seed 1311 of the cluster simulation: a replica could not be removed, for its dir failed, and was made anew in another dir.
+TEST(LogManager, ALogThatCouldNotBeRemovedIsNotMadeInAnotherDir) {
+  Disk disk;
+  disk.manager.reset();
+  disk.options.dirs = {"/a", "/b"};
+  disk.start();
+  const std::string dir = disk.log("t", 0)->path().substr(0, 2);
+  disk.files.set_fault([&](base::FileCall call, const std::string& path) { return call == base::FileCall::kRename && path.starts_with(dir) ? EIO : 0; });
+  EXPECT_FALSE(disk.manager->remove_async({"t", 0}));
+  disk.runtime.run_until_idle();
+  EXPECT_FALSE(disk.manager->get_or_create({"t", 0}, {}, disk.config, true));
+  EXPECT_FALSE(disk.manager->remove_async({"t", 0}));
+  disk.files.set_fault(nullptr);
+  disk.stop_and_start();
+  EXPECT_TRUE(disk.manager->find({"t", 0}));
+}
+
 // The power is cut after any number of calls, and any part of what was not synced is on the disk.
 TEST(LogManager, APartitionMadeAnewIsNeverWithoutItsMarker) {
   bool made = false;
