@@ -31,8 +31,14 @@ void InSyncReplicas::lead(const PartitionState& state, bool led_before, Offset l
   take(state);
   now_ms_ = std::max(now_ms_, now_ms);
   if (!led_before) ends_.clear();
+  // A controller that ends a reassignment takes those who leave out of the replicas first, and out of the ISR in a second step. Between the two
+  // the next controller may make one of them the leader: they count as long as they are in sync.
+  std::vector<BrokerId> counted = state.replicas;
+  for (BrokerId id : state.isr) {
+    if (!contains(counted, id)) counted.push_back(id);
+  }
   std::vector<Remote> remotes;
-  for (BrokerId id : state.replicas) {
+  for (BrokerId id : counted) {
     if (id == self_) continue;
     Remote* known = led_before ? find(id) : nullptr;
     Remote remote = known != nullptr ? *known : Remote{.id = id};
@@ -158,7 +164,7 @@ bool InSyncReplicas::may_join(const Remote& remote, const Committed& committed) 
   const bool stays = contains(isr_, remote.id) && (!proposed_ || contains(*proposed_, remote.id));
   // What was acknowledged as flushed has to be on the disks of all that may lead.
   if (committed.wants_flushed && remote.flushed && *remote.flushed < committed.high_watermark) return false;
-  return !stays && remote.log_end >= committed.high_watermark && remote.log_end >= committed.epoch_start;
+  return !stays && contains(replicas_, remote.id) && remote.log_end >= committed.high_watermark && remote.log_end >= committed.epoch_start;
 }
 
 IsrChange InSyncReplicas::propose(std::vector<BrokerId> isr) {

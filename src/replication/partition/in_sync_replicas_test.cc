@@ -188,6 +188,23 @@ TEST_F(InSyncReplicasTest, AFollowerThatSaysNothingAfterItsRecordsWereReadLeaves
   EXPECT_TRUE(shrink());
 }
 
+// Seed 6377 of the cluster simulation: records were acknowledged without the one that was leaving, which was made the leader.
+TEST_F(InSyncReplicasTest, WhoIsInSyncHoldsTheEndBackAlthoughItIsNoReplicaAnyMore) {
+  lead(0, {1, 2, 3}, {1, 2, 3});
+  fetched(2, 0);
+  fetched(3, 0);
+  end = 5;
+  lead(1, {1, 2, 3}, {1, 3});
+  fetched(3, 5);
+  EXPECT_EQ(in_sync.smallest_end({end}), Offset{0});
+  fetched(2, 5);
+  EXPECT_EQ(in_sync.smallest_end({end}), Offset{5});
+  lead(2, {1, 3}, {1, 3});
+  end = 6;
+  fetched(3, 6);
+  EXPECT_EQ(in_sync.smallest_end({end}), Offset{6});
+}
+
 TEST_F(InSyncReplicasTest, WhoIsInTheLargerIsrOrAboutToJoinHoldsTheEndBack) {
   lead(0, {1, 2}, {1, 2, 3});
   end = 5;
