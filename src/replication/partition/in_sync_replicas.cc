@@ -44,7 +44,10 @@ void InSyncReplicas::lead(const PartitionState& state, bool led_before, Offset l
     Remote remote = known != nullptr ? *known : Remote{.id = id};
     const bool in_sync = contains(state.isr, id);
     // Who has stayed in sync has what it said on its disk; whoever was away says it anew.
-    if (!in_sync) remote.flushed.reset();
+    if (!in_sync) {
+      remote.flushed.reset();
+      remote.has_fetched = false;
+    }
     remote.last_caught_up_ms = in_sync ? now_ms : 0;
     remote.last_fetch_ms = known != nullptr && in_sync ? now_ms : 0;
     remote.last_fetch_leader_end = log_end;
@@ -116,8 +119,9 @@ InSyncReplicas::Recorded InSyncReplicas::record_fetch(BrokerId follower, const F
   if (state.flushed_is_to_come && committed.wants_flushed) {
     remote->flushed_is_to_come_ms = now_ms_;
   } else {
+    effect.flushed_moved = remote->flushed != state.flushed || !remote->has_fetched || remote->flushed_is_to_come_ms;
+    remote->has_fetched = true;
     remote->flushed_is_to_come_ms.reset();
-    effect.flushed_moved = remote->flushed != state.flushed;
     remote->flushed = state.flushed;
   }
   remote->last_fetch_leader_end = leader_end;
@@ -157,7 +161,7 @@ bool InSyncReplicas::in_larger_isr(BrokerId id) const { return contains(isr_, id
 bool InSyncReplicas::caught_up(const Remote& remote, Offset leader_end) const {
   // Kafka's rule, but that the time in which this broker held its fetch although there were records is not the follower's.
   const int64_t held_ms = remote.held_ms + (remote.holding_since_ms ? now_ms_ - *remote.holding_since_ms : 0);
-  return !remote.lacks_committed && (remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_);
+  return remote.log_end == leader_end || now_ms_ - remote.last_caught_up_ms - held_ms <= lag_ms_;
 }
 
 bool InSyncReplicas::may_join(const Remote& remote, const Committed& committed) const {
@@ -196,7 +200,7 @@ std::optional<IsrChange> InSyncReplicas::shrink(Offset leader_end, int64_t now_m
   std::vector<BrokerId> isr;
   for (BrokerId id : isr_) {
     Remote* remote = find(id);
-    if (id == self_ || (remote != nullptr && caught_up(*remote, leader_end))) {
+    if (id == self_ || (remote != nullptr && !remote->lacks_committed && caught_up(*remote, leader_end))) {
       isr.push_back(id);
     } else if (why != nullptr) {
       *why += fmt::format("{}{}", why->empty() ? "" : "; ", id.value);
@@ -245,7 +249,12 @@ Offset InSyncReplicas::smallest_end(Offset leader_end) const {
 InSyncReplicas::Flushed InSyncReplicas::flushed() const {
   Flushed flushed;
   for (const Remote& remote : remotes_) {
-    if (!remote.flushed || !in_larger_isr(remote.id)) continue;
+    if (!in_larger_isr(remote.id)) continue;
+    if (!remote.flushed) {
+      // It has not fetched since this broker leads, or its word is on the way. (What is below a high watermark of before waits for nobody else.)
+      if (!remote.has_fetched || remote.flushed_is_to_come_ms) flushed.elsewhere = 0;
+      continue;
+    }
     flushed.copies += contains(isr_, remote.id);
     flushed.elsewhere = std::min(flushed.elsewhere, remote.flushed->value);
   }

@@ -102,6 +102,7 @@ class InSyncReplicas {
     int64_t held_ms = 0;                        // by this broker, since it had caught up
     std::optional<int64_t> holding_since_ms;
     bool begins = true;  // it has not fetched in this epoch of the leader
+    bool has_fetched = false;  // as `flushed`: and could have said what is flushed
     // In the ISR every replica has what is below the high watermark. Who began without it has lost it (a power cut, another disk) and must not
     // lead: it leaves the ISR at once, not when it lags for too long (Kafka's goes on counting it).
     bool lacks_committed = false;

@@ -205,6 +205,39 @@ TEST_F(InSyncReplicasTest, WhoIsInSyncHoldsTheEndBackAlthoughItIsNoReplicaAnyMor
   EXPECT_EQ(in_sync.smallest_end({end}), Offset{6});
 }
 
+// Seed 3419 of the cluster simulation: under a load without a pause the high watermark ran ahead of it for ever.
+TEST_F(InSyncReplicasTest, WhoIsOneFetchBehindIsWaitedForAlsoIfItBeganBelowTheHighWatermark) {
+  lead(0, {1, 2}, {1, 2, 3});
+  end = 12;
+  committed.high_watermark = {10};
+  fetched(2, 12);
+  fetched(3, 5);
+  end = 14;
+  committed.high_watermark = {13};
+  fetched(2, 14);
+  EXPECT_FALSE(fetched(3, 12).change) << "below the high watermark";
+  EXPECT_EQ(in_sync.smallest_end({end}), Offset{12});
+}
+
+// Seed 1034 of the cluster simulation: the repetition of a request, for records below the high watermark of before, was acknowledged as flushed
+// before a member of the ISR had said anything to the new leader.
+TEST_F(InSyncReplicasTest, WhoHasNotFetchedYetHoldsBackWhatCountsAsFlushed) {
+  committed.wants_flushed = true;
+  lead(0, {1, 2, 3}, {1, 2, 3}, false);
+  record(3, {.log_end = {5}, .flushed = Offset{5}});
+  EXPECT_LT(in_sync.flushed().elsewhere, 5);
+  record(2, {.log_end = {5}, .flushed_is_to_come = true});
+  EXPECT_LT(in_sync.flushed().elsewhere, 5) << "a pipelined one will say";
+  EXPECT_TRUE(record(2, {.log_end = {5}, .flushed = Offset{4}}).effect.flushed_moved);
+  EXPECT_EQ(in_sync.flushed().elsewhere, 4);
+  // Apache's brokers never say.
+  lead(1, {1, 2, 3}, {1, 2, 3}, false);
+  record(3, {.log_end = {5}, .flushed = Offset{5}});
+  EXPECT_LT(in_sync.flushed().elsewhere, 5);
+  EXPECT_TRUE(record(2, {.log_end = {5}}).effect.flushed_moved);
+  EXPECT_EQ(in_sync.flushed().elsewhere, 5);
+}
+
 TEST_F(InSyncReplicasTest, WhoIsInTheLargerIsrOrAboutToJoinHoldsTheEndBack) {
   lead(0, {1, 2}, {1, 2, 3});
   end = 5;
@@ -233,8 +266,9 @@ TEST_F(InSyncReplicasTest, FlushedCopiesAreThoseOfTheCommittedIsrAndWhoIsAboutTo
   lead(0, {1, 2}, {1, 2, 3, 4});
   end = 5;
   EXPECT_EQ(in_sync.flushed().copies, 1);
-  EXPECT_EQ(in_sync.flushed().elsewhere, INT64_MAX);
+  EXPECT_EQ(in_sync.flushed().elsewhere, 0) << "2 has not fetched yet";
   committed.high_watermark = {2};
+  fetched(2, 3);
   record(4, {.log_end = {1}, .flushed = Offset{1}});
   EXPECT_EQ(in_sync.flushed().copies, 1);
   EXPECT_EQ(in_sync.flushed().elsewhere, INT64_MAX) << "4 is not in sync";
