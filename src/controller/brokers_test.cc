@@ -64,12 +64,7 @@ TEST_F(ControllerTest, LetsABrokerShutDownWithoutALeaderlessMoment) {
   create(assigned("followed", {{2, 1}}));
   create(assigned("alone", {{1}}));
   forget();
-  protocol::ControlledShutdownRequest request;
-  request.broker_id = 1;
-  request.broker_epoch = broker(1).epoch;
-  std::optional<protocol::ControlledShutdownResponse> response;
-  active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { response = std::move(answer); });
-  runtime_.run_until_idle();
+  auto response = *shut_down(1);
   ASSERT_TRUE(response);
   EXPECT_EQ(response->error_code, 0);
   EXPECT_TRUE(response->remaining_partitions.empty()) << "a partition without other replicas stays where it is";
@@ -88,12 +83,7 @@ TEST_F(ControllerTest, AShutdownElectsNobodyWhoIsNotInSync) {
   create(assigned("a", {{1, 2}}));
   ASSERT_EQ(alter_isr(1, "a", {1}, 0, 0).error_code, 0);
   forget();
-  protocol::ControlledShutdownRequest request;
-  request.broker_id = 1;
-  request.broker_epoch = broker(1).epoch;
-  std::optional<protocol::ControlledShutdownResponse> response;
-  active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { response = std::move(answer); });
-  runtime_.run_until_idle();
+  auto response = *shut_down(1);
   ASSERT_TRUE(response);
   ASSERT_EQ(response->remaining_partitions.size(), 1u);
   EXPECT_EQ(response->remaining_partitions[0].topic_name, "a");
@@ -107,30 +97,23 @@ TEST_F(ControllerTest, AShutdownElectsNobodyWhoIsNotInSync) {
 TEST_F(ControllerTest, ABrokerShutsDownWhenTheOthersHaveHeardOfIt) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("led", {{1, 2}}));
-  bool answered = false;
-  auto shut_down = [&](int32_t id) {
-    answered = false;
-    protocol::ControlledShutdownRequest request;
-    request.broker_id = id;
-    request.broker_epoch = broker(id).epoch;
-    active().controlled_shutdown(request, [&](protocol::ControlledShutdownResponse answer) { answered = answer.error_code == 0; });
-    runtime_.run_until_idle();
-  };
   broker(2).answers = false;
-  shut_down(1);
-  EXPECT_FALSE(answered);
+  auto answer = shut_down(1);
+  EXPECT_FALSE(*answer);
   broker(2).answers = true;
-  for (Task& answer : std::exchange(broker(2).kept, {})) answer();
+  for (Task& kept : std::exchange(broker(2).kept, {})) kept();
   runtime_.run_until_idle();
-  EXPECT_TRUE(answered);
+  ASSERT_TRUE(*answer);
+  EXPECT_EQ((*answer)->error_code, 0);
 
-  // One that hears nothing, and one that dies meanwhile.
+  // One that hears nothing.
   create(assigned("more", {{2, 0}}));
   broker(0).answers = false;
-  shut_down(2);
-  EXPECT_FALSE(answered);
+  answer = shut_down(2);
+  EXPECT_FALSE(*answer);
   runtime_.advance(1'000);
-  EXPECT_TRUE(answered);
+  ASSERT_TRUE(*answer);
+  EXPECT_EQ((*answer)->error_code, 0);
 }
 
 TEST_F(ControllerTest, MovesLeadersAwayFromAFailedLogDir) {

@@ -293,6 +293,16 @@ class ControllerTest : public ::testing::Test {
     runtime_.run_until_idle();
     return error;
   }
+  // The answer is there when it has come.
+  std::shared_ptr<std::optional<protocol::ControlledShutdownResponse>> shut_down(int32_t id) {
+    protocol::ControlledShutdownRequest request;
+    request.broker_id = id;
+    request.broker_epoch = broker(id).epoch;
+    auto response = std::make_shared<std::optional<protocol::ControlledShutdownResponse>>();
+    active().controlled_shutdown(request, [response](protocol::ControlledShutdownResponse answer) { *response = std::move(answer); });
+    runtime_.run_until_idle();
+    return response;
+  }
   ErrorCode elect(int8_t type, const std::string& topic) {
     protocol::ElectLeadersRequest request;
     request.election_type = type;

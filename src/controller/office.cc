@@ -178,12 +178,7 @@ Async<void> Controller::Impl::take_office() {
     if (record == nullptr) continue;
     if (record->has_state) {
       if (record->controller_epoch == state.epoch && settled.contains(tp)) continue;  // written a moment ago, and told
-      all.leader_and_isr_to_replicas(state, tp);
-      if (is_catching_up(*record)) {
-        for (BrokerId broker : record->adding) {
-          if (state.live.contains(broker) && !contains(record->isr, broker)) all.leader_and_isr(broker, tp, true);
-        }
-      }
+      all.leader_and_isr_of_move(state, tp);
       all.update_metadata(tp);
     } else if (!state.is_deleting(tp.topic)) {
       without_state.push_back(tp);

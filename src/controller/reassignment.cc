@@ -106,7 +106,6 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
   record->replicas = all;
   record->adding = without(all, [&](BrokerId broker) { return contains(origin, broker); });
   record->removing = without(all, [&](BrokerId broker) { return contains(*targets, broker); });
-  std::vector<BrokerId> adding = record->adding;
   bool written = co_await write_assignment(tp.topic);
   if (!in_office()) co_return ErrorCode::kNotController;
   record = state.find(tp);
@@ -121,12 +120,9 @@ Async<ErrorCode> Controller::Impl::start_reassignment(TopicPartition tp, std::op
     send(as_before);
     co_return ErrorCode::kUnknownServerError;
   }
-  log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), adding.size(), record->removing.size());
+  log::info("controller", "{}: reassignment started, {} replicas join, {} leave", tp.to_string(), record->adding.size(), record->removing.size());
   RequestBatch batch;
-  for (BrokerId broker : record->replicas) {
-    // One that joined by a former plan and is in sync has what was acknowledged, if need be in a log dir that is offline now: it is not new.
-    if (state.live.contains(broker)) batch.leader_and_isr(broker, tp, contains(adding, broker) && !contains(record->isr, broker));
-  }
+  batch.leader_and_isr_of_move(state, tp);
   batch.update_metadata(tp);
   for (BrokerId broker : given_up) batch.stop_replica(broker, tp, record->leader_epoch, true);
   send(batch);

@@ -211,22 +211,10 @@ TEST_F(ControllerTest, AControllerThatGoesWhileItChangesAMoveLeavesAnEpochForThe
 TEST_F(ControllerTest, WhoJoinedByAFormerPlanAndIsInSyncIsNotNewInTheNextOne) {
   for (int32_t id : {0, 1, 2}) start(id);
   create(assigned("b", {{1}}));
-  auto move = [&](std::vector<int32_t> replicas) {
-    protocol::AlterPartitionReassignmentsRequest request;
-    auto& topic = request.topics.emplace_back();
-    topic.name = "b";
-    topic.partitions.emplace_back().replicas = std::move(replicas);
-    ErrorCode error = ErrorCode::kUnknownServerError;
-    active().alter_partition_reassignments(request, [&](protocol::AlterPartitionReassignmentsResponse response) {
-      error = static_cast<ErrorCode>(response.responses.at(0).partitions.at(0).error_code);
-    });
-    runtime_.run_until_idle();
-    EXPECT_EQ(error, ErrorCode::kNone);
-  };
-  move({1, 0, 2});
+  ASSERT_EQ(reassign("b", {1, 0, 2}), ErrorCode::kNone);
   ASSERT_EQ(alter_isr(1, "b", {1, 0}, 1, 1).error_code, 0);
   forget();
-  move({1, 2, 0});
+  ASSERT_EQ(reassign("b", {1, 2, 0}), ErrorCode::kNone);
   EXPECT_NE(all_heard(0).find("LI b-0 L1 e2"), std::string::npos) << all_heard(0);
   EXPECT_EQ(all_heard(0).find("NEW"), std::string::npos) << all_heard(0);
   EXPECT_NE(all_heard(2).find("NEW"), std::string::npos) << all_heard(2);

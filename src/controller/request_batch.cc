@@ -87,6 +87,15 @@ void RequestBatch::leader_and_isr_to_replicas(const ControllerState& state, cons
   }
 }
 
+void RequestBatch::leader_and_isr_of_move(const ControllerState& state, const TopicPartition& tp) {
+  leader_and_isr_to_replicas(state, tp);
+  const PartitionRecord* record = state.find(tp);
+  if (record == nullptr) return;
+  for (BrokerId broker : record->adding) {
+    if (state.live.contains(broker) && !contains(record->isr, broker)) leader_and_isr(broker, tp, true);
+  }
+}
+
 void RequestBatch::stop_replica(BrokerId to, const TopicPartition& tp, LeaderEpoch epoch, bool delete_partition) {
   auto [at, is_first] = stops_[to].try_emplace(tp, Stop{epoch, delete_partition});
   if (!is_first) at->second = {epoch, at->second.delete_partition || delete_partition};

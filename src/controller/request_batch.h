@@ -26,6 +26,9 @@ class RequestBatch {
   void leader_and_isr(BrokerId to, const TopicPartition& tp, bool is_new = false) { leader_and_isr_[to][tp] |= is_new; }
   // To the brokers that hold replicas of it.
   void leader_and_isr_to_replicas(const ControllerState& state, const TopicPartition& tp, bool is_new = false);
+  // The same, new for those that join by a reassignment and are not in sync. One that is, by a former plan, has what was acknowledged, if need be
+  // in a log dir that is offline now.
+  void leader_and_isr_of_move(const ControllerState& state, const TopicPartition& tp);
   // The partition's state to every live broker.
   void update_metadata(const TopicPartition& tp) {
     to_all_ = true;

@@ -83,9 +83,7 @@ TEST_F(FullDisk, ALogIsServedThoughThereIsNoRoomForItsSnapshots) {
 
 // It would be made in the other dir the next time, and a partition in two dirs keeps the broker from starting (cluster simulation, seed 46).
 TEST_F(FullDisk, ALogThatCouldNotBeMadeLeavesNothingBehind) {
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   const Uuid id = base::random_uuid(disk.runtime.random());
   for (const std::string end : {"/partition.metadata", ".log"}) {
     disk.files.set_fault([&](FileCall call, const std::string& path) {

@@ -211,7 +211,7 @@ Result<void> LogManager::Impl::make_newer_folder(Dir& dir, const TopicPartition&
   const std::string staged = dir.dir->path() + "/" + free_name(tp, kDeleteSuffix);
   auto made = dir.dir->with_reserve([&]() -> Result<void> {
     if (auto folder = files.create_directories(staged); !folder) return folder;
-    if (auto marker = files.open(staged + "/" + std::string(kNewerMarker), base::OpenMode::kCreate); !marker) return fail(std::move(marker.error()));
+    if (auto marker = files.open(newer_marker(staged), base::OpenMode::kCreate); !marker) return fail(std::move(marker.error()));
     if (auto synced = files.sync_directory(staged); !synced) return synced;
     return files.rename(staged, dir.dir->path() + "/" + tp.to_string());
   });
@@ -273,7 +273,7 @@ Result<void> LogManager::remove_async(const TopicPartition& tp) {
   const std::string folder = unloaded ? dir.dir->path() + "/" + tp.to_string() : log->path();
   // One that may have a twin in a dir that is not known is not gone for good.
   const bool all_known = impl.all_dirs_known();
-  const bool twin_possible = !all_known && impl.runtime.files().exists(folder + "/" + std::string(kNewerMarker));
+  const bool twin_possible = !all_known && impl.runtime.files().exists(newer_marker(folder));
   {
     base::WriterLock lock(impl.map_mutex);
     if (log != nullptr) impl.logs.erase(tp);

@@ -10,7 +10,7 @@ namespace odradek::storage {
 void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std::string& folder, const LoadOptions& load,
                                    std::shared_ptr<const LogConfig> config) {
   if (!dir.dir->online()) return;
-  (void)runtime.files().remove(folder + "/" + std::string(kNewerMarker));
+  (void)runtime.files().remove(newer_marker(folder));
   auto loaded = dir.dir->with_reserve([&] { return load_log(dir.dir, folder, *config, load); });
   if (!loaded) {
     if (is_disk_failure(loaded.error())) return dir.dir->fail(loaded.error());
@@ -32,8 +32,7 @@ void LogManager::Impl::load_future(Dir& dir, const TopicPartition& tp, const std
 // counts, the other one goes.
 Result<void> LogManager::Impl::settle_twins(const std::string& a, const std::string& b, bool* settled) {
   base::FileSystem& files = runtime.files();
-  const std::string marker = "/" + std::string(kNewerMarker);
-  const bool in_a = files.exists(a + marker), in_b = files.exists(b + marker);
+  const bool in_a = files.exists(newer_marker(a)), in_b = files.exists(newer_marker(b));
   *settled = in_a != in_b;
   if (!*settled) return {};
   const std::string& kept = in_a ? a : b;
@@ -43,7 +42,7 @@ Result<void> LogManager::Impl::settle_twins(const std::string& a, const std::str
   const std::string dir = old.substr(0, old.rfind('/'));
   auto done = files.rename(old, dir + "/" + free_name(tp, kDeleteSuffix));
   if (done) done = files.sync_directory(dir);
-  if (done) done = files.remove(kept + marker);
+  if (done) done = files.remove(newer_marker(kept));
   if (done) log::info("storage", "{} has taken the place of {}, which goes", kept, old);
   return done;
 }
@@ -109,15 +108,14 @@ Result<void> LogManager::replace_with_future(const TopicPartition& tp) {
   if (log == nullptr || future == nullptr) return fail(ErrorCode::kKafkaStorageError, tp.to_string() + ": the log or its copy has gone");
   Impl::Dir& to = impl.entry_of(future->dir());
   const std::string folder = to.dir->path() + "/" + tp.to_string();
-  const std::string marker = "/" + std::string(kNewerMarker);
   auto done = [&]() -> Result<void> {
     // Of a former move; only one of two folders may have it.
-    if (files.exists(log->path() + marker)) {
-      auto gone = files.remove(log->path() + marker);
+    if (files.exists(newer_marker(log->path()))) {
+      auto gone = files.remove(newer_marker(log->path()));
       if (gone) gone = files.sync_directory(log->path());
       if (!gone) return gone;
     }
-    if (auto made = files.open(future->path() + marker, base::OpenMode::kCreate); !made) return fail(std::move(made.error()));
+    if (auto made = files.open(newer_marker(future->path()), base::OpenMode::kCreate); !made) return fail(std::move(made.error()));
     if (auto synced = files.sync_directory(future->path()); !synced) return synced;
     return files.rename(future->path(), folder);
   }();
@@ -140,7 +138,7 @@ Result<void> LogManager::replace_with_future(const TopicPartition& tp) {
   if (!done) return {};  // the dir is offline, and the partition with it; the old folder stays for who repairs it
   auto away = impl.rename_away(impl.entry_of(log->dir()), tp, log->path(), log->config()->file_delete_delay_ms, log.get());
   if (away) away = files.sync_directory(log->dir().path());
-  if (away && impl.all_dirs_known()) away = files.remove(folder + marker);
+  if (away && impl.all_dirs_known()) away = files.remove(newer_marker(folder));
   if (!away) log::error("storage", "{}: {}", folder, away.error().what);
   return {};
 }

@@ -54,7 +54,7 @@ bool LogManager::Impl::load_one(Dir& dir, const UnloadedLog& found) {
     return false;
   }
   // Twins are settled, and none can come back.
-  if (const std::string marker = folder + "/" + std::string(kNewerMarker); all_dirs_known() && runtime.files().exists(marker)) (void)runtime.files().remove(marker);
+  if (all_dirs_known() && runtime.files().exists(newer_marker(folder))) (void)runtime.files().remove(newer_marker(folder));
   auto log = std::make_shared<Log>(dir.dir, tp, folder, config, std::move(*loaded));
   if (!register_log(log)) return false;
   if (!save_what_is_less(dir, load, *log)) return false;

@@ -33,9 +33,7 @@ TEST(LogManager, RefusesADirThatAnotherProcessHolds) {
 
 TEST(LogManager, PutsANewLogIntoTheDirWithTheFewest) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   for (int i = 0; i < 6; ++i) disk.log("t", i);
   for (const auto& described : disk.manager->describe_dirs()) {
     EXPECT_EQ(described.replicas.size(), 3u);
@@ -63,9 +61,7 @@ TEST(LogManager, MakesNoFolderOutsideOfItsDirsAndNoneThatAStartCouldNotRead) {
 
 TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   auto first = disk.log("t", 0), second = disk.log("t", 1);
   ASSERT_NE(&first->dir(), &second->dir());
   std::vector<TopicPartition> lost;
@@ -92,9 +88,7 @@ TEST(LogManager, LivesOnWithTheOtherDirsWhenOneFails) {
 
 TEST(LogManager, ALogThatWasBegunInADirThatFailedIsNotMadeInAnother) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   const Uuid id = base::random_uuid(disk.runtime.random());
   disk.files.set_fault([&](base::FileCall call, const std::string& path) {
     return call == base::FileCall::kWrite && path.ends_with("/partition.metadata") ? EIO : 0;
@@ -127,9 +121,7 @@ TEST(LogManager, LeavesTheCheckpointsOfADirThatHasFailedAsTheyAre) {
 
 TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   disk.log("t", 0);
   disk.manager->stop();
   disk.manager.reset();
@@ -144,9 +136,7 @@ TEST(LogManager, StartsWithoutADirThatCannotBeRead) {
 // name met that replica when the dir was back.
 TEST(LogManager, DoesNotSayOfALogThatMayBeOfflineThatItIsGone) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   const std::string offline = disk.log("t", 0)->path().substr(0, 2);
   ASSERT_FALSE(disk.log("t", 1)->path().starts_with(offline));
   EXPECT_TRUE(disk.manager->remove_async({"t", 7})) << "it is nowhere";
@@ -169,9 +159,7 @@ TEST(LogManager, DoesNotSayOfALogThatMayBeOfflineThatItIsGone) {
 // any more when the dir was back.
 TEST(LogManager, APartitionMadeAnewCountsWhenTheDirOfTheFormerOneIsBack) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   auto former = disk.log("t", 0);
   ASSERT_TRUE(append(*former));
   const std::string old_dir = former->path().substr(0, 2), new_dir = old_dir == "/a" ? "/b" : "/a";
@@ -203,9 +191,7 @@ TEST(LogManager, APartitionMadeAnewCountsWhenTheDirOfTheFormerOneIsBack) {
 // Seed 1311 of the cluster simulation: a replica could not be removed, for its dir failed, and was made anew in another dir.
 TEST(LogManager, ALogThatCouldNotBeRemovedIsNotMadeInAnotherDir) {
   Disk disk;
-  disk.manager.reset();
-  disk.options.dirs = {"/a", "/b"};
-  disk.start();
+  disk.start_in({"/a", "/b"});
   const std::string dir = disk.log("t", 0)->path().substr(0, 2);
   disk.files.set_fault([&](base::FileCall call, const std::string& path) { return call == base::FileCall::kRename && path.starts_with(dir) ? EIO : 0; });
   EXPECT_FALSE(disk.manager->remove_async({"t", 0}));
@@ -224,9 +210,7 @@ TEST(LogManager, APartitionMadeAnewIsNeverWithoutItsMarker) {
     ASSERT_LT(calls, 100);
     for (uint64_t seed = 1; seed <= 8; ++seed) {
       Disk disk(seed);
-      disk.manager.reset();
-      disk.options.dirs = {"/a", "/b"};
-      disk.start();
+      disk.start_in({"/a", "/b"});
       const std::string old_dir = disk.log("t", 0)->path().substr(0, 2);
       disk.manager->stop();
       disk.manager.reset();

@@ -92,6 +92,12 @@ class Disk {
     auto started = manager->start([this](const std::string&) { return config; });
     ASSERT_TRUE(started) << started.error().what;
   }
+  // In other dirs, without what was in the former.
+  void start_in(std::vector<std::string> dirs) {
+    manager.reset();
+    options.dirs = std::move(dirs);
+    start();
+  }
   void stop_and_start() {
     manager->stop();
     manager.reset();

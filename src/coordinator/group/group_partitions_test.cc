@@ -9,7 +9,17 @@
 namespace odradek::coordinator {
 namespace {
 
-using GroupLoading = Coordinator;
+class GroupLoading : public Coordinator {
+ protected:
+  // Leadership in the log, in epoch 2, with nothing below the high watermark; the coordinator has not heard of it yet.
+  void lose_and_win() {
+    log.lose_leadership(false);
+    groups->on_follower(tp, {1});
+    log.leader_epoch = {2};
+    log.leads = true;
+    log.commit_to({0});
+  }
+};
 
 TEST_F(GroupLoading, MeanwhileEachApiSaysSoInItsOwnWay) {
   std::string member = stable_member();
@@ -84,11 +94,7 @@ TEST_F(GroupLoading, OldFetchVersionsCarryTheErrorInEachPartition) {
 
 TEST_F(GroupLoading, EndsWhenTheHighWatermarkHasPassedWhatWasRead) {
   commit("t", 1);
-  log.lose_leadership(false);
-  groups->on_follower(tp, {1});
-  log.leader_epoch = {2};
-  log.leads = true;
-  log.commit_to({0});
+  lose_and_win();
   groups->on_leader(tp, log.leader_epoch);
   runtime.run_until_idle();
   EXPECT_EQ(fetch({{"t"}})->error_code, wire(ErrorCode::kCoordinatorLoadInProgress));
@@ -102,11 +108,7 @@ TEST_F(GroupLoading, EndsWhenTheHighWatermarkHasPassedWhatWasRead) {
 // Too few replicas are in sync, and it may stay so for hours.
 TEST_F(GroupLoading, ALongWaitForTheHighWatermarkIsSaidOnceAndLooksSeldom) {
   commit("t", 1);
-  log.lose_leadership(false);
-  groups->on_follower(tp, {1});
-  log.leader_epoch = {2};
-  log.leads = true;
-  log.commit_to({0});
+  lose_and_win();
   int said = 0;
   std::string line;
   log::set_listener([&](std::string_view logger, log::Level level, std::string_view text) {

@@ -16,7 +16,7 @@ enum class FolderKind { kLive, kDeleted, kFuture, kStray, kIgnored, kForeign };
 
 // Of two folders of one partition, the one that holds this file counts: it took the place of the other, in a move between log dirs or
 // while the other's log dir could not be read.
-inline constexpr std::string_view kNewerMarker = "odradek-newer";
+inline std::string newer_marker(const std::string& folder) { return folder + "/odradek-newer"; }
 
 // What a folder in a log dir is: "<topic>-<partition>", or with ".<32 hex>-delete" and its kind behind. `tp`: of kLive and kFuture.
 FolderKind parse_folder(const std::string& name, TopicPartition& tp);
